@@ -1,0 +1,196 @@
+"""The one family of errors that a caller may see.
+
+An error knows its status, kind, code, the field at fault, whether another deployment may do better and how long
+to wait. `server/problems.py` alone turns one into a response. Foreign exceptions are translated once, at the
+edge that met them. Messages say what is wrong, with the value, then what to do; never a secret.
+"""
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Base of all; a class exists because somebody catches it or its status differs."""
+
+    status: int = 500
+    kind: str = "internal_server_error"
+    code: str | None = None
+    # Whether another deployment of the same name may answer: nothing of this attempt reached a model.
+    elsewhere: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code if code is not None else type(self).code
+        self.param = param
+        self.retry_after_s = retry_after_s
+        self.headers = headers
+
+
+class InvalidRequest(GatewayError):
+    """The request cannot be understood or asks for what is not offered."""
+
+    status = 400
+    kind = "invalid_request_error"
+    code = "invalid_request"
+
+
+class UnknownModel(InvalidRequest):
+    """No deployment goes by the name asked for."""
+
+    code = "model_not_found"
+
+
+class UnsupportedParameter(InvalidRequest):
+    """The target is known not to take a field of the request."""
+
+    code = "unsupported_parameter"
+
+
+class Unauthenticated(GatewayError):
+    """No key, or a wrong one."""
+
+    status = 401
+    kind = "auth_error"
+    code = "invalid_api_key"
+
+
+class Forbidden(GatewayError):
+    """A known caller who may not do this."""
+
+    status = 403
+    kind = "permission_error"
+    code = "forbidden"
+
+
+class NotFound(GatewayError):
+    """No such path or object."""
+
+    status = 404
+    kind = "invalid_request_error"
+    code = "not_found"
+
+
+class MethodNotAllowed(GatewayError):
+    """The path exists, the method does not; `headers` carries Allow."""
+
+    status = 405
+    kind = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class CallerTimeout(GatewayError):
+    """The time limit that the caller set has passed."""
+
+    status = 408
+    kind = "timeout_error"
+    code = "request_timeout"
+
+
+class TooLarge(GatewayError):
+    """The body is larger than the configured limit."""
+
+    status = 413
+    kind = "invalid_request_error"
+    code = "request_too_large"
+
+
+class UnsupportedMedia(GatewayError):
+    """The body's content type or charset is not one we read."""
+
+    status = 415
+    kind = "invalid_request_error"
+    code = "unsupported_media_type"
+
+
+class BudgetExceeded(GatewayError):
+    """The money that was set aside is spent; the status is a setting, because LiteLLM's versions differ."""
+
+    status = 422
+    kind = "budget_exceeded"
+    code = "budget_exceeded"
+
+    def __init__(self, message: str, *, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RateLimited(GatewayError):
+    """Too much at once; try again later."""
+
+    status = 429
+    kind = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
+class NotSupportedYet(GatewayError):
+    """Known, but not built; the message says what to do instead."""
+
+    status = 501
+    kind = "not_supported"
+    code = "not_supported_yet"
+
+
+class Overloaded(GatewayError):
+    """No room for one more, here or at the backend."""
+
+    status = 503
+    kind = "overloaded_error"
+    code = "overloaded"
+
+
+class BackendError(GatewayError):
+    """The backend answered with an error: its status and its words are kept."""
+
+    kind = "backend_error"
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message, code=code, param=param, retry_after_s=retry_after_s, headers=headers)
+        self.status = status
+        self.kind = kind or type(self).kind
+
+
+class StreamOptionsRefused(BackendError):
+    """The backend does not take `stream_options`: it is asked once more without, and that is remembered."""
+
+
+class BackendUnreachable(GatewayError):
+    """No connection to the backend: nothing was sent, so another deployment may be asked."""
+
+    status = 502
+    kind = "backend_error"
+    code = "upstream_unavailable"
+    elsewhere = True
+
+
+class BackendBroken(GatewayError):
+    """The backend broke off or sent what is not HTTP; `code` says which way."""
+
+    status = 502
+    kind = "backend_error"
+    code = "upstream_truncated"
+
+
+class BackendTimeout(GatewayError):
+    """One of our timers has run out; the message names the timer."""
+
+    status = 504
+    kind = "timeout_error"
+    code = "upstream_timeout"

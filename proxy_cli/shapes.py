@@ -1,0 +1,260 @@
+"""The small values that a request is handed down as and handed back as.
+
+All are immutable but for the few that say so. Rooms exchange these and nothing else: what a later room needs is
+a field with a type here, never a key in a dictionary of odds and ends.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from proxy_cli.secret import Secret
+
+Json = Any  # a decoded JSON value, at the wire only
+Headers = tuple[tuple[str, str], ...]  # names in lower case, in order, duplicates kept
+Fields = dict[str, msgspec.Raw]  # the top-level fields of a JSON object, each still as its bytes
+
+NOTHING: Final[Mapping[str, Json]] = MappingProxyType({})
+
+
+class Operation(StrEnum):
+    """What is asked of a model; the value is the path below an OpenAI-compatible base URL."""
+
+    CHAT = "chat/completions"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+    MODERATIONS = "moderations"
+    IMAGE_GENERATIONS = "images/generations"
+    IMAGE_EDITS = "images/edits"
+    IMAGE_VARIATIONS = "images/variations"
+    SPEECH = "audio/speech"
+    TRANSCRIPTIONS = "audio/transcriptions"
+    TRANSLATIONS = "audio/translations"
+    RERANK = "rerank"
+    RESPONSES = "responses"
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A server that deployments stand on: the unit of connection pools."""
+
+    scheme: str  # http or https
+    host: str  # a name, an IPv4 address, or an IPv6 address without brackets
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """As in a Host header: the port only where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        standard = 443 if self.scheme == "https" else 80
+        return host if self.port == standard else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The timers of one exchange with a backend, in seconds; None means no limit."""
+
+    connect_s: float = 5.0
+    first_byte_s: float | None = 600.0  # from the end of sending to the reply's head
+    total_s: float | None = 600.0  # a whole plain call; a stream has none by default
+    gap_s: float | None = 120.0  # between two pieces of a reply, once data came
+    set_by_caller: bool = False  # then running out is the caller's 408, not our 504
+
+
+class BodySource(Protocol):
+    """A request body that is sent while it is still being read."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes in all, or None: sent in chunks."""
+
+    async def read(self) -> bytes:
+        """The next piece; empty at the end."""
+
+
+class Upload(Protocol):
+    """A multipart body on its way through; the part named `model` is the only one that is rewritten."""
+
+    content_type: str
+
+    def rewritten(self, model: str, defaults: Mapping[str, str]) -> BodySource:
+        """The same body with another model name, and fields added that the form does not have."""
+
+    def close(self) -> None:
+        """Give the temporary file back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamRequest:
+    """One HTTP request to a backend, ready to be written."""
+
+    backend: Backend
+    target: str  # path and query, already percent-encoded
+    headers: Headers  # without host, connection, content-length, transfer-encoding: the upstream room adds them
+    body: bytes | BodySource
+    timeouts: Timeouts
+    method: str = "POST"
+    stream: bool = False  # an event stream is expected
+
+
+class UpstreamReply(Protocol):
+    """A backend's reply whose head has arrived. Close it always; that is free once it was read to the end."""
+
+    status: int
+    headers: Headers
+
+    async def read(self) -> bytes:
+        """The whole body (decoded from gzip or deflate). Raises BackendBroken, BackendTimeout or CallerTimeout."""
+
+    async def chunk(self) -> bytes:
+        """The next piece as it came, empty at the end of a reply that ended as it should."""
+
+    def close(self) -> None:
+        """Drop the connection unless the reply is complete. Never raises, may be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReply:
+    """What `mock_response` says: a reply that needs no backend. `chunks` are the events of a stream."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    chunks: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One entry of `model_list`, resolved: what to call, where, and with what."""
+
+    id: str
+    group: str  # the public name: model_name
+    model: str  # the backend's own name, without the provider's prefix
+    provider: str  # the name of a row in providers/catalog.py
+    backend: Backend
+    base_path: str = ""  # of api_base, without a slash at the end: "/v1"
+    api_key: Secret | None = None
+    api_version: str | None = None
+    headers: Headers = ()  # extra_headers
+    defaults: Mapping[str, Json] = NOTHING  # fields the caller may override
+    forced: Mapping[str, Json] = NOTHING  # fields the caller may not override (--temperature, --max_tokens)
+    drop_params: bool = False
+    additional_drop_params: tuple[str, ...] = ()
+    allowed_openai_params: frozenset[str] = frozenset()
+    add_function_to_prompt: bool = False
+    forward_client_headers: bool = False
+    forward_organization: bool = False
+    organization: str | None = None
+    mock_response: Json = None
+    timeout_s: float | None = None
+    stream_timeout_s: float | None = None
+    weight: float = 1.0
+    mode: str | None = None  # model_info.mode: chat, embedding, ...
+    info: Mapping[str, Json] = NOTHING  # model_info as written, without secrets
+    params: Mapping[str, Json] = NOTHING  # litellm_params as written, without secrets, for /model/info
+
+    def url(self, path: str) -> str:
+        """The full address of a path below the base, as people read it."""
+        return f"{self.backend}{self.base_path}/{path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """The fields of a request that steer us, taken out of what the backend sees."""
+
+    timeout_s: float | None = None
+    stream_timeout_s: float | None = None
+    drop_params: bool | None = None
+    additional_drop_params: tuple[str, ...] = ()
+    allowed_openai_params: frozenset[str] = frozenset()
+    present: tuple[str, ...] = ()  # every steering field found at the root of the body: not sent on
+    unused: tuple[str, ...] = ()  # those of them that do nothing yet: named in a response header
+
+
+NO_CONTROLS: Final = Controls()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request for a model, as the caller made it."""
+
+    request_id: str
+    operation: Operation
+    model: str  # the name asked for
+    body: bytes | Upload
+    fields: Fields = field(default_factory=dict)
+    stream: bool = False
+    wants_usage: bool = False  # stream_options.include_usage
+    headers: Headers = ()  # the caller's own
+    controls: Controls = NO_CONTROLS
+    received_s: float = 0.0  # monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer, as the backend counted them. A zero is a value, not a gap."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0  # part of prompt_tokens
+    cache_creation_tokens: int = 0  # part of prompt_tokens
+    reasoning_tokens: int = 0  # part of completion_tokens
+    audio_prompt_tokens: int = 0
+    audio_completion_tokens: int = 0
+    seconds: float = 0.0  # of audio, where that is what is billed
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class PlainAnswer:
+    """A provider's reading of a whole reply."""
+
+    status: int
+    headers: Headers  # ready for the caller: llm_provider-*, x-ratelimit-*, content-type
+    body: bytes
+    usage: Usage | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """What one call came to; filled in by the gateway and the reply, read by telemetry. Mutable until it is added."""
+
+    request_id: str
+    route: str
+    method: str = "POST"
+    model: str = ""
+    deployment: Deployment | None = None
+    status: int = 0
+    stream: bool = False
+    error: str | None = None
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    started_s: float = 0.0  # monotonic
+    first_byte_s: float | None = None  # monotonic, when the first byte went to the caller
+    ended_s: float = 0.0
+    bytes_out: int = 0
+    client: str = ""
+    attempts: int = 0
+    key: str = ""  # a hint, never the key
+
+
+def header_text(text: str) -> str:
+    """A text made fit for a header value: printable ASCII as it is, all else percent-encoded."""
+    return quote(text, safe=" !\"#$&'()*+,/:;<=>?@[]^`{|}~")
+
+
+def first_header(headers: Sequence[tuple[str, str]], name: str) -> str | None:
+    """The first value of a header, by its lower-case name."""
+    return next((value for key, value in headers if key == name), None)
