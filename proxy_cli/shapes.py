@@ -150,6 +150,9 @@ class Deployment:
     additional_drop_params: tuple[str, ...] = ()
     allowed_openai_params: frozenset[str] = frozenset()
     add_function_to_prompt: bool = False
+    refuses: frozenset[str] = frozenset()  # fields that the target is known not to take
+    takes_tools: bool | None = None  # None: nothing is known
+    rates: Mapping[str, Json] = NOTHING  # prices in USD by the price table's field names: input_cost_per_token, ...
     forward_client_headers: bool = False
     forward_organization: bool = False
     organization: str | None = None
