@@ -1,0 +1,80 @@
+# One verb a target. Work that is done is stamped inside .venv, so a second `make run` or `make test` starts at once.
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK_VENV := build/lock
+HOST ?= 127.0.0.1
+PORT ?= 4000
+CONFIG ?= examples/quickstart.yaml
+TESTS ?= tests
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
+COMPILE := $(LOCK_VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate $(if $(UPGRADE),--upgrade)
+
+# An editable installation ends in a stamp that is newer than everything it was made from.
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types fmt deep lock clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUNTIME)  ## serve examples/quickstart.yaml (CONFIG=, HOST= and PORT= change what and where)
+	@echo "Starting on http://$(HOST):$(PORT); stop with Ctrl-C. Then try, in another terminal:"
+	@echo
+	@echo "  curl http://$(HOST):$(PORT)/v1/chat/completions -H 'Content-Type: application/json' \\"
+	@echo "    -d '{\"model\": \"gpt-4o\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]}'"
+	@echo
+	@exec $(BIN)/llmproxy --config $(CONFIG) --host $(HOST) --port $(PORT)
+
+test: $(DEV)  ## run the tests (TESTS=tests/wire runs some of them)
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(DEV)  ## look for mistakes and for layout that `make fmt` would change
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV)  ## check the types
+	$(BIN)/mypy
+
+fmt: $(DEV)  ## lay the code out, and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+deep: $(DEV)  ## run the tests whole: long ones at full length
+	LLMPROXY_DEEP=1 $(BIN)/python -m pytest --timeout 900 $(TESTS)
+
+lock: $(LOCK_VENV)/bin/uv  ## write the lock files anew from pyproject.toml (UPGRADE=1 takes newer versions)
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) --group build --constraint requirements.lock --output-file requirements-build.lock
+	$(COMPILE) pyproject.toml --group dev --constraint requirements.lock --constraint requirements-build.lock \
+		--output-file requirements-dev.lock
+
+clean:  ## remove .venv and everything that was generated
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "llmproxy needs Python 3.11 or newer, and none was found:" \
+		"install it, or name it with 'make PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment:" \
+		"on Debian and Ubuntu, 'apt-get install python3-venv' adds what it lacks." >&2; exit 1; }
+
+$(RUNTIME): pyproject.toml requirements.lock requirements-build.lock | $(BIN)/python
+	@echo "Installing llmproxy into $(VENV) (once) ..."
+	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@echo "Installing what the tests need into $(VENV) (once) ..."
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(LOCK_VENV)/bin/uv:
+	@$(PYTHON) -m venv $(LOCK_VENV)
+	@$(LOCK_VENV)/bin/pip --quiet --disable-pip-version-check install 'uv>=0.9'

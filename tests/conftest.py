@@ -1,0 +1,48 @@
+"""What every test may ask for: tools of the machine, and whether long rows run whole."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STRICT = os.environ.get("LLMPROXY_TESTS_STRICT") == "1"
+DEEP = os.environ.get("LLMPROXY_DEEP") == "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave tests that are marked `deep` to `make deep`."""
+    if DEEP:
+        return
+    for item in items:
+        if item.get_closest_marker("deep"):
+            item.add_marker(pytest.mark.skip(reason="runs in `make deep` only"))
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str], str]:
+    """`require("openssl")`: the path of a program; without it the test is skipped, or fails where nothing may be."""
+
+    def path_of(tool: str) -> str:
+        found = shutil.which(tool)
+        if found:
+            return found
+        if STRICT:
+            pytest.fail(f"{tool} is not installed, and LLMPROXY_TESTS_STRICT=1 allows no skips")
+        pytest.skip(f"{tool} is not installed")
+
+    return path_of
+
+
+@pytest.fixture(scope="session")
+def deep() -> bool:
+    """Whether a test may take its time: a small sample of the long rows otherwise."""
+    return DEEP
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout's own folder."""
+    return ROOT
