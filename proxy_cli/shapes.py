@@ -213,6 +213,9 @@ class Usage:
     audio_prompt_tokens: int = 0
     audio_completion_tokens: int = 0
     seconds: float = 0.0  # of audio, where that is what is billed
+    characters: int = 0  # of text to be spoken
+    images: int = 0  # that were made
+    queries: int = 0  # of reranking, in the backend's own units
 
     @property
     def total_tokens(self) -> int:
