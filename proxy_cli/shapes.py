@@ -22,6 +22,11 @@ Fields = dict[str, msgspec.Raw]  # the top-level fields of a JSON object, each s
 NOTHING: Final[Mapping[str, Json]] = MappingProxyType({})
 
 
+def _nothing() -> Mapping[str, Json]:
+    """NOTHING as a default: Python 3.11 takes a read-only mapping for a mutable one."""
+    return NOTHING
+
+
 class Operation(StrEnum):
     """What is asked of a model; the value is the path below an OpenAI-compatible base URL."""
 
@@ -144,15 +149,15 @@ class Deployment:
     api_key: Secret | None = None
     api_version: str | None = None
     headers: Headers = ()  # extra_headers
-    defaults: Mapping[str, Json] = NOTHING  # fields the caller may override
-    forced: Mapping[str, Json] = NOTHING  # fields the caller may not override (--temperature, --max_tokens)
+    defaults: Mapping[str, Json] = field(default_factory=_nothing)  # fields the caller may override
+    forced: Mapping[str, Json] = field(default_factory=_nothing)  # not to be overridden (--temperature)
     drop_params: bool = False
     additional_drop_params: tuple[str, ...] = ()
     allowed_openai_params: frozenset[str] = frozenset()
     add_function_to_prompt: bool = False
     refuses: frozenset[str] = frozenset()  # fields that the target is known not to take
     takes_tools: bool | None = None  # None: nothing is known
-    rates: Mapping[str, Json] = NOTHING  # prices in USD by the price table's field names: input_cost_per_token, ...
+    rates: Mapping[str, Json] = field(default_factory=_nothing)  # USD, by the price table's field names
     forward_client_headers: bool = False
     forward_organization: bool = False
     organization: str | None = None
@@ -161,8 +166,8 @@ class Deployment:
     stream_timeout_s: float | None = None
     weight: float = 1.0
     mode: str | None = None  # model_info.mode: chat, embedding, ...
-    info: Mapping[str, Json] = NOTHING  # model_info as written, without secrets
-    params: Mapping[str, Json] = NOTHING  # litellm_params as written, without secrets, for /model/info
+    info: Mapping[str, Json] = field(default_factory=_nothing)  # model_info as written, without secrets
+    params: Mapping[str, Json] = field(default_factory=_nothing)  # litellm_params, likewise, for /model/info
 
     def url(self, path: str) -> str:
         """The full address of a path below the base, as people read it."""
