@@ -49,9 +49,9 @@ deep: $(DEV)  ## run the tests whole: long ones at full length
 	LLMPROXY_DEEP=1 $(BIN)/python -m pytest --timeout 900 $(TESTS)
 
 lock: $(LOCK_VENV)/bin/uv  ## write the lock files anew from pyproject.toml (UPGRADE=1 takes newer versions)
-	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock
 	$(COMPILE) --group build --constraint requirements.lock --output-file requirements-build.lock
-	$(COMPILE) pyproject.toml --group dev --constraint requirements.lock --constraint requirements-build.lock \
+	$(COMPILE) pyproject.toml --all-extras --group dev --constraint requirements.lock --constraint requirements-build.lock \
 		--output-file requirements-dev.lock
 
 clean:  ## remove .venv and everything that was generated
