@@ -1,0 +1,92 @@
+"""The price table that ships with the package: prices, windows and abilities of some 4,000 models by name.
+
+It owns the lookup by name and nothing else; `cost.py` reads the prices. The data is a dated copy (data/NOTICE) and is
+never downloaded. Loading cuts it into entries that stay bytes until they are asked for: that is a fifth of the time
+and of the memory that decoding them all would take.
+"""
+
+import gzip
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Self
+
+import msgspec
+
+from proxy_cli.shapes import Json
+
+_FILE = "model_prices.json.gz"
+_RULES = "fallback_generalizations"  # rules about names, not a model
+
+# Names that the table splits by kind of model, and the one provider that serves them all.
+_FAMILIES = {
+    "vertex_ai": "vertex_ai",
+    "fireworks_ai": "fireworks_ai",
+    "bedrock_converse": "bedrock",
+    "bedrock_mantle": "bedrock",
+    "cohere_chat": "cohere",
+    "azure_text": "azure",
+    "text-completion-codestral": "codestral",
+    "text-completion-inception": "inception",
+    "text-completion-openai": "openai",
+    "custom_openai": "openai",
+    "ai21_chat": "ai21",
+    "ollama_chat": "ollama",
+}
+
+
+class PriceTable:
+    """Entries by model name, with or without a provider's prefix."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: Mapping[str, msgspec.Raw]) -> None:
+        self._entries = entries
+
+    @classmethod
+    def load(cls) -> Self:
+        """The table in the package."""
+        packed = files("proxy_cli").joinpath("data", _FILE).read_bytes()
+        entries = msgspec.json.decode(gzip.decompress(packed), type=dict[str, msgspec.Raw])
+        entries.pop(_RULES, None)
+        return cls(entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, model: str, provider: str | None = None, base_model: str | None = None) -> Mapping[str, Json] | None:
+        """The entry of a model: by its `base_model`, its provider and name, or its name alone.
+
+        A bare name counts only where its entry is of the same provider, so that a server of one's own which calls its
+        model as another provider does is not billed at that one's prices.
+        """
+        for name in (base_model, model):
+            if not name:
+                continue
+            found = self._entry(f"{provider}/{name}") if provider else None
+            if found is None:
+                found = self._entry(name)
+                if found is not None and name is model and not _same(provider, found):
+                    found = None
+            if found is not None:
+                return found
+        return None
+
+    def provider_of(self, model: str) -> str | None:
+        """Whose model a name without a prefix is, or None."""
+        entry = self._entry(model)
+        if entry is None and model.startswith("ft:"):
+            # A fine-tuned model, ft:gpt-4o-mini:team::id, goes where the model goes that it was tuned from.
+            entry = self._entry(model.split(":")[1])
+        return _family(str(entry.get("litellm_provider", ""))) or None if entry else None
+
+    def _entry(self, name: str) -> dict[str, Json] | None:
+        raw = self._entries.get(name)
+        return None if raw is None else msgspec.json.decode(raw, type=dict[str, Json])
+
+
+def _same(provider: str | None, entry: Mapping[str, Json]) -> bool:
+    return provider is None or _family(str(entry.get("litellm_provider", ""))) == _family(provider)
+
+
+def _family(provider: str) -> str:
+    return _FAMILIES.get(provider) or _FAMILIES.get(provider.partition("-")[0], provider)

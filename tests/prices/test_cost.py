@@ -1,0 +1,246 @@
+"""What usages cost."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_cli.prices.cost import cost_usd, own_prices, rates_of
+from proxy_cli.prices.table import PriceTable
+from proxy_cli.shapes import Operation, Usage
+
+GPT_4O = {"input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05, "cache_read_input_token_cost": 1.25e-06}
+CHAT = Operation.CHAT
+
+
+def test_cost_charges_cached_tokens_at_their_own_rate():
+    """2 fresh, 3 cached and 2 answered tokens of gpt-4o are 2.875e-05 dollars."""
+    usage = Usage(prompt_tokens=5, completion_tokens=2, cached_tokens=3)
+
+    assert cost_usd(usage, GPT_4O, operation=CHAT) == pytest.approx(2.875e-05)
+
+
+def test_cost_charges_cached_tokens_like_others_where_no_rate_is_known():
+    """Prices of one's own without a cache rate hold for every token: 5 x 0.001 + 2 x 0.002."""
+    usage = Usage(prompt_tokens=5, completion_tokens=2, cached_tokens=3)
+    rates = {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}
+
+    assert cost_usd(usage, rates, operation=CHAT) == pytest.approx(0.009)
+
+
+def test_cost_charges_each_part_at_its_rate():
+    """Text, cached, newly cached and heard tokens; text, thought and spoken ones."""
+    usage = Usage(
+        prompt_tokens=1000,
+        cached_tokens=100,
+        cache_creation_tokens=200,
+        audio_prompt_tokens=300,
+        completion_tokens=100,
+        reasoning_tokens=20,
+        audio_completion_tokens=30,
+    )
+    rates = {
+        "input_cost_per_token": 1.0,
+        "cache_read_input_token_cost": 0.1,
+        "cache_creation_input_token_cost": 1.25,
+        "input_cost_per_audio_token": 10.0,
+        "output_cost_per_token": 4.0,
+        "output_cost_per_reasoning_token": 8.0,
+        "output_cost_per_audio_token": 20.0,
+    }
+
+    expected = (400 * 1.0 + 100 * 0.1 + 200 * 1.25 + 300 * 10.0) + (50 * 4.0 + 20 * 8.0 + 30 * 20.0)
+    assert cost_usd(usage, rates, operation=CHAT) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [(200_000, 200_000 * 1.0 + 10 * 5.0), (200_001, 200_001 * 2.0 + 10 * 7.5), (300_000, 300_000 * 3.0 + 10 * 7.5)],
+)
+def test_cost_past_a_threshold_holds_for_the_whole_request(prompt, expected):
+    """One token past the threshold and every token of prompt and answer costs the higher price."""
+    rates = {
+        "input_cost_per_token": 1.0,
+        "output_cost_per_token": 5.0,
+        "input_cost_per_token_above_200k_tokens": 2.0,
+        "input_cost_per_token_above_272k_tokens": 3.0,
+        "output_cost_per_token_above_200k_tokens": 7.5,
+        "input_cost_per_token_above_200k_tokens_priority": 99.0,
+    }
+
+    usage = Usage(prompt_tokens=prompt, completion_tokens=10)
+    assert cost_usd(usage, rates, operation=CHAT) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("prompt", "price"), [(256_000, 1.0), (256_001, 5.0), (2_000_000, 5.0)])
+def test_cost_takes_the_bracket_of_the_prompt(prompt, price):
+    """Of tiered prices the prompt's length chooses one; past the last bracket the last one holds."""
+    rates = {
+        "tiered_pricing": [
+            {"range": [0, 256000.0], "input_cost_per_token": 1.0, "output_cost_per_token": 2.0},
+            {"range": [256000.0, 1000000.0], "input_cost_per_token": 5.0, "output_cost_per_token": 6.0},
+        ]
+    }
+
+    assert cost_usd(Usage(prompt_tokens=prompt), rates, operation=CHAT) == pytest.approx(prompt * price)
+
+
+def test_cost_skips_brackets_that_are_none():
+    """A tier without a range is not a price."""
+    rates = {"tiered_pricing": [{"input_cost_per_token": 1.0}, 7]}
+
+    assert cost_usd(Usage(prompt_tokens=1), rates, operation=CHAT) is None
+
+
+def test_cost_of_embeddings_is_their_input():
+    """Whatever an embedding's entry says of output, only the prompt is paid."""
+    rates = {"input_cost_per_token": 2e-08, "output_cost_per_token": 1.0}
+    usage = Usage(prompt_tokens=1000, completion_tokens=7)
+
+    assert cost_usd(usage, rates, operation=Operation.EMBEDDINGS) == pytest.approx(2e-05)
+
+
+def test_cost_of_a_transcript_is_its_seconds_once():
+    """An entry with both an input and an output price for a second means one price."""
+    rates = {"input_cost_per_second": 0.0001, "output_cost_per_second": 0.0001}
+
+    assert cost_usd(Usage(seconds=60.0), rates, operation=Operation.TRANSCRIPTIONS) == pytest.approx(0.006)
+
+
+def test_cost_of_a_transcript_is_its_tokens_where_they_are_counted():
+    """Counted tokens are preferred to seconds."""
+    rates = {
+        "input_cost_per_second": 1.0,
+        "input_cost_per_token": 2.0,
+        "input_cost_per_audio_token": 3.0,
+        "output_cost_per_token": 5.0,
+    }
+    usage = Usage(prompt_tokens=10, audio_prompt_tokens=8, completion_tokens=4, seconds=9.0)
+
+    assert cost_usd(usage, rates, operation=Operation.TRANSCRIPTIONS) == pytest.approx(2 * 2 + 8 * 3 + 4 * 5)
+
+
+def test_cost_of_a_transcript_of_unknown_length_is_unknown():
+    """Without tokens and seconds there is no price, and not a price of zero."""
+    assert cost_usd(Usage(), {"input_cost_per_second": 0.1}, operation=Operation.TRANSLATIONS) is None
+
+
+@pytest.mark.parametrize(
+    ("operation", "usage", "rates", "expected"),
+    [
+        (Operation.SPEECH, Usage(characters=1000), {"input_cost_per_character": 1.5e-05}, 0.015),
+        (Operation.SPEECH, Usage(characters=9), {"input_cost_per_token": 1.0}, None),
+        (Operation.RERANK, Usage(queries=3), {"input_cost_per_query": 0.002, "input_cost_per_token": 0.0}, 0.006),
+        (Operation.RERANK, Usage(prompt_tokens=10), {"input_cost_per_token": 0.1}, 1.0),
+        (Operation.IMAGE_GENERATIONS, Usage(images=2), {"output_cost_per_image": 0.04}, 0.08),
+        (Operation.IMAGE_GENERATIONS, Usage(images=2), {"input_cost_per_image": 0.01}, 0.02),
+        (
+            Operation.IMAGE_EDITS,
+            Usage(prompt_tokens=10, completion_tokens=100, images=1),
+            {"input_cost_per_token": 1.0, "output_cost_per_image_token": 4.0},
+            410.0,
+        ),
+        (Operation.CHAT, Usage(prompt_tokens=1), {"input_cost_per_request": 0.5, "input_cost_per_token": 0.1}, 0.6),
+        (Operation.CHAT, Usage(prompt_tokens=1), {}, None),
+        (Operation.MODERATIONS, Usage(prompt_tokens=1), {"input_cost_per_token": 0.0}, 0.0),
+    ],
+)
+def test_cost_is_counted_in_the_unit_that_is_priced(operation, usage, rates, expected):
+    """Characters, queries, pictures and requests have prices of their own; without one there is none."""
+    cost = cost_usd(usage, rates, operation=operation)
+
+    assert cost == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf"), "dear", True, None, [1]])
+def test_cost_takes_no_price_that_is_none(price):
+    """A price that is no finite number above zero is no price."""
+    assert cost_usd(Usage(prompt_tokens=1), {"input_cost_per_token": price}, operation=CHAT) is None
+
+
+def test_cost_reads_a_price_that_yaml_took_for_text():
+    """1e-6 is text to YAML 1.1, and still a price."""
+    assert cost_usd(Usage(prompt_tokens=2), {"input_cost_per_token": "1e-6"}, operation=CHAT) == pytest.approx(2e-06)
+
+
+def test_rates_of_own_settings_hide_the_table():
+    """A price in litellm_params, else in model_info, stands alone; the table speaks only where both are silent."""
+    entry = {"input_cost_per_token": 1.0, "cache_read_input_token_cost": 0.5, "supports_vision": True}
+
+    assert rates_of({"input_cost_per_token": 2.0, "model": "x"}, {}, entry) == {"input_cost_per_token": 2.0}
+    assert rates_of({}, {"output_cost_per_token": 3.0, "id": "a"}, entry) == {"output_cost_per_token": 3.0}
+    assert rates_of({}, {}, entry) == {"input_cost_per_token": 1.0, "cache_read_input_token_cost": 0.5}
+    assert rates_of({}, {}, None) == {}
+
+
+def test_own_prices_knows_every_price_of_the_table():
+    """Each field that cost_usd reads is seen as a price, and nothing else of an entry is."""
+    entry = PriceTable.load().find("gpt-5")
+
+    assert entry is not None
+    assert set(own_prices(entry)) == {name for name in entry if "cost" in name}
+
+
+counts = st.integers(0, 10**7)
+usages = st.builds(
+    Usage,
+    prompt_tokens=counts,
+    completion_tokens=counts,
+    cached_tokens=counts,
+    cache_creation_tokens=counts,
+    reasoning_tokens=counts,
+    audio_prompt_tokens=counts,
+    audio_completion_tokens=counts,
+    seconds=st.floats(0, 1e6),
+    characters=counts,
+    images=counts,
+    queries=counts,
+)
+prices = st.one_of(st.floats(0, 100), st.floats(), st.none(), st.sampled_from(["1e-6", "-2", "nan", "x"]))
+rates = st.dictionaries(
+    st.sampled_from(
+        [
+            "input_cost_per_token",
+            "output_cost_per_token",
+            "cache_read_input_token_cost",
+            "cache_creation_input_token_cost",
+            "input_cost_per_audio_token",
+            "output_cost_per_reasoning_token",
+            "input_cost_per_token_above_128k_tokens",
+            "input_cost_per_second",
+            "input_cost_per_character",
+            "input_cost_per_query",
+            "output_cost_per_image",
+        ]
+    ),
+    prices,
+)
+
+
+@given(usages, rates, st.sampled_from(Operation))
+def test_cost_is_never_negative(usage, book, operation):
+    """Whatever is counted and whatever the prices say, a cost is None or at least zero."""
+    cost = cost_usd(usage, book, operation=operation)
+
+    assert cost is None or cost >= 0
+
+
+@given(usages, counts, counts)
+def test_cost_does_not_fall_when_more_is_used(usage, prompt, completion):
+    """A longer prompt and a longer answer are not cheaper."""
+    more = Usage(
+        prompt_tokens=usage.prompt_tokens + prompt,
+        completion_tokens=usage.completion_tokens + completion,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+    )
+    less = Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+    )
+
+    longer, shorter = (cost_usd(each, GPT_4O, operation=CHAT) for each in (more, less))
+    assert longer is not None
+    assert shorter is not None
+    assert longer >= shorter - 1e-9
