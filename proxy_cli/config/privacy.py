@@ -1,0 +1,51 @@
+"""What of a config may be repeated in a message: names yes, secrets never.
+
+Messages of this room repeat names of settings and not their values. A value can still come to stand where a name is
+expected (`api_key: {sk-abc}`), so a name is looked at before it is shown.
+"""
+
+import re
+
+_HIDDEN = "<hidden>"
+_LONGEST_SHOWN = 64
+_SECRET_WORDS = frozenset(
+    ("key", "apikey", "secret", "password", "passwd", "passphrase", "token", "credential", "credentials",
+     "authorization", "cookie", "dsn")
+)  # fmt: skip
+_KNOWN_PREFIX = re.compile(
+    r"(?:(?:sk|pk|rk|xai|glpat|xox[abp])-|(?:hf|gsk|ghp|gho|github_pat)_|(?:Bearer|Basic) |AKIA|ASIA|AIza|eyJ)"
+    r"[A-Za-z0-9][-_.A-Za-z0-9]+"
+)
+# Long, with digits and letters, and not cut into words: more likely a key than a name.
+_DENSE = re.compile(r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9+/=_]{28,}")
+_IN_A_URL = re.compile(r"//[^/\s@]*:[^/\s]*@")
+_WORDS = re.compile(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a setting of this name holds a secret: `api_key`, `aws_secret_access_key`, `x-api-key`, `DB_PASSWORD`."""
+    words = [word.lower() for word in _WORDS.split(name) if word]
+    if not words or (len(words) > 1 and words[-2] in ("per", "cost")):
+        return False  # input_cost_per_token
+    return words[-1] in _SECRET_WORDS
+
+
+def looks_secret(text: str) -> bool:
+    """Whether a text has the form of a key, or is a URL that holds a password."""
+    return bool(_KNOWN_PREFIX.fullmatch(text) or _DENSE.search(text) or _IN_A_URL.search(text))
+
+
+def holds_password(text: str) -> bool:
+    """Whether a text is a URL with a user and a password in it."""
+    return _IN_A_URL.search(text) is not None
+
+
+def shown(name: str) -> str:
+    """A name as it may stand in a message: on one line, not too long, and never a key."""
+    if looks_secret(name):
+        return _HIDDEN
+    if len(name) > _LONGEST_SHOWN:
+        name = name[: _LONGEST_SHOWN - 1] + "…"
+    if name.isprintable():
+        return name
+    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in name)

@@ -1,0 +1,85 @@
+"""A config file as a document: values that keep their text, and the place of each.
+
+This is the lower half of the room: it knows YAML and no setting. All that is wrong comes back as problems, as many at
+once as can be told apart; nothing here raises for what a file may hold, and nothing takes long.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+import yaml
+
+from proxy_cli.config.compose import Composed, Composer
+from proxy_cli.config.opening import LARGEST, Unreadable, file_name, slurp
+from proxy_cli.config.problem import Path, Place, Problem
+from proxy_cli.config.scalar import Scalar
+from proxy_cli.config.tree import Mapping, Spot, find
+
+_EXAMPLE = "start with: model_list: [{model_name: fast, litellm_params: {model: openai/gpt-4o-mini}}]"
+# The pure Python parser gives the same events, some twenty times slower.
+_LOADER: type = getattr(yaml, "CLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The settings of one file; nobody changes them."""
+
+    file: str
+    values: Mapping
+    spot: Spot = (1, 1)
+    mode: int | None = None  # permissions of the file, when it was one
+
+    def place(self, path: Path) -> Place:
+        """Where a value stands, or the nearest parent of one that is missing."""
+        return Place(self.file, *find(self.values, self.spot, path, key=False))
+
+    def key_place(self, path: Path) -> Place:
+        """Where the key of a value stands, or the nearest parent of one that is missing."""
+        return Place(self.file, *find(self.values, self.spot, path, key=True))
+
+
+def read(path: FilePath) -> tuple[Document | None, list[Problem]]:
+    """The document in a file, if it has one, and all that is wrong with it, in order."""
+    name = file_name(path)
+    try:
+        opened = slurp(path)
+    except Unreadable as why:
+        return None, [Problem(Place(name, 1, 1), why.message, why.cure)]
+    return _parse(opened.data, name, opened.mode)
+
+
+def parse(data: bytes, file: str) -> tuple[Document | None, list[Problem]]:
+    """The document in the bytes of a file, if they hold one, and all that is wrong with it, in order."""
+    return _parse(data, file, None)
+
+
+def _parse(data: bytes, file: str, mode: int | None) -> tuple[Document | None, list[Problem]]:
+    if len(data) > LARGEST:
+        message = f"the file is larger than {LARGEST // 1024**2} MiB"
+        return None, [Problem(Place(file, 1, 1), message, "split it with `include:`")]
+    text = data.decode("utf-8-sig", "replace")
+    composed = Composer(file).run(yaml.parse(text, Loader=_LOADER))
+    problems = composed.problems
+    if composed.failure is not None:
+        mark = composed.failure.problem_mark
+        spot = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+        problems.append(Problem(Place(file, *spot), str(composed.failure.problem)))
+        return None, sorted(problems)
+    return _document(composed, file, mode), sorted(problems)
+
+
+def _document(composed: Composed, file: str, mode: int | None) -> Document | None:
+    root = composed.root
+    if isinstance(root, Mapping):
+        return Document(file, root, composed.spot, mode)
+    if root is None and composed.problems:
+        return None
+    if root is None or (isinstance(root, Scalar) and root.kind == "null"):
+        composed.problems.append(Problem(Place(file, *composed.spot), "the configuration is empty", _EXAMPLE))
+        return None
+    found = "one value" if isinstance(root, Scalar) else "a list"
+    cure = "begin with a key at the left margin, such as model_list:"
+    composed.problems.append(
+        Problem(Place(file, *composed.spot), f"the top level must be a mapping, got {found}", cure)
+    )
+    return None
