@@ -1,0 +1,152 @@
+"""The heart: one call, from admission to answer.
+
+The one loop over attempts. Everything it needs is given to it; it decides nothing itself and knows no HTTP server.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from proxy_cli.access.budgets import ProcessBudget
+from proxy_cli.clock import Clock
+from proxy_cli.errors import GatewayError, StreamOptionsRefused
+from proxy_cli.prices.cost import cost_usd
+from proxy_cli.providers.base import Provider
+from proxy_cli.relay import LocalExchange, Relay
+from proxy_cli.routing.attempts import Router
+from proxy_cli.shapes import (
+    Call,
+    Deployment,
+    Headers,
+    LocalReply,
+    Operation,
+    UpstreamReply,
+    UpstreamRequest,
+    Usage,
+    first_header,
+)
+from proxy_cli.telemetry.tap import Tap
+from proxy_cli.upstream.client import Upstream
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What goes back to the caller: a whole body, or a relay that is pulled. Close it always."""
+
+    status: int
+    headers: Headers
+    deployment: Deployment
+    attempts: int
+    waited_s: float  # for the backend: up to its whole answer, or to a stream's first bytes
+    body: bytes = b""
+    relay: Relay | None = None
+    plain_usage: Usage | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the backend has counted; for a stream it is complete at the end."""
+        return self.relay.usage if self.relay else self.plain_usage
+
+    def close(self) -> None:
+        """Let go of the backend."""
+        if self.relay:
+            self.relay.close()
+
+
+class Gateway:
+    """One call in, one answer out. Owns what it has learned of backends that refuse `stream_options`."""
+
+    def __init__(
+        self,
+        *,
+        router: Router,
+        providers: Callable[[Deployment], Provider],
+        upstream: Upstream,
+        budget: ProcessBudget,
+        clock: Clock,
+        tap: Tap | None = None,
+    ) -> None:
+        self.router = router
+        self._providers = providers
+        self._upstream = upstream
+        self._budget = budget
+        self._clock = clock
+        self._tap = tap
+        self._without_usage: set[str] = set()
+
+    async def answer(self, call: Call) -> Answer:
+        """One call, from admission to answer. Raises the GatewayError that the caller should see."""
+        self._budget.check()
+        attempts = self.router.attempts(call.model)
+        deployment = attempts.next()
+        while True:
+            try:
+                answer = await self._ask(call, deployment)
+            except StreamOptionsRefused:
+                # Asked again at once, and from now on, without the field; so this turn can come only once.
+                self._without_usage.add(deployment.id)
+            except GatewayError as failure:
+                deployment = attempts.next(failure)
+            else:
+                answer.attempts = attempts.made
+                return answer
+
+    def settle(self, answer: Answer) -> float | None:
+        """Price what an ended answer used and count it against the budget; None where no price is known."""
+        usage = answer.usage
+        cost = cost_usd(usage, answer.deployment.rates) if usage else None
+        if cost:
+            self._budget.add(cost)
+        return cost
+
+    async def _ask(self, call: Call, deployment: Deployment) -> Answer:
+        provider = self._providers(deployment)
+        request = provider.prepare(call, deployment, ask_usage=deployment.id not in self._without_usage)
+        started_s = self._clock()
+        reply = await self._send(call, request)
+        try:
+            answer = await self._read(call, deployment, provider, reply)
+        except BaseException:
+            reply.close()
+            raise
+        answer.waited_s = self._clock() - started_s
+        return answer
+
+    async def _send(self, call: Call, request: UpstreamRequest | LocalReply) -> UpstreamReply:
+        if isinstance(request, LocalReply):
+            return LocalExchange(request)
+        if self._tap:
+            self._tap.sent(call.request_id, request)
+        reply = await self._upstream.send(request)
+        if self._tap:
+            self._tap.received(call.request_id, reply.status, reply.headers)
+            return self._tap.watched(call.request_id, reply)
+        return reply
+
+    async def _read(self, call: Call, deployment: Deployment, provider: Provider, reply: UpstreamReply) -> Answer:
+        if reply.status < 300 and _is_stream(call, reply.headers):
+            relay = Relay(reply, provider.stream_reader(call, deployment))
+            await relay.start()
+            headers = provider.reply_headers(reply.headers)
+            return Answer(
+                status=reply.status, headers=headers, deployment=deployment, attempts=1, waited_s=0, relay=relay
+            )
+        plain = provider.read(call, deployment, reply.status, reply.headers, await reply.read())
+        return Answer(
+            status=plain.status,
+            headers=plain.headers,
+            deployment=deployment,
+            attempts=1,
+            waited_s=0,
+            body=plain.body,
+            plain_usage=plain.usage,
+        )
+
+
+_BINARY: Final = frozenset({Operation.SPEECH})
+
+
+def _is_stream(call: Call, headers: Headers) -> bool:
+    """Whether a good reply is passed on as it comes: events, and sound while it is being spoken."""
+    kind = first_header(headers, "content-type") or ""
+    return kind.startswith("text/event-stream") or (call.operation in _BINARY and "json" not in kind)

@@ -1,0 +1,100 @@
+"""A backend's event stream on its way to the caller.
+
+Pulled by whoever writes to the caller, so a slow caller slows the backend. Owns the reply until `close`; keeps
+nothing but the event that is not whole yet. What goes wrong is raised: before the first bytes it is still an HTTP
+error or another attempt, after them the counter makes it an event.
+"""
+
+import asyncio
+from typing import Final
+
+from proxy_cli.errors import BackendBroken
+from proxy_cli.providers.base import StreamReader
+from proxy_cli.shapes import Headers, LocalReply, UpstreamReply, Usage
+
+# A backend that has said `[DONE]` has nothing more to say; the connection is worth a short wait for the end of its
+# framing, because only then can it be used again.
+_END_OF_FRAMING_S: Final = 0.25
+
+
+class Relay:
+    """The bytes of one stream, from the first to the last."""
+
+    __slots__ = ("_first", "_reader", "_reply")
+
+    def __init__(self, reply: UpstreamReply, reader: StreamReader) -> None:
+        self._reply = reply
+        self._reader = reader
+        self._first = b""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the backend has counted so far."""
+        return self._reader.usage
+
+    @property
+    def finished(self) -> bool:
+        """Whether the stream has come to its proper end."""
+        return self._reader.finished
+
+    async def start(self) -> None:
+        """Wait for the first bytes that the caller will see. Raises what the backend does instead."""
+        self._first = await self._next()
+
+    async def next(self) -> bytes:
+        """The next bytes for the caller, empty at the end."""
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        return await self._next()
+
+    def close(self) -> None:
+        """Let go of the backend: at once, if it is still sending."""
+        self._reply.close()
+
+    async def _next(self) -> bytes:
+        while not self._reader.finished:
+            data = await self._reply.chunk()
+            if not data:
+                return self._last()
+            if out := self._reader.feed(data):
+                return out
+        await self._drain()
+        return b""
+
+    def _last(self) -> bytes:
+        rest = self._reader.end()
+        if not self._reader.finished:
+            # A connection that is simply closed looks like an end; only the mark tells it from a cut.
+            raise BackendBroken("the backend ended the stream before its end mark", code="upstream_truncated")
+        return rest
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(_END_OF_FRAMING_S):
+                while await self._reply.chunk():
+                    pass
+        except (TimeoutError, BackendBroken):
+            self._reply.close()
+
+
+class LocalExchange:
+    """A `mock_response` behaving as a backend's reply."""
+
+    def __init__(self, local: LocalReply) -> None:
+        self.status = local.status
+        self.headers: Headers = local.headers
+        self._body = local.body
+        self._chunks = list(reversed(local.chunks))
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        return self._body
+
+    async def chunk(self) -> bytes:
+        """The next event; the loop gets its turn between two."""
+        await asyncio.sleep(0)
+        return self._chunks.pop() if self._chunks else b""
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,123 @@
+"""Names to deployments: exact, alias, deployment id, wildcard, and the one model that answers to every name.
+
+Pure: built once from resolved deployments, never changed. Hidden aliases resolve but are not listed or suggested.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from proxy_cli.errors import UnknownModel
+from proxy_cli.shapes import Deployment
+
+_EXPANSIONS_KEPT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another name for a group; a hidden one is not listed."""
+
+    target: str
+    hidden: bool = False
+
+
+class Table:
+    """Which deployments a requested name stands for."""
+
+    def __init__(
+        self,
+        deployments: Sequence[Deployment],
+        *,
+        aliases: Mapping[str, Alias] | None = None,
+        any_name: bool = False,
+        expand: Callable[[Deployment, str], Deployment] | None = None,
+    ) -> None:
+        self.deployments = tuple(deployments)
+        self._aliases = dict(aliases or {})
+        self._groups: dict[str, tuple[Deployment, ...]] = {}
+        for deployment in deployments:
+            self._groups[deployment.group] = (*self._groups.get(deployment.group, ()), deployment)
+        self._by_id = {deployment.id: (deployment,) for deployment in deployments}
+        self._wildcards = _wildcards(self._groups)
+        self.any_name = any_name  # one model serves under every requested name
+        self._expand = expand or expanded
+        self._match = lru_cache(_EXPANSIONS_KEPT)(self._matched)
+
+    def find(self, name: str) -> tuple[Deployment, ...]:
+        """The deployments behind a name. Raises UnknownModel with the near names."""
+        alias = self._aliases.get(name)
+        wanted = alias.target if alias else name
+        found = self._groups.get(wanted) if "*" not in wanted else None
+        found = found or self._by_id.get(wanted) or self._match(wanted)
+        if found:
+            return found
+        if self.any_name:
+            return self.deployments
+        raise UnknownModel(self._unknown(name), param="model")
+
+    def knows(self, name: str) -> bool:
+        """Whether `find` would answer."""
+        try:
+            return bool(self.find(name))
+        except UnknownModel:
+            return False
+
+    def names(self) -> list[str]:
+        """Every name that is listed, in the order of the file; aliases last."""
+        shown = [name for name, alias in self._aliases.items() if not alias.hidden]
+        return list(dict.fromkeys([*self._groups, *shown]))
+
+    def group_of(self, name: str) -> tuple[Deployment, ...]:
+        """The deployments listed under a name, wildcards not expanded; empty when there are none."""
+        alias = self._aliases.get(name)
+        return self._groups.get(alias.target if alias else name, ())
+
+    def _matched(self, name: str) -> tuple[Deployment, ...]:
+        for pattern, group in self._wildcards:
+            if pattern.fullmatch(name):
+                return tuple(self._expand(deployment, name) for deployment in group)
+        return ()
+
+    def _unknown(self, name: str) -> str:
+        known = self.names()
+        shown = name if len(name) <= 100 else f"{name[:100]}…"
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+        if not near:
+            near = known if len(known) <= 5 else []
+        # A request without a key to see the list still gets the near names: they are what a typo needs.
+        cure = f"; did you mean {_spoken(near)}?" if near else "; GET /v1/models lists the names"
+        return f"no model named {shown!r} is configured{cure}"
+
+
+def _wildcards(groups: Mapping[str, tuple[Deployment, ...]]) -> list[tuple[re.Pattern[str], tuple[Deployment, ...]]]:
+    """Patterns with the longest first: the most specific wins."""
+    starred = sorted((name for name in groups if "*" in name), key=lambda name: (-len(name), name))
+    return [(_pattern(name), groups[name]) for name in starred]
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile("(.*)".join(re.escape(part) for part in name.split("*")), re.DOTALL)
+
+
+def expanded(deployment: Deployment, name: str) -> Deployment:
+    """A wildcard deployment for one concrete name: what `*` stood for is put into the backend's model name."""
+    return replace(deployment, model=captured(deployment.group, deployment.model, name))
+
+
+def captured(pattern: str, model: str, name: str) -> str:
+    """The backend's model name for a requested name: each `*` of the model takes what the pattern's `*` matched."""
+    match = _pattern(pattern).fullmatch(name)
+    if match is None or "*" not in model:
+        return model
+    pieces = list(match.groups())
+    first, *rest = model.split("*")
+    text = first
+    for index, part in enumerate(rest):
+        text += pieces[min(index, len(pieces) - 1)] + part
+    return text
+
+
+def _spoken(names: Sequence[str]) -> str:
+    return " or ".join(repr(name) for name in names)

@@ -1,0 +1,180 @@
+"""The request boundary: every request comes in here and every response leaves from here.
+
+It gives the request its id, finds the route, admits the caller on that route, hands over, turns errors into
+responses, and adds one Record. Nobody else catches all exceptions of a request.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from proxy_cli.access.keys import Keys
+from proxy_cli.clock import Clock
+from proxy_cli.errors import GatewayError, Overloaded
+from proxy_cli.server import reply
+from proxy_cli.server.problems import INTERNAL, Problems
+from proxy_cli.server.routes import Routes
+from proxy_cli.server.visit import Answer, Visit
+from proxy_cli.shapes import Headers, Record
+from proxy_cli.telemetry.log import RequestLog
+
+logger = logging.getLogger(__name__)
+
+_SAFE: Headers = (
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("content-security-policy", "frame-ancestors 'none'"),
+)
+_CALL_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
+_HEADER_NAMES: Final = re.compile(r"[A-Za-z0-9, _-]{0,2000}")
+_CLIENT_LEFT: Final = 499  # nginx's number for it; nobody receives it, only the log shows it
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Which web pages may call us: origins, or `*` for all."""
+
+    origins: tuple[str, ...] = ("*",)
+
+    def headers(self, origin: str | None) -> Headers:
+        """What a response to a page of this origin carries."""
+        if not origin or not self.origins:
+            return ()
+        if "*" in self.origins:
+            return (("access-control-allow-origin", "*"), ("access-control-expose-headers", "*"))
+        if origin in self.origins:
+            return (
+                ("access-control-allow-origin", origin),
+                ("access-control-expose-headers", "*"),
+                ("vary", "origin"),
+            )
+        return (("vary", "origin"),)
+
+
+class Counter:
+    """The boundary of one server. Owns the number of requests under way and served."""
+
+    def __init__(
+        self,
+        answers: Mapping[str, Answer],
+        *,
+        routes: Routes,
+        keys: Keys,
+        problems: Problems,
+        cors: Cors,
+        log: RequestLog,
+        clock: Clock,
+        limit: int | None = None,
+    ) -> None:
+        self._answers = answers
+        self._routes = routes
+        self._keys = keys
+        self._problems = problems
+        self._cors = cors
+        self._log = log
+        self._clock = clock
+        self._limit = limit
+        self.under_way = 0
+        self.served = 0
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request, whatever comes of it."""
+        record = Record(
+            request_id=new_request_id(),
+            route=request.raw_path.partition("?")[0],
+            method=request.method,
+            started_s=self._clock(),
+            client=request.remote or "",
+        )
+        self.under_way += 1
+        try:
+            response = await self._respond(request, record)
+        except (asyncio.CancelledError, ConnectionError):
+            record.status, record.error = _CLIENT_LEFT, "the client left"
+            raise
+        finally:
+            self.under_way -= 1
+            self.served += 1
+            record.ended_s = self._clock()
+            self._log.add(record)
+        return response
+
+    async def _respond(self, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+        try:
+            response = await self._answer(request, record)
+        except GatewayError as error:
+            return self._refusal(request, record, error)
+        except ConnectionError:
+            raise
+        except Exception:  # the request boundary
+            logger.exception("request %s failed", record.request_id)
+            return self._refusal(request, record, INTERNAL)
+        record.status = response.status
+        if not response.prepared:
+            self._add_own_headers(request, response, record)
+        return response
+
+    async def _answer(self, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+        if request.method == "OPTIONS":
+            return self._preflight(request, record)
+        match = self._routes.match(request.method, record.route)
+        record.route = match.route.path_template
+        if self._limit is not None and self.under_way > self._limit:
+            raise Overloaded(f"more than {self._limit} requests are under way here; try again", retry_after_s=1)
+        if not match.route.public:
+            record.key = self._keys.admit(request.headers)
+        visit = Visit(request, match, record, self._own_headers(request, record))
+        return await self._answers[match.route.name](visit)
+
+    def _own_headers(self, request: web.BaseRequest, record: Record) -> Headers:
+        """What every response carries."""
+        asked = request.headers.get("x-litellm-call-id", "")
+        call_id = asked if _CALL_ID.fullmatch(asked) else record.request_id
+        return (
+            ("x-request-id", record.request_id),
+            ("x-litellm-call-id", call_id),
+            *self._cors.headers(request.headers.get("origin")),
+            *_SAFE,
+        )
+
+    def _add_own_headers(self, request: web.BaseRequest, response: web.StreamResponse, record: Record) -> None:
+        for name, value in self._own_headers(request, record):
+            if name not in response.headers:
+                response.headers[name] = value
+
+    def _refusal(self, request: web.BaseRequest, record: Record, error: GatewayError) -> web.StreamResponse:
+        record.status, record.error = self._problems.status(error), error.message
+        headers = (
+            ("content-type", "application/json"),
+            *self._problems.headers(error),
+            *self._own_headers(request, record),
+        )
+        response = reply.plain(record.status, headers, self._problems.body(error))
+        if not request.content.is_eof():
+            # The rest of a body that nobody wants is not worth waiting for.
+            response.force_close()
+        return response
+
+    def _preflight(self, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+        methods = self._routes.methods_of(record.route)
+        if not methods:
+            self._routes.match("GET", record.route)  # says that there is no such path
+        wanted = request.headers.get("access-control-request-headers", "")
+        headers = [("allow", ", ".join(methods))]
+        if self._cors.origins and "origin" in request.headers:
+            headers.append(("access-control-allow-methods", ", ".join(methods)))
+            headers.append(("access-control-max-age", "600"))
+            if _HEADER_NAMES.fullmatch(wanted):
+                headers.append(("access-control-allow-headers", wanted or "*"))
+        return reply.plain(200, headers, b"")
+
+
+def new_request_id() -> str:
+    """A new id, unguessable."""
+    return secrets.token_hex(16)

@@ -1,0 +1,126 @@
+"""What the proxy says of itself: the names it knows, what stands behind them, its paths and pages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from proxy_cli import __version__
+from proxy_cli.errors import NotFound
+from proxy_cli.routing.table import Table
+from proxy_cli.server import pages, reply
+from proxy_cli.server.routes import Routes
+from proxy_cli.server.visit import Visit
+from proxy_cli.shapes import Deployment, Headers, Json
+
+# LiteLLM gives this for every model, and clients have come to compare it.
+CREATED: Final = 1677610602
+_JSON: Headers = (("content-type", "application/json"),)
+_HTML: Headers = (
+    ("content-type", "text/html; charset=utf-8"),
+    (
+        "content-security-policy",
+        (
+            "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+            "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Information:
+    """The routes that answer from what is known, without a backend."""
+
+    table: Table
+    routes: Routes
+    known: Mapping[str, Mapping[str, Json]]  # deployment id to what the price table knows of it
+    needs_key: bool
+    root: str = ""
+    pages_shown: bool = True
+
+    async def models(self, _visit: Visit) -> web.StreamResponse:
+        """The list of names."""
+        listed = [self._model(name) for name in self.table.names()]
+        return _json({"data": listed, "object": "list"})
+
+    async def model(self, visit: Visit) -> web.StreamResponse:
+        """One name, also one that is only reached by a wildcard."""
+        name = visit.match.model or ""
+        if not self.table.knows(name):
+            raise NotFound(
+                f"the model {name[:100]!r} does not exist here; GET /v1/models lists the names",
+                code="model_not_found",
+                param="model",
+            )
+        return _json(self._model(name))
+
+    async def model_info(self, visit: Visit) -> web.StreamResponse:
+        """What stands behind each name; `?litellm_model_id=` for one deployment."""
+        wanted = visit.request.query.get("litellm_model_id")
+        found = [each for each in self.table.deployments if wanted in {None, each.id}]
+        if wanted and not found:
+            raise NotFound(f"no deployment has the id {wanted[:100]!r}; GET /model/info lists them", code="not_found")
+        return _json({"data": [self._info(each) for each in found]})
+
+    async def paths(self, _visit: Visit) -> web.StreamResponse:
+        """Every path of this server."""
+        listed = [
+            {"path": each.path_template, "methods": [each.method], "name": each.name, "endpoint": each.name}
+            for each in self.routes.all
+        ]
+        return _json({"routes": listed})
+
+    async def alive(self, _visit: Visit) -> web.StreamResponse:
+        """The process runs."""
+        return _json("I'm alive!")
+
+    async def ready(self, _visit: Visit) -> web.StreamResponse:
+        """Requests are welcome."""
+        return _json({"status": "healthy", "db": "Not connected"})
+
+    async def test(self, _visit: Visit) -> web.StreamResponse:
+        """A route that always answers."""
+        return _json({"route": "/test"})
+
+    async def home(self, _visit: Visit) -> web.StreamResponse:
+        """The page for people."""
+        page = pages.home(self.table.names(), base_url_path=f"{self.root}/v1", needs_key=self.needs_key)
+        return reply.plain(200, _HTML, page.encode())
+
+    async def openapi(self, _visit: Visit) -> web.StreamResponse:
+        """The OpenAPI document."""
+        self._refuse_hidden_pages()
+        return _json(
+            pages.openapi(
+                self.routes.all, version=__version__, server_root_path=self.root, needs_key=self.needs_key
+            )
+        )
+
+    async def docs(self, _visit: Visit) -> web.StreamResponse:
+        """The OpenAPI document for people."""
+        self._refuse_hidden_pages()
+        return reply.plain(200, _HTML, pages.docs(f"{self.root}/openapi.json").encode())
+
+    def _refuse_hidden_pages(self) -> None:
+        if not self.pages_shown:
+            raise NotFound("the documentation pages are turned off here (NO_DOCS, NO_OPENAPI)")
+
+    def _model(self, name: str) -> Json:
+        model: dict[str, Json] = {"id": name, "object": "model", "created": CREATED, "owned_by": "openai"}
+        for deployment in self.table.group_of(name):
+            facts = {**self.known.get(deployment.id, {}), **deployment.info}
+            for field in ("mode", "max_input_tokens", "max_output_tokens"):
+                if facts.get(field) is not None:
+                    model.setdefault(field, facts[field])
+        return model
+
+    def _info(self, deployment: Deployment) -> Json:
+        info = {**self.known.get(deployment.id, {}), **deployment.info, "id": deployment.id, "db_model": False}
+        return {"model_name": deployment.group, "litellm_params": dict(deployment.params), "model_info": info}
+
+
+def _json(value: Json) -> web.StreamResponse:
+    return reply.plain(200, _JSON, msgspec.json.encode(value))

@@ -1,0 +1,210 @@
+"""Asking a deployment for something small, to see whether it answers.
+
+One cheap request of the deployment's kind through the same provider and the same upstream room as any other request,
+so that what it says is what callers would meet. `/health` asks one deployment at a time; callers that come while a
+round is under way wait for that round instead of starting their own.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from proxy_cli.clock import Clock
+from proxy_cli.errors import GatewayError, NotSupportedYet
+from proxy_cli.providers.base import Provider
+from proxy_cli.relay import LocalExchange
+from proxy_cli.routing.table import Table
+from proxy_cli.secret import Scrubber
+from proxy_cli.server import reply
+from proxy_cli.server.visit import Visit
+from proxy_cli.shapes import Call, Deployment, Json, LocalReply, Operation, Timeouts
+from proxy_cli.upstream.client import Upstream
+from proxy_cli.wire import request as wire_request
+
+PROBE_TIMEOUT_S: Final = 60.0
+
+# model_info.mode to what is asked. Modes that would cost real money or need a file are told apart below.
+_OPERATIONS: Final[Mapping[str, Operation]] = {
+    "chat": Operation.CHAT,
+    "completion": Operation.COMPLETIONS,
+    "embedding": Operation.EMBEDDINGS,
+    "moderation": Operation.MODERATIONS,
+    "rerank": Operation.RERANK,
+    "responses": Operation.RESPONSES,
+    "audio_speech": Operation.SPEECH,
+    "image_generation": Operation.IMAGE_GENERATIONS,
+}
+_BODIES: Final[Mapping[Operation, Json]] = {
+    Operation.CHAT: {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1},
+    Operation.COMPLETIONS: {"prompt": "Hi", "max_tokens": 1},
+    Operation.EMBEDDINGS: {"input": "Hi"},
+    Operation.MODERATIONS: {"input": "Hi"},
+    Operation.RERANK: {"query": "Hi", "documents": ["Hi"], "top_n": 1},
+    Operation.RESPONSES: {"input": "Hi", "max_output_tokens": 16},
+    Operation.SPEECH: {"input": "Hi", "voice": "alloy"},
+    Operation.IMAGE_GENERATIONS: {"prompt": "a dot", "n": 1},
+}
+# A server that has no such path, or whose model cannot do it, says so with one of these: then the next kind is tried.
+_NOT_THIS_KIND: Final = frozenset({400, 404, 405, 415, 422, 500, 501})
+_UNTOLD: Final = (Operation.CHAT, Operation.EMBEDDINGS, Operation.COMPLETIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What came of asking one deployment."""
+
+    deployment: Deployment
+    ok: bool
+    latency_s: float
+    why: str = ""  # empty when it answered
+    status: int = 200
+    operation: Operation = Operation.CHAT
+
+
+async def probe(
+    deployment: Deployment,
+    upstream: Upstream,
+    providers: Callable[[Deployment], Provider],
+    *,
+    clock: Clock,
+    timeout_s: float = PROBE_TIMEOUT_S,
+) -> Probe:
+    """Ask a deployment for something of its kind: model_info.mode, else found out. Never raises a GatewayError."""
+    if named := deployment.info.get("health_check_model"):
+        deployment = replace(deployment, model=str(named).removeprefix(f"{deployment.provider}/"))
+    if "*" in deployment.model:
+        return Probe(deployment, ok=False, latency_s=0, why=_NO_NAME, status=400)
+    if deployment.mode is not None and deployment.mode not in _OPERATIONS:
+        why = f"a model of mode {deployment.mode!r} cannot be asked for something small; send it a request of its own"
+        return Probe(deployment, ok=False, latency_s=0, why=why, status=NotSupportedYet.status)
+    operations = (_OPERATIONS[deployment.mode],) if deployment.mode else _UNTOLD
+    first: Probe | None = None
+    for operation in operations:
+        result = await _ask(deployment, operation, upstream, providers, clock=clock, timeout_s=timeout_s)
+        if result.ok or result.status not in _NOT_THIS_KIND:
+            return result
+        first = first or result
+    assert first is not None
+    return first
+
+
+_NO_NAME: Final = "a wildcard has no single model to ask; set model_info.health_check_model"
+
+
+async def _ask(
+    deployment: Deployment,
+    operation: Operation,
+    upstream: Upstream,
+    providers: Callable[[Deployment], Provider],
+    *,
+    clock: Clock,
+    timeout_s: float,
+) -> Probe:
+    started_s = clock()
+    try:
+        await _exchange(deployment, operation, upstream, providers(deployment), timeout_s)
+    except GatewayError as error:
+        return Probe(deployment, False, clock() - started_s, error.message, error.status, operation)
+    return Probe(deployment, True, clock() - started_s, operation=operation)
+
+
+async def _exchange(
+    deployment: Deployment, operation: Operation, upstream: Upstream, provider: Provider, timeout_s: float
+) -> None:
+    body = msgspec.json.encode({"model": deployment.group, **_BODIES[operation]})
+    call = Call(
+        request_id="probe", operation=operation, model=deployment.group, body=body, fields=wire_request.cut(body)
+    )
+    request = provider.prepare(call, deployment, ask_usage=False)
+    if isinstance(request, LocalReply):
+        local = LocalExchange(request)
+        provider.read(call, deployment, local.status, local.headers, await local.read())
+        return
+    timeouts = Timeouts(first_byte_s=timeout_s, total_s=timeout_s)
+    answer = await upstream.send(replace(request, timeouts=timeouts))
+    try:
+        provider.read(call, deployment, answer.status, answer.headers, await answer.read())
+    finally:
+        answer.close()
+
+
+class Health:
+    """`/health`: every deployment asked in turn. Owns the round that is under way."""
+
+    def __init__(
+        self,
+        table: Table,
+        upstream: Upstream,
+        providers: Callable[[Deployment], Provider],
+        *,
+        clock: Clock,
+        scrubber: Scrubber,
+    ) -> None:
+        self._table = table
+        self._upstream = upstream
+        self._providers = providers
+        self._clock = clock
+        self._scrubber = scrubber
+        self._round: asyncio.Task[list[Probe]] | None = None
+        self._turn = asyncio.Lock()
+
+    async def answer(self, visit: Visit) -> web.StreamResponse:
+        """LiteLLM's shape; `?model=` or `?model_id=` asks only those."""
+        query = visit.request.query
+        name, identity = query.get("model"), query.get("model_id")
+        if name is None and identity is None:
+            probes = await self._all()
+        else:
+            wanted = identity if identity is not None else name or ""
+            async with self._turn:
+                probes = await self._one_by_one(self._table.find(wanted))
+        body = msgspec.json.encode(self._told(probes))
+        unhealthy = (name or identity) and not any(each.ok for each in probes)
+        return reply.plain(503 if unhealthy else 200, (("content-type", "application/json"),), body)
+
+    async def _all(self) -> list[Probe]:
+        if self._round is None or self._round.done():
+            self._round = asyncio.create_task(self._whole_round(), name="health")
+        # Shielded: a caller that leaves must not end the round for the others.
+        return await asyncio.shield(self._round)
+
+    async def close(self) -> None:
+        """End a round that is under way."""
+        if self._round is not None and not self._round.done():
+            self._round.cancel()
+            await asyncio.gather(self._round, return_exceptions=True)
+
+    async def _whole_round(self) -> list[Probe]:
+        async with self._turn:
+            return await self._one_by_one(self._table.deployments)
+
+    async def _one_by_one(self, deployments: tuple[Deployment, ...]) -> list[Probe]:
+        return [await probe(each, self._upstream, self._providers, clock=self._clock) for each in deployments]
+
+    def _told(self, probes: list[Probe]) -> Json:
+        healthy = [self._endpoint(each) for each in probes if each.ok]
+        unhealthy = [self._endpoint(each) for each in probes if not each.ok]
+        return {
+            "healthy_endpoints": healthy,
+            "unhealthy_endpoints": unhealthy,
+            "healthy_count": len(healthy),
+            "unhealthy_count": len(unhealthy),
+        }
+
+    def _endpoint(self, result: Probe) -> Json:
+        deployment = result.deployment
+        told: dict[str, Json] = {
+            "model": deployment.params.get("model", deployment.model),
+            "model_name": deployment.group,
+            "api_base": f"{deployment.backend}{deployment.base_path}",
+            "model_id": deployment.id,
+            "latency_ms": round(result.latency_s * 1000, 1),
+        }
+        if not result.ok:
+            told["error"] = self._scrubber.scrub(result.why)
+            told["exception_status"] = result.status
+        return told

@@ -1,0 +1,171 @@
+"""The table of every path, and which of them anyone may call.
+
+A request is authorised on the route it matched, never on a string: fixed segments match byte for byte, the part that
+stands for a model is decoded once and may hold slashes, but no `..`. A path that is not here is a 404.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import unquote_to_bytes
+
+from proxy_cli.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+from proxy_cli.shapes import Operation
+
+Access = Literal["public", "key"]
+_SLOT: Final = "{model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path and method; `name` says which function of the counter answers it."""
+
+    method: str
+    path_template: str
+    name: str
+    summary: str
+    tag: str
+    access: Access = "key"
+    operation: Operation | None = None
+
+    @property
+    def public(self) -> bool:
+        """Whether it is answered without a key."""
+        return self.access == "public"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A route and what its `{model}` stood for."""
+
+    route: Route
+    model: str | None = None
+
+
+_SUMMARIES: Final = {
+    Operation.CHAT: "Answer a conversation, whole or as a stream",
+    Operation.COMPLETIONS: "Complete a prompt, whole or as a stream",
+    Operation.EMBEDDINGS: "Turn texts into vectors",
+    Operation.MODERATIONS: "Judge whether a text is harmful",
+    Operation.IMAGE_GENERATIONS: "Make images from a text",
+    Operation.IMAGE_EDITS: "Change an image (multipart)",
+    Operation.IMAGE_VARIATIONS: "Vary an image (multipart)",
+    Operation.SPEECH: "Speak a text",
+    Operation.TRANSCRIPTIONS: "Write down speech (multipart)",
+    Operation.TRANSLATIONS: "Write down speech in English (multipart)",
+    Operation.RERANK: "Sort documents by how well they fit a query",
+    Operation.RESPONSES: "Answer in the Responses dialect, whole or as a stream",
+}
+
+
+def _inference() -> Iterable[Route]:
+    for operation, summary in _SUMMARIES.items():
+        prefixes = ["", "/v1", f"/openai/deployments/{_SLOT}", f"/engines/{_SLOT}", f"/v1/engines/{_SLOT}"]
+        if operation is Operation.RERANK:
+            prefixes.append("/v2")
+        if operation is Operation.RESPONSES:
+            prefixes.append("/openai/v1")
+        for prefix in prefixes:
+            yield Route("POST", f"{prefix}/{operation}", "inference", summary, "models", operation=operation)
+
+
+def _both(path: str, name: str, summary: str, tag: str) -> tuple[Route, Route]:
+    return Route("GET", path, name, summary, tag), Route("GET", f"/v1{path}", name, summary, tag)
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *_inference(),
+    *_both("/models", "models", "List the names that can be asked for", "information"),
+    *_both(f"/models/{_SLOT}", "model", "One of these names", "information"),
+    *_both("/model/info", "model_info", "What stands behind each name, without secrets", "information"),
+    Route("GET", "/routes", "routes", "Every path of this server", "information"),
+    Route("GET", "/health", "health", "Ask every deployment for something small", "health"),
+    Route("GET", "/health/liveliness", "alive", "Whether the process runs", "health", "public"),
+    Route("GET", "/health/liveness", "alive", "Whether the process runs", "health", "public"),
+    Route("GET", "/health/readiness", "ready", "Whether requests are welcome", "health", "public"),
+    Route("GET", "/test", "test", "A route that always answers", "health"),
+    Route("GET", "/", "home", "What this is and how to call it", "pages", "public"),
+    Route("GET", "/docs", "docs", "This document, for people", "pages", "public"),
+    Route("GET", "/openapi.json", "openapi", "This document", "pages", "public"),
+)
+
+
+class Routes:
+    """The table made ready for matching. `root` is a prefix under which a reverse proxy may show us."""
+
+    def __init__(self, routes: Sequence[Route] = ROUTES, *, root: str = "") -> None:
+        self.all = tuple(routes)
+        self._root = root.rstrip("/")
+        self._fixed: dict[str, dict[str, Route]] = {}
+        self._open: list[tuple[str, str, dict[str, Route]]] = []
+        for route in self.all:
+            self._methods(route)[route.method] = route
+        # The longest frame first: `/models/{model}` must not take what a more exact one means.
+        self._open.sort(key=lambda entry: -len(entry[0]) - len(entry[1]))
+
+    def match(self, method: str, raw_path: str) -> Match:
+        """The route for a method and a path as it was sent (no query). Raises NotFound or MethodNotAllowed."""
+        path = raw_path
+        if self._root and path.startswith(self._root) and path[len(self._root) :][:1] in {"", "/"}:
+            path = path[len(self._root) :] or "/"
+        if methods := self._fixed.get(path):
+            return Match(_choose(methods, method, path))
+        for head, tail, methods in self._open:
+            if path.startswith(head) and path.endswith(tail) and len(path) > len(head) + len(tail):
+                slot = path[len(head) : len(path) - len(tail)]
+                return Match(_choose(methods, method, path), _model_of(slot))
+        raise _no_such_path(path)
+
+    def methods_of(self, raw_path: str) -> tuple[str, ...]:
+        """The methods a path takes, for OPTIONS; empty when there is no such path."""
+        for method in ("POST", "GET"):
+            try:
+                self.match(method, raw_path)
+            except (NotFound, InvalidRequest):
+                return ()
+            except MethodNotAllowed:
+                continue
+            return (method, "HEAD", "OPTIONS") if method == "GET" else (method, "OPTIONS")
+        return ()
+
+    def _methods(self, route: Route) -> dict[str, Route]:
+        head, slot, tail = route.path_template.partition(_SLOT)
+        if not slot:
+            return self._fixed.setdefault(head, {})
+        for known_head, known_tail, methods in self._open:
+            if (known_head, known_tail) == (head, tail):
+                return methods
+        methods = {}
+        self._open.append((head, tail, methods))
+        return methods
+
+
+def _choose(methods: dict[str, Route], method: str, path: str) -> Route:
+    # A HEAD is a GET whose body is not sent; the server underneath leaves the body out.
+    if route := methods.get("GET" if method == "HEAD" else method):
+        return route
+    allowed = ", ".join([*methods, "OPTIONS"])
+    raise MethodNotAllowed(f"{path} does not take {method[:16]}; it takes {allowed}", headers=(("allow", allowed),))
+
+
+def _model_of(slot: str) -> str:
+    try:
+        name = unquote_to_bytes(slot).decode()
+    except UnicodeDecodeError:
+        raise _bad_slot("is not UTF-8") from None
+    if any(part in {"", ".", ".."} for part in name.split("/")):
+        raise _bad_slot("has an empty, `.` or `..` part")
+    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        raise _bad_slot("holds a control character")
+    return name
+
+
+def _bad_slot(what: str) -> GatewayError:
+    return NotFound(f"the model name in the path {what}; name a model that GET /v1/models lists", param="model")
+
+
+def _no_such_path(path: str) -> NotFound:
+    shown = path if len(path) <= 100 else f"{path[:100]}…"
+    if path.startswith("/v1/v1/"):
+        return NotFound(f"there is no path {shown!r}; the client's base URL has one /v1 too many")
+    return NotFound(f"there is no path {shown!r}; GET /routes lists what there is")

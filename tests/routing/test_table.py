@@ -1,0 +1,94 @@
+import pytest
+
+from proxy_cli.errors import UnknownModel
+from proxy_cli.routing.table import Alias, Table, captured
+from proxy_cli.shapes import Backend, Deployment
+
+BACKEND = Backend("http", "localhost", 20080)
+
+
+def deployment(group, model="m", **more):
+    return Deployment(id=more.pop("id", f"id-{group}"), group=group, model=model, provider="openai", backend=BACKEND, **more)
+
+
+def test_an_exact_name_beats_a_wildcard():
+    """The name itself wins over a pattern that also matches."""
+    table = Table([deployment("openai/*", "*"), deployment("openai/gpt-4o", "exact")])
+
+    assert [each.model for each in table.find("openai/gpt-4o")] == ["exact"]
+
+
+def test_the_longest_wildcard_wins_and_hands_its_part_on():
+    """Of several patterns the most specific answers, and `*` in the model takes what it matched."""
+    table = Table([deployment("*", "any-*"), deployment("openai/*", "gw-*")])
+
+    assert table.find("openai/gpt-4o")[0].model == "gw-gpt-4o"
+    assert table.find("else")[0].model == "any-else"
+
+
+def test_a_wildcard_is_not_found_by_its_own_pattern_text():
+    """`openai/*` as a requested name is a name like any other: it matches, it is no group."""
+    table = Table([deployment("openai/*", "*")])
+
+    assert table.find("openai/*")[0].model == "*"
+
+
+def test_deployments_of_one_name_are_found_together():
+    """Several entries with one model_name form one group, in the order of the file."""
+    table = Table([deployment("a", id="1"), deployment("b"), deployment("a", id="2")])
+
+    assert [each.id for each in table.find("a")] == ["1", "2"]
+
+
+def test_a_deployment_answers_to_its_id():
+    """A client can address one deployment of a group directly."""
+    table = Table([deployment("a", id="1"), deployment("a", id="2")])
+
+    assert [each.id for each in table.find("2")] == ["2"]
+
+
+def test_a_hidden_alias_resolves_but_is_not_listed():
+    """Aliases stand for a group; a hidden one is neither listed nor suggested."""
+    table = Table([deployment("a")], aliases={"shown": Alias("a"), "veiled": Alias("a", hidden=True)})
+
+    assert table.find("veiled")[0].group == "a"
+    assert table.names() == ["a", "shown"]
+
+
+def test_an_unknown_name_is_answered_with_the_near_ones():
+    """A typo is met with what was probably meant."""
+    table = Table([deployment("gpt-4o"), deployment("vicuna-13b")])
+
+    with pytest.raises(UnknownModel, match=r"no model named 'gpt4o' is configured; did you mean 'gpt-4o'\?") as caught:
+        table.find("gpt4o")
+
+    assert (caught.value.status, caught.value.param, caught.value.code) == (400, "model", "model_not_found")
+
+
+def test_a_long_unknown_name_is_cut_in_the_message():
+    """A name of a megabyte does not come back whole."""
+    with pytest.raises(UnknownModel) as caught:
+        Table([deployment("a")]).find("x" * 1_000_000)
+
+    assert len(caught.value.message) < 300
+
+
+def test_one_model_without_a_file_answers_to_every_name():
+    """`--model` serves under any requested name."""
+    table = Table([deployment("a")], any_name=True)
+
+    assert table.find("whatever")[0].group == "a"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "model", "name", "expected"),
+    [
+        ("openai/*", "*", "openai/gpt-4o", "gpt-4o"),
+        ("a-*-b-*", "x-*-y-*", "a-1-b-2", "x-1-y-2"),
+        ("*", "fixed", "any", "fixed"),
+        ("p.*", "m.*", "p.日本", "m.日本"),
+    ],
+)
+def test_what_a_star_matched_goes_into_the_model(pattern, model, name, expected):
+    """Each `*` takes its own part; a model without one stays."""
+    assert captured(pattern, model, name) == expected

@@ -1,0 +1,107 @@
+import pytest
+
+from proxy_cli.errors import MethodNotAllowed, NotFound
+from proxy_cli.server.routes import ROUTES, Routes
+from proxy_cli.shapes import Operation
+
+OPERATIONS = list(Operation)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+def test_every_operation_is_reached_with_and_without_v1(operation, prefix):
+    """Both spellings lead to the same function."""
+    match = Routes().match("POST", f"{prefix}/{operation}")
+
+    assert (match.route.name, match.route.operation, match.model) == ("inference", operation, None)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("prefix", ["/openai/deployments/", "/engines/"])
+@pytest.mark.parametrize(
+    ("slot", "model"), [("gpt-4o", "gpt-4o"), ("a%2Fb", "a/b"), ("a/b", "a/b"), ("%E6%97%A5", "日"), ("a%252Fb", "a%2Fb")]
+)
+def test_the_model_in_a_path_is_decoded_once(operation, prefix, slot, model):
+    """Azure's form takes the deployment from the path, slashes included, and decodes it one time only."""
+    match = Routes().match("POST", f"{prefix}{slot}/{operation}")
+
+    assert (match.route.operation, match.model) == (operation, model)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/health/../model/info",
+        "//model/info",
+        "/model%2finfo",
+        "/model/info%00",
+        "/model/info;x",
+        "/MODEL/INFO",
+        "/v1/models/",
+        "/v1/chat/completions/",
+        "/v1/chat/completions.",
+        "/v1/models/a/../b",
+        "/v1/models/%2e%2e/x",
+        "/v1/models/..",
+        "/v1/models/a%00b",
+        "/v1/models/%ff",
+        "/v1/chat%2Fcompletions",
+        "http://elsewhere/health",
+        "*",
+        "",
+    ],
+)
+def test_what_only_resembles_a_path_is_not_found(path):
+    """Fixed segments match byte for byte; nothing is normalised, so nothing is mistaken."""
+    routes = Routes()
+
+    with pytest.raises((NotFound, MethodNotAllowed)) as caught:
+        routes.match("GET", path)
+
+    assert caught.value.status in {404, 405}
+
+
+def test_a_wrong_method_names_the_right_one():
+    """405 carries what the path takes."""
+    with pytest.raises(MethodNotAllowed, match="POST") as caught:
+        Routes().match("GET", "/v1/chat/completions")
+
+    assert dict(caught.value.headers)["allow"] == "POST, OPTIONS"
+
+
+def test_a_doubled_v1_is_explained():
+    """A base URL with one /v1 too many is the commonest mistake of all."""
+    with pytest.raises(NotFound, match="one /v1 too many"):
+        Routes().match("POST", "/v1/v1/chat/completions")
+
+
+def test_the_more_exact_template_wins():
+    """`/v1/engines/{model}/embeddings` is not `/v1/{...}` of something shorter."""
+    assert Routes().match("GET", "/v1/models/embeddings").route.name == "model"
+    assert Routes().match("GET", "/v1/model/info").route.name == "model_info"
+
+
+@pytest.mark.parametrize("path", ["/proxy/v1/models", "/v1/models"])
+def test_a_root_path_is_taken_off(path):
+    """Behind a reverse proxy the prefix may be there or already removed."""
+    assert Routes(root="/proxy").match("GET", path).route.name == "models"
+
+
+def test_a_root_path_ends_at_a_slash():
+    """`/proxyx` is not below `/proxy`."""
+    with pytest.raises(NotFound):
+        Routes(root="/proxy").match("GET", "/proxyx/v1/models")
+
+
+def test_only_the_listed_routes_are_public():
+    """Whatever is added to the table needs a key unless this list says otherwise."""
+    public = {route.path_template for route in ROUTES if route.public}
+
+    assert public == {
+        "/",
+        "/docs",
+        "/openapi.json",
+        "/health/liveliness",
+        "/health/liveness",
+        "/health/readiness",
+    }
