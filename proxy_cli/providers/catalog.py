@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-_NONE: Final[Mapping[str, str]] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class Compatible:
@@ -22,7 +20,7 @@ class Compatible:
     base_env: tuple[str, ...] = ()  # the first that is set replaces base_url
     key_optional: bool = False
     drops: frozenset[str] = frozenset()  # fields of a chat that it is known not to take
-    renames: Mapping[str, str] = _NONE  # fields that it calls by another name
+    renames: tuple[tuple[str, str], ...] = ()  # fields that it calls by another name
     version_env: tuple[str, ...] = ()
     token_env: tuple[str, ...] = ()  # of a token that is sent in place of a key
     organization_env: tuple[str, ...] = ()
@@ -42,7 +40,7 @@ def _row(name: str, base_url: str, *key_env: str, drops: str = "", **renames: st
         key_env=key_env or (f"{upper}_API_KEY",),
         base_env=(f"{upper}_API_BASE",),
         drops=frozenset(drops.split()),
-        renames=MappingProxyType(renames),
+        renames=tuple(renames.items()),
     )
 
 

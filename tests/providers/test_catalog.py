@@ -9,7 +9,7 @@ from proxy_cli.providers.catalog import NOT_BUILT, ROWS, find, is_known
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 def test_row_says_where_its_service_is_and_what_opens_it(row):
-    """A row has an absolute address without a slash at its end, or says that the deployment must give one; and a key."""
+    """A row has an absolute address without a slash at its end, or says that it needs one."""
     if row.base_url:
         url = urlsplit(row.base_url)
         assert url.scheme in ("http", "https")

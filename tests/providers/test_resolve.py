@@ -55,7 +55,7 @@ def test_provider_is_the_prefix_else_the_setting_else_the_base_else_the_table(
 )
 def test_what_is_no_provider_is_answered_with_the_cure(price_provider, model, custom, words):
     """The sentence names what is wrong, what was probably meant, and what works."""
-    with pytest.raises(ValueError, match=".") as refused:
+    with pytest.raises(ValueError, match="provider") as refused:
         resolve(model, custom, False, price_provider)
 
     for word in words:
