@@ -1,0 +1,234 @@
+"""A request's body cut into its top-level fields, and what those say to us.
+
+Owns: JSON that is refused before anything is decided on it, the types of the fields that we read ourselves, and the
+steering fields (LiteLLM's request controls) that are for us and not for the backend.
+Refuses: to read what it does not need. A field that is nobody's business here stays the bytes it came as.
+Rule: what is checked is what is sent. An object that names a routing field twice has no single meaning and is refused.
+"""
+
+import codecs
+import math
+import re
+from typing import Final
+
+import msgspec
+
+from proxy_cli.errors import InvalidRequest
+from proxy_cli.shapes import NO_CONTROLS, Controls, Fields, Json
+from proxy_cli.wire.forbidden import refuse_form_field, refuse_server_fields
+from proxy_cli.wire.members import FIELDS_DECODER, NamedTwice, members
+from proxy_cli.wire.splice import decoded, is_null, strip_bom
+
+__all__ = [
+    "controls",
+    "cut",
+    "flag",
+    "refuse_form_field",
+    "refuse_server_fields",
+    "strip_bom",
+    "text",
+    "wants_usage",
+]
+
+_ROUTING = (b'"model"', b'"stream"', b'"stream_options"')
+# An escape of a letter or an underscore: another way to spell a routing field, which no honest client writes.
+_ESCAPED_LETTER = re.compile(rb"\\u00[567]")
+_POSITION = re.compile(r"(?:malformed: )?([^:]*) \(byte (\d+)\)$")
+_NUMBER_STARTS = frozenset(b"-0123456789")
+_LONGEST_NUMBER = 400  # characters; more is no number anybody can use
+_PIECE = 1 << 16
+
+HONOURED: Final = frozenset(
+    {"timeout", "stream_timeout", "drop_params", "additional_drop_params", "allowed_openai_params"}
+)
+UNUSED: Final = frozenset(
+    {
+        "cache",
+        "content_policy_fallbacks",
+        "context_window_fallback_dict",
+        "context_window_fallbacks",
+        "disable_fallbacks",
+        "fallbacks",
+        "guardrails",
+        "litellm_call_id",
+        "litellm_metadata",
+        "litellm_session_id",
+        "litellm_trace_id",
+        "max_fallbacks",
+        "no-log",
+        "num_retries",
+        "priority",
+        "prompt_id",
+        "prompt_variables",
+        "prompt_version",
+        "router_settings_override",
+        "tags",
+    }
+)
+_STEERING = HONOURED | UNUSED
+_KINDS: Final = (
+    (bool, "a boolean"),
+    (int | float, "a number"),
+    (str, "a string"),
+    (list, "a list"),
+    (dict, "an object"),
+)
+
+
+def cut(body: bytes) -> Fields:
+    """The top-level fields of the request, each still as its bytes. Raises InvalidRequest."""
+    body = strip_bom(body)
+    try:
+        fields = FIELDS_DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(body, error) from None
+    if (fault := _utf8_fault(body)) is not None:
+        raise _not_utf8(fault)
+    for name, raw in fields.items():
+        if memoryview(raw)[0] in _NUMBER_STARTS:
+            _check_number(name, bytes(raw))
+    _refuse_second_spellings(body, fields)
+    return fields
+
+
+def text(fields: Fields, name: str) -> str | None:
+    """A field that must be a string; None where it is missing or null."""
+    value = _read(fields, name)
+    if value is None or isinstance(value, str):
+        return value
+    raise _wrong_type(name, "a string", value)
+
+
+def flag(fields: Fields, name: str) -> bool:
+    """A field that must be true or false; False where it is missing or null."""
+    value = _read(fields, name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise _wrong_type(name, "true or false", value)
+
+
+def wants_usage(fields: Fields) -> bool:
+    """Whether the caller asked for the usage chunk of a stream: `stream_options.include_usage`."""
+    if "stream_options" not in fields:
+        return False
+    options = _read(fields, "stream_options")
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        raise _wrong_type("stream_options", "an object", options)
+    return options.get("include_usage") is True
+
+
+def controls(fields: Fields) -> Controls:
+    """What the steering fields say. Raises InvalidRequest for one that we use and cannot read."""
+    if _STEERING.isdisjoint(fields):
+        return NO_CONTROLS
+    present = tuple(name for name in fields if name in _STEERING)
+    return Controls(
+        timeout_s=_seconds(fields, "timeout"),
+        stream_timeout_s=_seconds(fields, "stream_timeout"),
+        drop_params=None if is_null(fields.get("drop_params")) else flag(fields, "drop_params"),
+        additional_drop_params=_names(fields, "additional_drop_params"),
+        allowed_openai_params=frozenset(_names(fields, "allowed_openai_params")),
+        present=present,
+        unused=tuple(name for name in present if name in UNUSED),
+    )
+
+
+def _invalid(message: str) -> InvalidRequest:
+    return InvalidRequest(message, code="invalid_json", param="request_body")
+
+
+def _not_utf8(position: int) -> InvalidRequest:
+    return _invalid(f"the request body is not UTF-8 at byte {position}; send JSON in UTF-8")
+
+
+def _utf8_fault(body: bytes) -> int | None:
+    """The first byte that is not UTF-8: raw fields are cut out without a look at their characters."""
+    if body.isascii():
+        return None
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    # In pieces, so that a large body is not held once more as text.
+    for start in range(0, len(body), _PIECE):
+        held = len(decoder.getstate()[0])
+        try:
+            decoder.decode(body[start : start + _PIECE], final=start + _PIECE >= len(body))
+        except UnicodeDecodeError as error:
+            return start - held + error.start
+    return None
+
+
+def _malformed(body: bytes, error: Exception) -> InvalidRequest:
+    if not body.strip():
+        return _invalid("the request body is empty; send a JSON object")
+    if b"\0" in body[:4]:
+        return _invalid("the request body is not UTF-8 (it looks like UTF-16 or UTF-32); send JSON in UTF-8")
+    match error:
+        case RecursionError():
+            return _invalid("the request body is nested too deeply; send less than a few hundred levels")
+        case UnicodeDecodeError():
+            return _not_utf8(_utf8_fault(body) or 0)
+        case msgspec.ValidationError():
+            return _invalid('the request body must be a JSON object: {"model": ...}')
+    found = _POSITION.search(str(error))
+    if found is None:
+        return _invalid(f"the request body is not valid JSON: it ends too early, after {len(body)} bytes")
+    return _invalid(f"the request body is not valid JSON: {found[1]} at byte {found[2]}")
+
+
+def _check_number(name: str, digits: bytes) -> None:
+    if len(digits) > _LONGEST_NUMBER or not math.isfinite(float(digits)):
+        raise InvalidRequest(
+            f"'{name}' is not a number that fits: {digits[:20].decode()}...", code="invalid_json", param=name
+        )
+
+
+def _refuse_second_spellings(body: bytes, fields: Fields) -> None:
+    """Raise InvalidRequest if an object names a field twice; looked for only where a routing field may be one."""
+    doubtful = any(body.count(name) > 1 for name in _ROUTING)
+    if not doubtful and not (b"\\u00" in body and _ESCAPED_LETTER.search(body)):
+        return
+    try:
+        for _ in members(body, fields):
+            pass
+    except NamedTwice as twice:
+        message = f"the request names '{twice.name}' twice; send it once"
+        raise InvalidRequest(message, code="duplicate_field", param=twice.name) from None
+
+
+def _read(fields: Fields, name: str) -> Json:
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    try:
+        return decoded(raw)
+    except (msgspec.DecodeError, RecursionError):
+        raise InvalidRequest(f"'{name}' cannot be read; send plain JSON", code="invalid_json", param=name) from None
+
+
+def _wrong_type(name: str, wanted: str, value: Json) -> InvalidRequest:
+    got = next(words for kind, words in _KINDS if isinstance(value, kind))
+    return InvalidRequest(f"'{name}' must be {wanted}, got {got}", code="invalid_type", param=name)
+
+
+def _seconds(fields: Fields, name: str) -> float | None:
+    value = _read(fields, name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong_type(name, "a number of seconds", value)
+    if value <= 0:
+        raise InvalidRequest(f"'{name}' must be more than 0 seconds, got {value}", code="invalid_value", param=name)
+    return float(value)
+
+
+def _names(fields: Fields, name: str) -> tuple[str, ...]:
+    value = _read(fields, name)
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise _wrong_type(name, "a list of strings", value)
+    for item in value:
+        if not isinstance(item, str):
+            raise _wrong_type(name, "a list of strings", item)
+    return tuple(value)

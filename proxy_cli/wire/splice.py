@@ -1,0 +1,113 @@
+"""Changes to single fields of a JSON object, made in its bytes.
+
+Owns: setting and removing top-level members while every other byte stays as the other side wrote it.
+Refuses: to look below the top level. A `"model":` inside a message or a tool's arguments is somebody's text.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from proxy_cli.shapes import Fields, Json
+from proxy_cli.wire.members import FIELDS_DECODER, Member, NamedTwice, members
+
+_BOM = b"\xef\xbb\xbf"
+_MODEL = b'"model"'
+_SPACES = b" \t\n\r"
+_QUOTE = 0x22
+
+encode = msgspec.json.Encoder().encode
+
+
+def strip_bom(body: bytes) -> bytes:
+    """The body without a UTF-8 byte order mark, which JSON does not allow and some editors write."""
+    return body[3:] if body.startswith(_BOM) else body
+
+
+def edit(body: bytes, changes: Mapping[str, bytes | None], fields: Fields | None = None) -> bytes:
+    """The object with members set (bytes) or removed (None); what is not a JSON object comes back as it is.
+
+    `fields`, where the caller has them from `request.cut` of the same bytes, saves a decoding.
+    """
+    body = strip_bom(body)
+    if fields is None:
+        fields = object_fields(body)
+    if fields is None:
+        return body
+    if len(changes) == 1 and (model := changes.get("model")) is not None and (at := _only_model(body, fields)) >= 0:
+        return b"".join((body[:at], model, body[at + len(bytes(fields["model"])) :]))
+    try:
+        return _spliced(body, list(members(body, fields)), changes)
+    except NamedTwice:
+        return _laid_out_anew(fields, changes)
+
+
+def rename_model(body: bytes, name: str) -> bytes:
+    """A reply with `name` as its top-level `model`; without one that is a string, the same bytes."""
+    if _MODEL not in body:
+        return body
+    fields = object_fields(body)
+    if fields is None or not is_text(fields.get("model")):
+        return body
+    return edit(body, {"model": encode(name)}, fields)
+
+
+def object_fields(body: bytes) -> Fields | None:
+    """The top-level fields of an object, or None for anything that is not one."""
+    try:
+        return FIELDS_DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def is_text(raw: msgspec.Raw | None) -> bool:
+    """Whether a raw value is a JSON string."""
+    return raw is not None and memoryview(raw)[0] == _QUOTE
+
+
+def is_null(raw: msgspec.Raw | None) -> bool:
+    """Whether a raw value is absent or `null`, which OpenAI's clients send alike."""
+    return raw is None or bytes(raw) == b"null"
+
+
+def decoded(raw: msgspec.Raw) -> Json:
+    """The value of one field. Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError."""
+    return msgspec.json.decode(raw)
+
+
+def _only_model(body: bytes, fields: Fields) -> int:
+    """Where the value of `model` starts if its place is beyond doubt, else -1.
+
+    Beyond doubt: the object has the field and the bytes `"model"` come once, with no escape that could spell it
+    another way. In a string its quotes would be escaped, so the one place is the top-level name.
+    """
+    if "model" not in fields or b"\\u00" in body or body.count(_MODEL) != 1:
+        return -1
+    return body.index(bytes(fields["model"]), body.index(b":", body.index(_MODEL)) + 1)
+
+
+def _spliced(body: bytes, found: list[Member], changes: Mapping[str, bytes | None]) -> bytes:
+    pieces: list[bytes] = []
+    at = body.index(b"{") + 1
+    before = (
+        at  # where the bytes start that belong to the next member: its blanks, and its comma unless it is the first
+    )
+    for member in found:
+        value = changes.get(member.name, b"")
+        if value is not None:
+            # A member that becomes the first leaves its comma behind.
+            pieces.append(body[before if pieces or before == at else member.start : member.value_start])
+            pieces.append(value or body[member.value_start : member.value_end])
+        before = member.value_end
+    names = {member.name for member in found}
+    for name, value in changes.items():
+        if value is not None and name not in names:
+            pieces.append((b"," if pieces else b"") + encode(name) + b":" + value)
+    return b"".join((body[:at], *pieces, body[before:]))
+
+
+def _laid_out_anew(fields: Fields, changes: Mapping[str, bytes | None]) -> bytes:
+    """For an object that names a field twice: each name once, with the value that decoders take, the last."""
+    values: dict[str, bytes | None] = {name: bytes(raw) for name, raw in fields.items()}
+    values.update(changes)
+    return b"{" + b",".join(encode(name) + b":" + value for name, value in values.items() if value is not None) + b"}"

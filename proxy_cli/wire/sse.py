@@ -1,0 +1,125 @@
+"""Event streams (text/event-stream), split into whole events that keep their bytes.
+
+Owns: where an event ends, for LF, CRLF and CR in any mixture, and what its data lines say.
+Refuses: events larger than 8 MiB, since each is held until it is whole.
+Rule: however the network cuts a stream, the events that come out are the same.
+"""
+
+import re
+from typing import Final
+
+from proxy_cli.errors import BackendBroken
+
+MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
+# A line end that nothing but another one follows. Atomic, so that the halves of one CRLF are never taken for two.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
+
+
+class Events:
+    """Collects pieces of a stream and gives back whole events, each with the blank line that ends it."""
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        # What came after the last whole event, and from where on it has not been searched yet.
+        self._held = bytearray()
+        self._searched = 0
+        self._started = False  # the first event is out: no byte order mark can come any more
+        self._has_cr = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The events that are whole now. Raises BackendBroken for one that is too large."""
+        if not self._has_cr and b"\r" in data:
+            self._has_cr = True
+        if not self._held and not self._has_cr and self._started and data.find(b"\n\n") == len(data) - 2 >= 0:
+            if len(data) > self._max_event_bytes:
+                raise self._too_large()
+            return [data]
+        self._held += data
+        return self._take()
+
+    def rest(self) -> bytes:
+        """What is left when the stream has ended: empty, or an event that was not finished."""
+        rest = bytes(self._held)
+        self._held.clear()
+        self._searched = 0
+        return rest if self._started else rest.removeprefix(_BOM)
+
+    def _take(self) -> list[bytes]:
+        held = self._held
+        events: list[bytes] = []
+        start = 0
+        while (end := self._end_of_event(max(start, self._searched))) >= 0:
+            if end - start > self._max_event_bytes:
+                break
+            events.append(bytes(held[start:end]))
+            start = self._searched = end
+        if events and not self._started:
+            self._started = True
+            events[0] = events[0].removeprefix(_BOM)
+        if not events and len(held) > self._max_event_bytes:
+            raise self._too_large()
+        del held[:start]
+        # A blank line may have begun in the last three bytes at most: CR LF CR.
+        self._searched = max(0, len(held) - 3)
+        return events
+
+    def _end_of_event(self, start: int) -> int:
+        held = self._held
+        if not self._has_cr:
+            return found + 2 if (found := held.find(b"\n\n", start)) >= 0 else -1
+        # The search must not begin with the second half of a CRLF.
+        if start and held[start : start + 1] == b"\n" and held[start - 1 : start] == b"\r":
+            start -= 1
+        found_blank = _BLANK_LINE.search(held, start)
+        if found_blank is None:
+            return -1
+        end = found_blank.end()
+        # A lone CR at the very end may be half of a CRLF: hold it back until the next feed.
+        return -1 if end == len(held) and held.endswith(b"\r") else end
+
+    def _too_large(self) -> BackendBroken:
+        return BackendBroken(
+            f"the backend sent one event of more than {self._max_event_bytes} bytes, the most that is held at once",
+            code="upstream_event_too_large",
+        )
+
+
+def data_of(event: bytes) -> bytes | None:
+    """The data of an event, its lines joined by LF; None for one that has none (comments, `event:` alone)."""
+    if _is_plain(event):
+        return event[6:-2]
+    found = [line for text, _ in _lines(event) if (line := _data_line(text)) is not None]
+    return b"\n".join(found) if found else None
+
+
+def with_data(event: bytes, data: bytes) -> bytes:
+    """The event with other data; its other lines and its line ends stay. One that has no data stays as it is."""
+    if _is_plain(event) and b"\n" not in data:
+        return b"data: " + data + b"\n\n"
+    pieces: list[bytes] = []
+    written = False
+    for text, end in _lines(event):
+        if _data_line(text) is None:
+            pieces += (text, end)
+        elif not written:
+            written = True
+            pieces += [b"data: " + line + (end or b"\n") for line in data.split(b"\n")]
+    return b"".join(pieces)
+
+
+def _is_plain(event: bytes) -> bool:
+    """Whether it is what nearly all events are: `data: ...` and two LF."""
+    return event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event
+
+
+def _lines(event: bytes) -> list[tuple[bytes, bytes]]:
+    return [(found[1], found[2]) for found in _LINE.finditer(event) if found[0]]
+
+
+def _data_line(text: bytes) -> bytes | None:
+    if text.startswith(b"data:"):
+        return text[5:].removeprefix(b" ")
+    return b"" if text == b"data" else None
