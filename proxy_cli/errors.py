@@ -194,3 +194,9 @@ class BackendTimeout(GatewayError):
     status = 504
     kind = "timeout_error"
     code = "upstream_timeout"
+
+
+class ConnectTimeout(BackendTimeout):
+    """The timer ran out before there was a connection: nothing was sent, so another deployment may be asked."""
+
+    elsewhere = True

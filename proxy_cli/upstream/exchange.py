@@ -1,0 +1,234 @@
+"""One request and its reply: what the rest of the program holds of a connection.
+
+A reply is pulled, and what waits to be pulled is bounded. Whoever stops waiting (a cancelled task) or closes an
+unfinished reply closes the connection with it, so that the backend stops working.
+"""
+
+import asyncio
+import zlib
+from typing import Final
+
+from proxy_cli.errors import BackendBroken, GatewayError
+from proxy_cli.shapes import Headers, UpstreamRequest
+from proxy_cli.upstream.connection import Connection
+from proxy_cli.upstream.decoding import Decoder
+from proxy_cli.upstream.head import ReplyHead
+from proxy_cli.upstream.upload import upload
+from proxy_cli.upstream.watch import Watch
+
+_ENOUGH_BYTES: Final = 256 * 1024
+
+
+class Exchange:
+    """An `UpstreamReply` whose head is awaited first.
+
+    Owns the pieces of the body that wait to be pulled, the future of who pulls, the timers, the task of a streamed
+    upload, and the connection until the reply is complete.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_decoder",
+        "_failure",
+        "_finished",
+        "_loop",
+        "_max_body_bytes",
+        "_paused",
+        "_pieces",
+        "_request",
+        "_upload",
+        "_waiter",
+        "_waiting_bytes",
+        "_watch",
+        "head",
+        "headers",
+        "method",
+        "status",
+    )
+
+    def __init__(self, request: UpstreamRequest, started: float, max_body_bytes: int) -> None:
+        self.method = request.method
+        self.status = 0
+        self.headers: Headers = ()
+        self.head: ReplyHead | None = None
+        self._loop = asyncio.get_running_loop()
+        self._request = request
+        self._max_body_bytes = max_body_bytes
+        self._watch = Watch(request.backend, request.timeouts, started, self._fail, self._loop)
+        self._connection: Connection | None = None
+        self._decoder: Decoder | None = None
+        self._pieces: list[bytes] = []
+        self._waiting_bytes = 0
+        self._paused = False
+        self._finished = False
+        self._failure: BaseException | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._upload: asyncio.Task[None] | None = None
+
+    # For the room itself.
+
+    def start(self, connection: Connection, head: bytes) -> None:
+        """Write the request; a body that is still being read follows in a task of its own."""
+        self._connection = connection
+        body = self._request.body
+        if isinstance(body, bytes):
+            connection.begin(self, head, body)
+            self._watch.await_head()
+        else:
+            connection.begin(self, head, b"")
+            # Held here and ended with the exchange; its failure is the exchange's, not a background task's.
+            self._upload = self._loop.create_task(upload(connection, body, self._watch))
+            self._upload.add_done_callback(self._uploaded)
+
+    async def wait_for_head(self) -> None:
+        """Come back when status and headers are known. Raises what prevents it."""
+        while self.head is None:
+            await self._wait()
+
+    # The reply, as others see it.
+
+    async def read(self) -> bytes:
+        """The whole body, decoded. Raises BackendBroken, BackendTimeout or CallerTimeout."""
+        length = self.head.length if self.head else None
+        if length is not None and length > self._max_body_bytes:
+            raise self._too_large()
+        pieces, size = [], 0
+        while piece := await self.chunk():
+            pieces.append(piece)
+            size += len(piece)
+            if size > self._max_body_bytes:
+                raise self._too_large()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def chunk(self) -> bytes:
+        """The next piece as it came, empty at the end of a reply that ended as it should."""
+        if self._decoder is None:
+            return await self._next()
+        try:
+            return await self._next_decoded(self._decoder)
+        except zlib.error as error:
+            broken = BackendBroken(
+                f"{self._request.backend} sent a body that does not decode: {error}", code="upstream_invalid_body"
+            )
+            self._fail(broken)
+            raise broken from error
+
+    def close(self) -> None:
+        """Drop the connection unless the reply is complete. Never raises, may be called twice."""
+        self._fail(RuntimeError("the reply was closed before its end"))
+
+    # What the connection tells.
+
+    def head_came(self, head: ReplyHead) -> None:
+        """The reply begins, perhaps while the request is still being sent."""
+        self.head = head
+        self.status = head.status
+        self.headers = head.headers
+        if head.coding:
+            self._decoder = Decoder(head.coding)
+        if head.status >= 300:
+            # The rest of the body is not wanted (RFC 9112, 9.5), and writing on might cost us the reply.
+            self._stop_upload()
+        self._watch.await_data()
+        self._wake()
+
+    def data_came(self, data: bytes) -> None:
+        """A piece of the body waits to be pulled."""
+        self._pieces.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > _ENOUGH_BYTES and not self._paused and self._connection is not None:
+            self._paused = True
+            self._connection.pause()
+            self._watch.hold()
+        self._wake()
+
+    def moved(self) -> None:
+        """Bytes went in or out: the backend is alive."""
+        self._watch.touch()
+
+    def ended(self) -> bool:
+        """The reply is complete; says whether the request was sent in full, too."""
+        sent = self._upload is None or self._upload.done()
+        self._let_go()
+        self._finished = True
+        self._wake()
+        return sent
+
+    def broke(self, failure: BackendBroken) -> None:
+        """The connection ended or sent what is no reply."""
+        self._fail(failure)
+
+    # Inside.
+
+    async def _next(self) -> bytes:
+        while not self._pieces:
+            if self._finished:
+                return b""
+            await self._wait()
+        pieces = self._pieces
+        self._pieces = []
+        self._waiting_bytes = 0
+        if self._paused and self._connection is not None:
+            self._paused = False
+            self._connection.resume()
+            self._watch.await_data()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _next_decoded(self, decoder: Decoder) -> bytes:
+        while True:
+            if decoder.has_more:
+                data = b""
+            elif not (data := await self._next()):
+                decoder.finish()
+                return b""
+            if plain := decoder.feed(data):
+                return plain
+
+    async def _wait(self) -> None:
+        """Come back when something has happened. Raises the failure if there is one; cancelled, it closes."""
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _uploaded(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _stop_upload(self) -> None:
+        if self._upload is not None and not self._upload.done():
+            self._upload.cancel()
+
+    def _too_large(self) -> GatewayError:
+        failure = BackendBroken(
+            f"{self._request.backend} replied with more than {self._max_body_bytes} bytes",
+            code="upstream_body_too_large",
+        )
+        self._fail(failure)
+        return failure
+
+    def _fail(self, failure: BaseException) -> None:
+        """End it here, the connection too; the first reason is the one that is told."""
+        if self._finished or self._failure is not None:
+            return
+        self._failure = failure
+        connection = self._connection
+        self._let_go()
+        if connection is not None:
+            connection.abort()
+        self._wake()
+
+    def _let_go(self) -> None:
+        self._watch.stop()
+        self._stop_upload()
+        self._connection = None

@@ -1,0 +1,131 @@
+"""Message heads: the request's as bytes to write, the reply's as what its framing means.
+
+Pure: no connection, no clock. Refuses whatever could be read as two messages by somebody else: a line break or a
+NUL in a header, a transfer coding other than chunked, a content coding that was not asked for.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+from proxy_cli.errors import BackendBroken
+from proxy_cli.shapes import Backend, Headers, UpstreamRequest
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+_MAX_FIELDS: Final = 256
+
+# What a connection is, and how a message is cut out of it, is for this room to say: such fields of a request are
+# replaced, wherever they came from.
+_OURS: Final = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BAD_IN_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_HEAD: Final = re.compile(
+    r"[A-Z]+ [!-~]+ HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++: [^\x00-\x08\x0a-\x1f\x7f]*+\r\n)++\r\n"
+)
+_DECODED: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
+_BODILESS: Final = frozenset({204, 304})
+
+
+def request_head(request: UpstreamRequest) -> bytes:
+    """The request line and header fields as they are written. Raises ValueError for what must not be written."""
+    length = len(request.body) if isinstance(request.body, bytes) else request.body.length
+    lines = [f"{request.method} {request.target} HTTP/1.1\r\nhost: {request.backend.authority}\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in request.headers if name.lower() not in _OURS]
+    framing = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
+    # Events must come as they are sent, so a stream is asked for without a coding that holds bytes back.
+    coding = "identity" if request.stream else "gzip, deflate"
+    lines.append(f"{framing}\r\naccept-encoding: {coding}\r\n\r\n")
+    head = "".join(lines)
+    # The pattern alone would take a smuggled line for one of ours: the number of lines tells.
+    if _HEAD.fullmatch(head) is None or head.count("\n") != len(lines) + 3:
+        raise ValueError(_unwritable(request))
+    # A caller's header that is not ASCII was decoded from UTF-8, with odd bytes as surrogates: back to its bytes.
+    return head.encode("utf-8", "surrogateescape")
+
+
+def _unwritable(request: UpstreamRequest) -> str:
+    """Which part of a request must not be written; never the value itself, which may be a key."""
+    for name, value in request.headers:
+        if _NAME.fullmatch(name) is None:
+            return f"{name!r} is no name for a header to {request.backend}"
+        if _BAD_IN_VALUE.search(value):
+            return f"the header {name!r} to {request.backend} holds a line break or a control character: remove it"
+    return f"the request line to {request.backend} is not printable ASCII without spaces: percent-encode its path"
+
+
+class ReplyHead(NamedTuple):
+    """The head of a final reply, and how its body is delimited."""
+
+    status: int
+    headers: Headers  # as the reader of the body should see them: without a content coding that is undone here
+    length: int | None  # of the body as it is sent; None: not known before it ends
+    chunked: bool
+    coding: str | None  # gzip or deflate
+
+    @property
+    def ends_by_close(self) -> bool:
+        """Whether only the end of the connection ends the body."""
+        return self.length is None and not self.chunked
+
+
+def reply_head(backend: Backend, method: str, status: int, version: str, fields: list[tuple[str, str]]) -> ReplyHead:
+    """The meaning of a reply's head. Raises BackendBroken for one that cannot be trusted."""
+    if version not in ("1.1", "1.0"):
+        raise _invalid(backend, f"HTTP/{version}")
+    if not 200 <= status <= 599:
+        raise _invalid(backend, f"the status {status}")
+    length, chunked, coding = None, False, None
+    for name, value in fields:
+        if name == "content-length":
+            length = int(value)
+        elif name == "transfer-encoding":
+            if chunked or value.lower() != "chunked":
+                raise _invalid(backend, f"the transfer coding {value[:40]!r}")
+            chunked = True
+        elif name == "content-encoding" and value.lower() != "identity":
+            coding = _coding(backend, value, coding)
+    if method == "HEAD" or status in _BODILESS:
+        return ReplyHead(status, tuple(fields), 0, False, None)
+    if coding:
+        # The length is that of the coded body: wrong for whoever reads the decoded one.
+        fields = [field for field in fields if field[0] not in ("content-encoding", "content-length")]
+    return ReplyHead(status, tuple(fields), length, chunked, coding)
+
+
+def check_size(backend: Backend, fields: list[tuple[str, str]], read_bytes: int) -> None:
+    """Raise BackendBroken when a reply's head has too many fields, or is too long; `read_bytes` may hold more."""
+    if len(fields) > _MAX_FIELDS:
+        raise head_too_large(backend, f"more than {_MAX_FIELDS} header fields")
+    # Mostly what was read is already below the limit, body and all, and nothing needs to be added up.
+    if read_bytes > MAX_HEAD_BYTES and sum(len(name) + len(value) + 4 for name, value in fields) > MAX_HEAD_BYTES:
+        raise head_too_large(backend, f"more than {MAX_HEAD_BYTES} bytes of headers")
+
+
+def head_too_large(backend: Backend, what: str) -> BackendBroken:
+    """The error for a head that goes on and on."""
+    return BackendBroken(f"{backend} replied with {what}", code="upstream_header_too_large")
+
+
+def _coding(backend: Backend, value: str, before: str | None) -> str:
+    name = _DECODED.get(value.lower())
+    if name is None or before is not None:
+        whole = f"{before}, {value}" if before else value
+        raise _invalid(backend, f"the content coding {whole[:40]!r}, which was not asked for")
+    return name
+
+
+def _invalid(backend: Backend, what: str) -> BackendBroken:
+    return BackendBroken(f"{backend} replied with {what}", code="upstream_invalid_response")

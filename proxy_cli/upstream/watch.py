@@ -1,0 +1,129 @@
+"""The timers of one exchange, as one handle of the event loop.
+
+Data only moves a time stamp; the handle that then fires too early is set again. So a stream of ten thousand events
+costs a handful of handles, and a plain call one.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from proxy_cli.errors import BackendTimeout, CallerTimeout, ConnectTimeout, GatewayError
+from proxy_cli.shapes import Backend, Timeouts
+
+_ROUNDING_S: Final = 0.002  # the event loop's clock ticks in milliseconds
+
+
+class Watch:
+    """What is waited for, since when, and what happens when it takes too long.
+
+    Owns the loop's handle, the limit that counts now, and the time since when it does.
+    """
+
+    __slots__ = (
+        "_backend",
+        "_expire",
+        "_handle",
+        "_limit_s",
+        "_loop",
+        "_name",
+        "_set_for",
+        "_since",
+        "_timeouts",
+        "_total_at",
+    )
+
+    def __init__(
+        self,
+        backend: Backend,
+        timeouts: Timeouts,
+        started: float,
+        expire: Callable[[GatewayError], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._backend = backend
+        self._timeouts = timeouts
+        self._loop = loop
+        self._expire: Callable[[GatewayError], None] | None = expire
+        self._handle: asyncio.TimerHandle | None = None
+        self._limit_s: float | None = None
+        self._name = ""
+        self._set_for = 0.0
+        self._since = started
+        self._total_at = None if timeouts.total_s is None else started + timeouts.total_s
+
+    def await_head(self) -> None:
+        """The request is sent, or is being taken by the backend: the reply's head must come."""
+        self._await(self._timeouts.first_byte_s, "first byte")
+
+    def await_data(self) -> None:
+        """The head is here: data must keep coming."""
+        self._await(self._timeouts.gap_s, "gap")
+
+    def hold(self) -> None:
+        """It is not the backend that keeps us waiting: only the total time counts."""
+        self._await(None, "")
+
+    def touch(self) -> None:
+        """Something moved: the limit counts from now."""
+        self._since = self._loop.time()
+
+    def stop(self) -> None:
+        """The exchange is over."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._expire = None  # it holds the exchange, which holds this
+
+    def _await(self, limit_s: float | None, name: str) -> None:
+        self._limit_s = limit_s
+        self._name = name
+        self._since = self._loop.time()
+        self._set()
+
+    def _due(self) -> float | None:
+        """When the next limit runs out."""
+        if self._limit_s is None:
+            return self._total_at
+        due = self._since + self._limit_s
+        return due if self._total_at is None or due < self._total_at else self._total_at
+
+    def _set(self) -> None:
+        """See to it that the handle fires no later than the next limit."""
+        due = self._due()
+        if due is None or self._expire is None or (self._handle is not None and self._set_for <= due):
+            return
+        if self._handle is not None:
+            self._handle.cancel()
+        self._set_for = due
+        self._handle = self._loop.call_at(due, self._fire)
+
+    def _fire(self) -> None:
+        self._handle = None
+        due = self._due()
+        if due is None or due > self._loop.time() + _ROUNDING_S:
+            self._set()
+        elif self._expire is not None:
+            self._expire(self._error(due))
+
+    def _error(self, due: float) -> GatewayError:
+        if due == self._total_at:
+            what, limit_s, name = "complete reply", self._timeouts.total_s, "total"
+        else:
+            what = "first byte" if self._name == "first byte" else "more data"
+            limit_s, name = self._limit_s, self._name
+        return timeout_error(self._timeouts, f"no {what} from {self._backend}", limit_s, name)
+
+
+def timeout_error(timeouts: Timeouts, what: str, limit_s: float | None, name: str) -> GatewayError:
+    """The error for a timer that has run out: the caller's if the caller set it."""
+    message = f"{what} within {limit_s:g} s ({name} timeout)"
+    return CallerTimeout(message) if timeouts.set_by_caller else BackendTimeout(message)
+
+
+def connect_error(backend: Backend, timeouts: Timeouts, started: float, now: float) -> GatewayError:
+    """The error for a connection that did not come about in time: of the timer that ran out first."""
+    total_s = timeouts.total_s
+    if total_s is not None and now + _ROUNDING_S >= started + total_s:
+        return timeout_error(timeouts, f"no connection to {backend}", total_s, "total")
+    return ConnectTimeout(f"no connection to {backend} within {timeouts.connect_s:g} s (connect timeout)")
