@@ -119,6 +119,11 @@ def asked(defaults: Faults, model: str, headers: Iterable[tuple[str, str]], text
     return replace(defaults, **found), _DIRECTIVE.sub("", text).strip() if "[[mock" in text else text
 
 
+def faults_of(directive: str) -> Faults:
+    """The faults that a directive without its brackets asks for. Raises BadControl."""
+    return replace(NO_FAULTS, **_from_directive(directive.strip()))
+
+
 def _from_model(model: str) -> dict[str, Any]:
     match = _MODEL.fullmatch(model)
     if match is None or match[1].replace("-", "_") not in CONTROLS:

@@ -6,10 +6,11 @@ answered is decided in `answers.py`, which fault is asked for in `faults.py`.
 """
 
 import asyncio
+import signal
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +21,8 @@ from aiohttp import web
 
 from proxy_cli.mock import chat, media
 from proxy_cli.mock.answers import Asked, dumps, error_body, lines, whole
-from proxy_cli.mock.body import BadBody, decoded, form, is_form, text_of_body
-from proxy_cli.mock.faults import NO_FAULTS, BadControl, Faults, asked
+from proxy_cli.mock.body import decoded, form, is_form, text_of_body
+from proxy_cli.mock.faults import NO_FAULTS, Faults, asked
 from proxy_cli.mock.journal import Journal, Seen
 from proxy_cli.shapes import Json, Operation
 
@@ -107,7 +108,7 @@ class MockBackend:
             self._check_key(seen)
             text = text_of_body(operation, body)
             faults, text = asked(self._options.faults, str(body["model"]), request.headers.items(), text)
-        except (BadBody, BadControl) as problem:
+        except ValueError as problem:
             raise _Refused(400, str(problem)) from problem
         self._check_model(str(body["model"]))
         return Asked(operation, body, text, self._remaining(faults), f"{request.scheme}://{request.host}")
@@ -194,9 +195,20 @@ async def serving(
         await runner.cleanup()
 
 
+async def serve_until_signal(backend: MockBackend, host: str, port: int, announce: Callable[[int], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `announce` is told the port once it is open. Raises OSError."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    async with serving(backend, host, port) as bound:
+        announce(bound)
+        await ended.wait()
+
+
 async def _body(request: web.Request, seen: Seen) -> Json:
     if is_form(request):
-        return await form(request)
+        return await form(request)  # a ValueError of aiohttp's reader says what is wrong with the form
     data = await request.read()
     seen.keep(data)
     return decoded(data)

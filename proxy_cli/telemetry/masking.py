@@ -1,0 +1,68 @@
+"""Hides secrets in what is logged: by the name of a header, by the value of a known secret, by the look of a text.
+
+Three nets, because each has holes: a caller's key is no secret that the config knows of, and a foreign error message
+has no header names.
+"""
+
+import re
+from typing import Final
+
+from proxy_cli.secret import Scrubber
+from proxy_cli.shapes import Headers
+
+MASK: Final = "***"
+_SECRET_NAMES: Final = frozenset(
+    {
+        "authorization", "proxy-authorization", "cookie", "set-cookie", "api-key", "x-api-key", "x-goog-api-key",
+        "x-litellm-api-key", "ocp-apim-subscription-key", "x-amz-security-token", "x-auth-token",
+    }
+)  # fmt: skip
+_SECRET_PARTS: Final = ("secret", "password", "api-key", "apikey", "access-token", "auth-token")
+_SCHEMES: Final = frozenset({"bearer", "basic", "token"})
+_END: Final = r"[^\s\"',;}\\&]"
+
+_LOOKS: Final = (
+    # Authorization: Bearer xyz, "authorization": "xyz"
+    (re.compile(rf"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic|token)\s+)?){_END}+"), rf"\1{MASK}"),
+    (re.compile(rf"(?i)\b(bearer\s+){_END}{{8,}}"), rf"\1{MASK}"),
+    # api-key: xyz, x-goog-api-key=xyz, "api_key": "xyz"
+    (re.compile(rf"(?i)(api-key[\"']?\s*[:=]\s*[\"']?){_END}{{4,}}"), rf"\1{MASK}"),
+    (re.compile(r"(?i)(\"[\w-]*(?:api_?key|secret|password|access_token)\"\s*:\s*\")[^\"\\]+"), rf"\1{MASK}"),
+    # ?key=xyz&
+    (re.compile(rf"(?i)([?&](?:key|api[-_]?key|access_token|token|sig|signature)=){_END}+"), rf"\1{MASK}"),
+    (re.compile(r"(://[^\s/@:\"']*:)[^\s/@\"']+@"), rf"\1{MASK}@"),
+    (re.compile(r"\b(sk-|gsk_|AIza|xai-|hf_)[A-Za-z0-9_-]{16,}"), rf"\1{MASK}"),
+)
+
+
+def masked_headers(headers: Headers) -> Headers:
+    """The headers, those that carry a secret without it."""
+    return tuple((name, _masked(name, value)) for name, value in headers)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a header of this name carries a secret."""
+    lowered = name.lower()
+    return lowered in _SECRET_NAMES or any(part in lowered for part in _SECRET_PARTS)
+
+
+class Mask:
+    """Everything that a logged text goes through."""
+
+    def __init__(self, scrubber: Scrubber | None = None) -> None:
+        self._scrubber = scrubber
+
+    def hide(self, text: str) -> str:
+        """The text without known secrets and without what looks like one."""
+        if self._scrubber is not None:
+            text = self._scrubber.scrub(text)
+        for pattern, replacement in _LOOKS:
+            text = pattern.sub(replacement, text)
+        return text
+
+
+def _masked(name: str, value: str) -> str:
+    if not is_secret_name(name):
+        return value
+    scheme, space, _ = value.partition(" ")
+    return f"{scheme} {MASK}" if space and scheme.lower() in _SCHEMES else MASK
