@@ -34,7 +34,7 @@ def edit(body: bytes, changes: Mapping[str, bytes | None], fields: Fields | None
         fields = object_fields(body)
     if fields is None:
         return body
-    if len(changes) == 1 and (model := changes.get("model")) is not None and (at := _only_model(body, fields)) >= 0:
+    if len(changes) == 1 and (model := changes.get("model")) is not None and (at := only_model(body, fields)) >= 0:
         return b"".join((body[:at], model, body[at + len(bytes(fields["model"])) :]))
     try:
         return _spliced(body, list(members(body, fields)), changes)
@@ -75,7 +75,7 @@ def decoded(raw: msgspec.Raw) -> Json:
     return msgspec.json.decode(raw)
 
 
-def _only_model(body: bytes, fields: Fields) -> int:
+def only_model(body: bytes, fields: Fields) -> int:
     """Where the value of `model` starts if its place is beyond doubt, else -1.
 
     Beyond doubt: the object has the field and the bytes `"model"` come once, with no escape that could spell it

@@ -1,0 +1,146 @@
+"""Streams of OpenAI's dialects on their way through: chat, completions, and the Responses API.
+
+Owns: what is changed in an event: the model's name and nothing else; which event is dropped: the usage chunk that only
+we asked for; and what is noted beside it: usage, the end mark, an error inside the stream.
+Refuses: to understand the rest. An event that is no JSON, a comment, a vendor's own event passes as its bytes.
+Rule: half an event never goes out, for what follows it would be read as its second half.
+"""
+
+from typing import Final
+
+from proxy_cli.shapes import Fields, Usage
+from proxy_cli.wire.splice import edit, encode, is_null, is_text, object_fields, only_model, rename_model
+from proxy_cli.wire.sse import Events, data_of, with_data
+from proxy_cli.wire.usage import usage_of
+
+_DONE: Final = b"[DONE]"
+_EMPTY_LISTS: Final = ([b"[]"], [b"[", b"]"])
+_ENDS: Final = {b'"response.completed"', b'"response.failed"', b'"response.incomplete"'}
+
+
+class ChatStream:
+    """A reader for chat and completions streams (see providers/base.py)."""
+
+    def __init__(self, asked_model: str, keep_usage: bool, rename: bool) -> None:
+        self.usage: Usage | None = None
+        self.finished = False
+        self.error_event: bytes | None = None
+        self._events = Events()
+        self._name = encode(asked_model) if rename else None
+        self._keep_usage = keep_usage
+        # The bytes from the start of an event to the end of its model's name, and what they become. Most events of a
+        # stream begin alike (id, created, model): those need no decoding to be renamed.
+        self._head = b""
+        self._new_head = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What goes on to the caller. Raises BackendBroken for an event that is too large."""
+        return b"".join([self._passed(event) for event in self._events.feed(data)])
+
+    def end(self) -> bytes:
+        """A last event that lacks only its blank line; anything less whole is dropped."""
+        event = last_event(self._events.rest())
+        return self._passed(event) if event else b""
+
+    def _passed(self, event: bytes) -> bytes:
+        plain = b'"usage"' not in event and b'"error"' not in event
+        if plain and self._head and event.startswith(self._head):
+            return self._new_head + event[len(self._head) :]
+        data = data_of(event)
+        if data is None:
+            return event
+        if data.strip() == _DONE:
+            self.finished = True
+            return event
+        fields = object_fields(data)
+        if fields is None:
+            return event
+        if not plain and self._noted(event, fields):
+            return b""
+        return event if self._name is None else self._renamed(event, data, fields, self._name)
+
+    def _noted(self, event: bytes, fields: Fields) -> bool:
+        """Keep usage and error; True for the usage chunk of a caller who did not ask for it."""
+        if self.error_event is None and (not is_null(fields.get("error")) or _is(fields, "object", b'"error"')):
+            self.error_event = event
+        usage = usage_of(fields.get("usage"))
+        if usage is None:
+            return False
+        self.usage = usage
+        return not self._keep_usage and "choices" in fields and bytes(fields["choices"]).split() in _EMPTY_LISTS
+
+    def _renamed(self, event: bytes, data: bytes, fields: Fields, name: bytes) -> bytes:
+        if not is_text(fields.get("model")):
+            return event
+        at = only_model(data, fields)
+        if at >= 0 and event.startswith(b"data: " + data[:at]):
+            self._head = b"data: " + data[: at + len(bytes(fields["model"]))]
+            self._new_head = b"data: " + data[:at] + name
+            return self._new_head + event[len(self._head) :]
+        return with_data(event, edit(data, {"model": name}, fields))
+
+
+class ResponsesStream:
+    """A reader for streams of the Responses API, whose model's name stands one level down."""
+
+    def __init__(self, asked_model: str, rename: bool) -> None:
+        self.usage: Usage | None = None
+        self.finished = False
+        self.error_event: bytes | None = None
+        self._events = Events()
+        self._asked_model = asked_model
+        self._rename = rename
+
+    def feed(self, data: bytes) -> bytes:
+        """What goes on to the caller. Raises BackendBroken for an event that is too large."""
+        return b"".join([self._passed(event) for event in self._events.feed(data)])
+
+    def end(self) -> bytes:
+        """A last event that lacks only its blank line; anything less whole is dropped."""
+        event = last_event(self._events.rest())
+        return self._passed(event) if event else b""
+
+    def _passed(self, event: bytes) -> bytes:
+        # Deltas, which are nearly all events, carry neither of the two.
+        if b'"response"' not in event and b'"error"' not in event and _DONE not in event:
+            return event
+        data = data_of(event)
+        if data is None:
+            return event
+        if data.strip() == _DONE:
+            self.finished = True
+            return event
+        fields = object_fields(data)
+        if fields is None:
+            return event
+        self._note_error(event, fields)
+        return self._with_response(event, data, fields)
+
+    def _note_error(self, event: bytes, fields: Fields) -> None:
+        if self.error_event is None and (_is(fields, "type", b'"error"') or _is(fields, "type", b'"response.failed"')):
+            self.error_event = event
+
+    def _with_response(self, event: bytes, data: bytes, fields: Fields) -> bytes:
+        if "response" not in fields:
+            return event
+        response = bytes(fields["response"])
+        inner = object_fields(response)
+        if inner is None:
+            return event
+        self.usage = usage_of(inner.get("usage")) or self.usage
+        self.finished = self.finished or ("type" in fields and bytes(fields["type"]) in _ENDS)
+        if not self._rename:
+            return event
+        return with_data(event, edit(data, {"response": rename_model(response, self._asked_model)}, fields))
+
+
+def last_event(rest: bytes) -> bytes:
+    """What a stream ended with, made a whole event; empty unless its data is JSON or the end mark."""
+    data = data_of(rest)
+    if data is None or (data.strip() != _DONE and object_fields(data) is None):
+        return b""
+    return rest.rstrip(b"\r\n") + b"\n\n"
+
+
+def _is(fields: Fields, name: str, value: bytes) -> bool:
+    return name in fields and bytes(fields[name]) == value

@@ -1,0 +1,209 @@
+"""OpenAI's streams: only the model's name changes, usage is counted, and no cut shows."""
+
+import json
+
+import pytest
+
+from proxy_cli.shapes import Usage
+from proxy_cli.wire.completion import ChatStream, ResponsesStream, last_event
+
+USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+TOOL = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"model": "vicuna"}'}}
+
+
+def event(value: object, indent: int | None = None) -> bytes:
+    lines = json.dumps(value, ensure_ascii=False, indent=indent).encode().split(b"\n")
+    return b"\n".join(b"data: " + line for line in lines) + b"\n\n"
+
+
+def chunk(model: str, choices: list[object], **more: object) -> bytes:
+    return event(
+        {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": choices} | more
+    )
+
+
+def choice(**delta: object) -> object:
+    return {"index": 0, "delta": delta, "finish_reason": None}
+
+
+def chat(model: str) -> list[bytes]:
+    return [
+        b": ping\n\n",
+        chunk(model, [choice(role="assistant", content="")]),
+        chunk(model, [choice(content="日本🗾"), choice(content='"model": "vicuna"')]),
+        chunk(model, [choice(reasoning_content="x")], vendor={"model": "vicuna"}),
+        event({"model": model, "id": "moved", "choices": []}, indent=1),
+        chunk(model, [choice(tool_calls=[TOOL])]),
+        b'event: note\ndata: {"model":"%s"}\r\n\r\n' % model.encode(),
+        chunk(model, [choice(content="!")]),
+        b"data: not json\n\n",
+        b'data: {"model": null, "x": {"model": "vicuna"}}\n\n',
+    ]
+
+
+DONE = b"data: [DONE]\n\n"
+USAGE_CHUNK = chunk("vicuna", [], usage=USAGE)
+
+
+def passed(reader: ChatStream | ResponsesStream, pieces: list[bytes]) -> bytes:
+    return b"".join([*(reader.feed(piece) for piece in pieces), reader.end()])
+
+
+@pytest.mark.row("S-27")
+def test_each_event_shows_the_name_asked_for_and_is_else_the_backends_bytes():
+    """Deltas, tool calls, reasoning, vendor fields; `model` inside content and arguments is left alone."""
+    reader = ChatStream("gpt-4o", keep_usage=False, rename=True)
+
+    out = passed(reader, [*chat("vicuna"), DONE])
+
+    assert out == b"".join([*chat("gpt-4o"), DONE])
+    assert reader.finished
+    assert reader.error_event is None
+
+
+@pytest.mark.row("S-13", "S-14")
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_no_cut_changes_a_stream(end):
+    """At every byte, and byte by byte, with each kind of line end."""
+    stream = b"".join([*chat("vicuna"), USAGE_CHUNK, DONE]).replace(b"\r\n", b"\n").replace(b"\n", end)
+    whole = passed(ChatStream("gpt-4o", keep_usage=False, rename=True), [stream])
+
+    for position in range(len(stream) + 1):
+        reader = ChatStream("gpt-4o", keep_usage=False, rename=True)
+        assert passed(reader, [stream[:position], stream[position:]]) == whole
+        assert (reader.finished, reader.usage) == (True, Usage(prompt_tokens=5, completion_tokens=2))
+    pieces = [stream[at : at + 1] for at in range(len(stream))]
+    assert passed(ChatStream("gpt-4o", keep_usage=False, rename=True), pieces) == whole
+    assert "日本🗾".encode() in whole
+
+
+def test_without_a_rename_the_bytes_are_the_backends():
+    """The same name on both sides costs nothing and moves nothing."""
+    stream = [*chat("vicuna"), USAGE_CHUNK, DONE]
+
+    assert passed(ChatStream("gpt-4o", keep_usage=True, rename=False), stream) == b"".join(stream)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_usage_chunk_goes_to_who_asked_for_it(keep):
+    """It is counted either way, and dropped where only we asked."""
+    reader = ChatStream("vicuna", keep_usage=keep, rename=True)
+
+    out = passed(reader, [chunk("vicuna", [choice(content="x")], usage=None), USAGE_CHUNK, DONE])
+
+    assert (USAGE_CHUNK in out) is keep
+    assert b'"usage": null' in out
+    assert reader.usage == Usage(prompt_tokens=5, completion_tokens=2)
+
+
+def test_usage_beside_choices_is_left_alone():
+    """Some backends write it into the last chunk, or into each; the latest counts."""
+    reader = ChatStream("vicuna", keep_usage=False, rename=True)
+    stream = [
+        chunk("vicuna", [choice(content="x")], usage=USAGE | {"completion_tokens": 1}),
+        chunk("vicuna", [choice(content="y")], usage=USAGE),
+        chunk("vicuna", [], prompt_filter_results=[]),
+        DONE,
+    ]
+
+    assert passed(reader, stream) == b"".join(stream)
+    assert reader.usage == Usage(prompt_tokens=5, completion_tokens=2)
+
+
+def test_a_zero_usage_is_usage():
+    """A stream that generated nothing was counted all the same."""
+    reader = ChatStream("vicuna", keep_usage=False, rename=True)
+
+    reader.feed(chunk("vicuna", [], usage={"prompt_tokens": 0, "completion_tokens": 0}))
+
+    assert reader.usage == Usage()
+
+
+@pytest.mark.parametrize(
+    "error", [{"error": {"message": "out of memory", "code": 500}}, {"object": "error", "message": "x", "error": None}]
+)
+def test_an_error_inside_a_stream_is_passed_and_remembered(error):
+    """The first one; a null error is none."""
+    reader = ChatStream("gpt-4o", keep_usage=False, rename=True)
+    stream = [chunk("gpt-4o", [choice(content="x")], error=None), event(error), event({"error": "second"})]
+
+    assert passed(reader, stream) == b"".join(stream)
+    assert reader.error_event == event(error)
+    assert not reader.finished
+
+
+@pytest.mark.row("S-12")
+@pytest.mark.parametrize(
+    ("tail", "out", "finished"),
+    [
+        (b"data: [DONE]", b"data: [DONE]\n\n", True),
+        (b"data: [DONE]\n", b"data: [DONE]\n\n", True),
+        (b'data: {"model":"vicuna"}\n', b'data: {"model":"gpt-4o"}\n\n', False),
+        (b'data: {"model":"vicuna","choi', b"", False),
+        (b"data: [DO", b"", False),
+        (b": ping", b"", False),
+        (b"\r", b"", False),
+        (b"", b"", False),
+    ],
+)
+def test_the_end_of_a_stream_is_whole_or_nothing(tail, out, finished):
+    """A last event that lacks its blank line is completed, half an event is dropped; only the mark is an end."""
+    reader = ChatStream("gpt-4o", keep_usage=False, rename=True)
+    first = chunk("vicuna", [choice(content="x")])
+
+    assert passed(reader, [first + tail]) == first.replace(b"vicuna", b"gpt-4o") + out
+    assert reader.finished is finished
+
+
+@pytest.mark.parametrize("rest", [b"", b"\n", b"event: x", b"data: half"])
+def test_a_rest_without_whole_data_is_no_event(rest):
+    """There is nothing in it that a client could use."""
+    assert last_event(rest) == b""
+
+
+def responses(model: str) -> list[bytes]:
+    def lifecycle(kind: str, **more: object) -> bytes:
+        response = {"id": "r1", "object": "response", "model": model, "metadata": {"model": "vicuna"}} | more
+        return f"event: {kind}\n".encode() + event({"type": kind, "sequence_number": 0, "response": response})
+
+    delta = {"type": "response.output_text.delta", "delta": '日本 "model"', "model": "vicuna"}
+    usage = {"input_tokens": 5, "output_tokens": 2}
+    return [
+        lifecycle("response.created", usage=None),
+        b"event: response.output_text.delta\n" + event(delta),
+        lifecycle("response.completed", usage=usage),
+    ]
+
+
+@pytest.mark.row("S-13")
+def test_responses_streams_show_the_name_one_level_down():
+    """At every cut: the name in `response`, the usage, the end; deltas and metadata untouched."""
+    stream, expected = b"".join(responses("vicuna")), b"".join(responses("gpt-4o"))
+
+    for position in range(len(stream) + 1):
+        reader = ResponsesStream("gpt-4o", rename=True)
+        assert passed(reader, [stream[:position], stream[position:]]) == expected
+        assert (reader.finished, reader.usage) == (True, Usage(prompt_tokens=5, completion_tokens=2))
+    assert passed(ResponsesStream("gpt-4o", rename=False), [stream]) == stream
+
+
+@pytest.mark.parametrize(
+    ("last", "finished", "failed"),
+    [
+        (b'event: response.failed\ndata: {"type":"response.failed","response":{"error":{"code":"x"}}}\n\n', True, True),
+        (b'event: response.incomplete\ndata: {"type":"response.incomplete","response":{}}\n\n', True, False),
+        (b'event: error\ndata: {"type":"error","message":"x"}\n\n', False, True),
+        (b"data: [DONE]\n\n", True, False),
+        (b'data: {"type":"response.completed","response":[]}\n\n', False, False),
+        (b'data: "response"\n\n', False, False),
+        (b'event: "error"\n\n', False, False),
+        (b'data: {"error": null}\n\n', False, False),
+    ],
+)
+def test_the_ways_a_responses_stream_ends(last, finished, failed):
+    """Failed and incomplete are ends too; an error is remembered."""
+    reader = ResponsesStream("gpt-4o", rename=True)
+
+    assert passed(reader, [last]) == last
+    assert reader.finished is finished
+    assert reader.error_event == (last if failed else None)
