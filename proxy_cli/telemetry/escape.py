@@ -24,7 +24,7 @@ def one_line(text: str) -> str:
 
 def json_line(text: str) -> str:
     """The same for JSON that was already encoded: what the encoder lets pass is escaped in JSON's own way."""
-    return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return text if text.isprintable() else _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def whole_characters(text: str) -> str:

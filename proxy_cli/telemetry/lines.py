@@ -9,7 +9,7 @@ import logging
 import select
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, NamedTuple, TextIO
 
 from rich.console import Console
@@ -21,6 +21,7 @@ from proxy_cli.telemetry.masking import Mask
 
 BAR: Final = "    | "
 _WHOLE_CHARACTERS: Final = select.PIPE_BUF // 4  # a character has at most four bytes
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=str)
 _STYLES: Final = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 
 
@@ -40,14 +41,14 @@ Write = Callable[[Sequence[Line], int], None]
 def text_form(mask: Mask, *, dated: bool, placed: bool) -> Form:
     """Lines for people; `placed` adds the file and line of code that spoke."""
 
+    times = _Times("%Y-%m-%d %H:%M:%S." if dated else "%H:%M:%S.", "%z" if dated else "", None)
+
     def line(record: logging.LogRecord) -> Line:
-        now = datetime.fromtimestamp(record.created).astimezone()
-        time = now.isoformat(" ", "milliseconds") if dated else f"{now:%H:%M:%S}.{now.microsecond // 1000:03d}"
         message = one_line(mask.hide(record.getMessage()))
         if placed:
             message = f"{record.filename}:{record.lineno} {message}"
         block = tuple(one_line(mask.hide(each)) for each in (*_block(record), *_traceback(record)))
-        return Line(time, record.levelname, message, block)
+        return Line(times.text(record.created), record.levelname, message, block)
 
     return line
 
@@ -55,9 +56,11 @@ def text_form(mask: Mask, *, dated: bool, placed: bool) -> Form:
 def json_form(mask: Mask) -> Form:
     """Lines for machines: the whole event as one JSON object."""
 
+    times = _Times("%Y-%m-%dT%H:%M:%S.", "Z", UTC)
+
     def line(record: logging.LogRecord) -> Line:
         values: dict[str, Json] = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "timestamp": times.text(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
@@ -74,7 +77,27 @@ def json_form(mask: Mask) -> Form:
 
 def encode(values: Mapping[str, Json]) -> str:
     """One JSON object on one line, in which Japanese stays readable."""
-    return json_line(json.dumps(values, ensure_ascii=False, default=str))
+    return json_line(_ENCODER.encode(values))
+
+
+class _Times:
+    """Moments as text, to the millisecond; what a second looks like is found out once."""
+
+    def __init__(self, before: str, after: str, zone: tzinfo | None) -> None:
+        self._before = before
+        self._after = after
+        self._zone = zone
+        self._second = -1
+        self._parts = ("", "")
+
+    def text(self, moment_s: float) -> str:
+        """The moment, in the zone and form that were chosen."""
+        second = int(moment_s)
+        if second != self._second:
+            day = datetime.fromtimestamp(second, self._zone).astimezone(self._zone)
+            self._parts = (day.strftime(self._before), day.strftime(self._after))
+            self._second = second
+        return f"{self._parts[0]}{int((moment_s - second) * 1000):03d}{self._parts[1]}"
 
 
 def fields_of(record: logging.LogRecord) -> Mapping[str, Json]:

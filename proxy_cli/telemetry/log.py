@@ -112,7 +112,7 @@ class RequestLog:
         failed = record.status >= 500 or (record.error is not None and record.status < 400)
         level = logging.WARNING if failed else logging.INFO
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", request_line(record), extra={"fields": request_fields(record)})
+            self._logger.log(level, "%s", request_line(record), extra={"fields": request_fields(record)}, stacklevel=2)
 
 
 def request_line(record: Record) -> str:

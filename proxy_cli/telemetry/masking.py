@@ -23,10 +23,14 @@ _END: Final = r"[^\s\"',;}\\&]"
 
 _LOOKS: Final = (
     # Authorization: Bearer xyz, "authorization": "xyz"
-    (re.compile(rf"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic|token)\s+)?){_END}+"), rf"\1{MASK}"),
+    (
+        re.compile(rf"(?i)(authorization\\?[\"']?\s*[:=]\s*\\?[\"']?(?:(?:bearer|basic|token)\s+)?){_END}+"),
+        rf"\1{MASK}",
+    ),
     (re.compile(rf"(?i)\b(bearer\s+){_END}{{8,}}"), rf"\1{MASK}"),
-    # api-key: xyz, x-goog-api-key=xyz, "api_key": "xyz"
-    (re.compile(rf"(?i)(api-key[\"']?\s*[:=]\s*[\"']?){_END}{{4,}}"), rf"\1{MASK}"),
+    # api-key: xyz, x-goog-api-key=xyz
+    (re.compile(rf"(?i)(api-key\\?[\"']?\s*[:=]\s*\\?[\"']?){_END}{{4,}}"), rf"\1{MASK}"),
+    # "api_key": "xyz"
     (re.compile(r"(?i)(\"[\w-]*(?:api_?key|secret|password|access_token)\"\s*:\s*\")[^\"\\]+"), rf"\1{MASK}"),
     # ?key=xyz&
     (re.compile(rf"(?i)([?&](?:key|api[-_]?key|access_token|token|sig|signature)=){_END}+"), rf"\1{MASK}"),
@@ -56,9 +60,23 @@ class Mask:
         """The text without known secrets and without what looks like one."""
         if self._scrubber is not None:
             text = self._scrubber.scrub(text)
-        for pattern, replacement in _LOOKS:
-            text = pattern.sub(replacement, text)
+        if _may_hold_secret(text.lower()):
+            for pattern, replacement in _LOOKS:
+                text = pattern.sub(replacement, text)
         return text
+
+
+def _may_hold_secret(lowered: str) -> bool:
+    """Whether the looks are worth trying: what every one of them needs. Most texts of a log pass by here."""
+    return (
+        "authorization" in lowered
+        or "bearer" in lowered
+        or "api-key" in lowered
+        or any(word in lowered for word in ('key"', 'secret"', 'password"', 'token"'))
+        or ("=" in lowered and ("?" in lowered or "&" in lowered))
+        or 0 <= lowered.find("://") < lowered.rfind("@")
+        or any(word in lowered for word in ("sk-", "gsk_", "aiza", "xai-", "hf_"))
+    )
 
 
 def _masked(name: str, value: str) -> str:

@@ -16,8 +16,9 @@ from proxy_cli.telemetry.masking import masked_headers
 
 _MAX_CHARACTERS: Final = 64 * 1024
 _MAX_LAID_OUT_BYTES: Final = 1024 * 1024  # larger JSON is shown as it came
-_NUMBERS: Final = re.compile(r"\[\s*(-?[\d.eE+-]+(?:,\s+-?[\d.eE+-]+)+)\s*\]")
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/]{2048,}={0,2}")
+_NUMBERS: Final = re.compile(r"\[\s*([\d.eE+-]+(?:,\s+[\d.eE+-]+)+)\s*\]")
+_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{2048,}={0,2}")
+_TAIL: Final = 64  # characters at the end that are looked through for an escape cut in two
 # The end of a piece that may be half of an escape, or the first half of a pair. A run of backslashes is kept
 # together, because only its whole length tells whether the last one begins an escape.
 _UNFINISHED: Final = re.compile(r"(?:\\u[dD][89abAB][0-9a-fA-F]{2})?\\+(?:u[0-9a-fA-F]{0,3})?$|\\u[dD][89abAB]..$")
@@ -60,7 +61,7 @@ class Pieces:
     def feed(self, data: bytes) -> list[str]:
         """The lines of a piece; none while there is no whole character."""
         text = self._held + self._decoder.decode(data)
-        unfinished = _UNFINISHED.search(text)
+        unfinished = _UNFINISHED.search(text, max(0, len(text) - _TAIL))
         self._held = unfinished[0] if unfinished else ""
         return self._lines(text[: len(text) - len(self._held)])
 

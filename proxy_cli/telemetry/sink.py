@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 Item = TypeVar("Item")
 _ROOM: Final = 10_000  # lines that may wait
 _BATCH: Final = 256
+_PAUSE_S: Final = 0.01
 _PATIENCE_S: Final = 2.0  # how long the end of the program waits for the writer
 
 
@@ -31,6 +32,7 @@ class Sink(Generic[Item]):
         # Owned by this object. A deque's append and popleft need no lock.
         self._waiting: deque[Item] = deque()
         self._wake = threading.Event()
+        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._process: int = os.getpid()
         self._closed: bool = False
@@ -49,7 +51,8 @@ class Sink(Generic[Item]):
         elif self._thread is None:
             self._thread = threading.Thread(target=self._run, name="llmproxy-log", daemon=True)
             self._thread.start()
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
 
     def close(self) -> None:
         """Write what waits and stop the thread; an item that comes later is written by whoever brings it."""
@@ -57,6 +60,7 @@ class Sink(Generic[Item]):
         if self._closed or self._process != os.getpid():
             return
         self._closed = True
+        self._stop.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join(_PATIENCE_S)
@@ -64,6 +68,8 @@ class Sink(Generic[Item]):
     def _run(self) -> None:
         while not self._closed:
             self._wake.wait()
+            # Some lines at once: waking a thread for each costs the requests more than the writing does.
+            self._stop.wait(_PAUSE_S)
             self._wake.clear()
             self._drain()
         self._drain()

@@ -82,7 +82,9 @@ class Tap:
 
     def _say(self, request_id: str, text: str, lines: Sequence[str] = ()) -> None:
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("[%s] %s", request_id, text, extra={"fields": {"request_id": request_id}, "block": lines})
+            extra = {"fields": {"request_id": request_id}, "block": lines}
+            # The place that is shown is the one that called the Tap.
+            logger.debug("[%s] %s", request_id, text, extra=extra, stacklevel=3)
 
 
 class _Watched:

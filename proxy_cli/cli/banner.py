@@ -1,0 +1,106 @@
+"""What is printed when the server stands: its models, where each of them goes, the address, a line to try.
+
+Names and addresses come from a file that others may have written: they are escaped, and never read as markup.
+"""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from proxy_cli.telemetry.escape import json_line, one_line
+
+_SHOWN: Final = 40  # rows; a file may have thousands
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """One deployment as the table shows it."""
+
+    name: str
+    backend_model: str
+    provider: str
+    url: str
+    notes: str = ""
+
+
+def print_table(
+    console: Console,
+    models: Sequence[ModelRow],
+    addresses: Sequence[str],
+    *,
+    warnings: Sequence[str],
+    version: str,
+    json_logs: bool,
+    needs_key: bool = False,
+) -> None:
+    """Print the table, the warnings, the addresses and a curl line; or with `json_logs` one line of JSON."""
+    if json_logs:
+        text = _as_json(models, addresses, warnings, version)
+        console.print(Text(text), soft_wrap=True)
+        return
+    console.print(_table(models))
+    if len(models) > _SHOWN:
+        console.print(Text(f"and {len(models) - _SHOWN} more; GET /v1/models lists all"), soft_wrap=True)
+    for warning in warnings:
+        console.print(Text.assemble(("warning: ", "bold yellow"), one_line(warning)), soft_wrap=True)
+    console.print(
+        Text.assemble((f"llmproxy {version}", "bold"), " on ", (", ".join(addresses), "cyan")), soft_wrap=True
+    )
+    if addresses:
+        console.print(Text(f"try: {curl_line(addresses[0], _example(models), needs_key=needs_key)}"), soft_wrap=True)
+
+
+def curl_line(address: str, model: str, *, needs_key: bool) -> str:
+    """A command that can be pasted into a shell."""
+    body = {"model": model, "messages": [{"role": "user", "content": "こんにちは"}]}
+    words = ["curl", f"{_reachable(address)}/v1/chat/completions", "-H", "content-type: application/json"]
+    if needs_key:
+        words += ["-H", "authorization: Bearer YOUR_KEY"]
+    return one_line(shlex.join([*words, "-d", json.dumps(body, ensure_ascii=False)]))
+
+
+def _table(models: Sequence[ModelRow]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    noted = any(row.notes for row in models)
+    for title in ("model", "backend model", "provider", "address", *(["notes"] if noted else [])):
+        table.add_column(title, overflow="fold")
+    for row in models[:_SHOWN]:
+        cells = [row.name, row.backend_model, row.provider, row.url, *([row.notes] if noted else [])]
+        table.add_row(*(Text(one_line(cell)) for cell in cells))
+    return table
+
+
+def _as_json(models: Sequence[ModelRow], addresses: Sequence[str], warnings: Sequence[str], version: str) -> str:
+    values = {
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": "INFO",
+        "logger": "proxy_cli.start",
+        "message": f"llmproxy {version} on {', '.join(addresses)}",
+        "models": [asdict(row) for row in models],
+        "addresses": list(addresses),
+        "warnings": list(warnings),
+    }
+    return json_line(json.dumps(values, ensure_ascii=False))
+
+
+def _example(models: Sequence[ModelRow]) -> str:
+    """A name that can be asked for as it is; wildcards cannot."""
+    return next((row.name for row in models if "*" not in row.name), "gpt-4o-mini")
+
+
+def _reachable(address: str) -> str:
+    """The address a caller on this machine uses: nobody can connect to the one that means all interfaces."""
+    parts = urlsplit(address)
+    if parts.hostname not in {"0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound to
+        return address.rstrip("/")
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://localhost{port}{parts.path.rstrip('/')}"
