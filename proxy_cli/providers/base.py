@@ -24,9 +24,7 @@ class Provider(Protocol):
     def prepare(self, call: Call, deployment: Deployment, *, ask_usage: bool) -> UpstreamRequest | LocalReply:
         """The request to send. Raises UnsupportedParameter. `ask_usage`: the backend takes `stream_options`."""
 
-    def read(
-        self, call: Call, deployment: Deployment, status: int, headers: Headers, body: bytes
-    ) -> PlainAnswer:
+    def read(self, call: Call, deployment: Deployment, status: int, headers: Headers, body: bytes) -> PlainAnswer:
         """The answer in a whole reply. Raises BackendError for status 400 and up (or a redirect)."""
 
     def stream_reader(self, call: Call, deployment: Deployment) -> StreamReader:

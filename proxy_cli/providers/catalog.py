@@ -22,7 +22,6 @@ class Compatible:
     drops: frozenset[str] = frozenset()  # fields of a chat that it is known not to take
     renames: tuple[tuple[str, str], ...] = ()  # fields that it calls by another name
     version_env: tuple[str, ...] = ()
-    token_env: tuple[str, ...] = ()  # of a token that is sent in place of a key
     organization_env: tuple[str, ...] = ()
 
     @property
@@ -60,10 +59,9 @@ _OPENAI: Final = Compatible(
 
 AZURE: Final = Compatible(
     "azure",
-    key_env=("AZURE_API_KEY",),
+    key_env=("AZURE_API_KEY", "AZURE_AD_TOKEN"),
     base_env=("AZURE_API_BASE",),
     version_env=("AZURE_API_VERSION",),
-    token_env=("AZURE_AD_TOKEN",),
 )
 
 # Services of the older generation know the limit of an answer by its older name only.

@@ -1,0 +1,40 @@
+"""OpenAI's dialect, for every service of the catalog: what comes in goes out, but for a handful of fields."""
+
+from typing import Final
+
+from proxy_cli.providers.base import StreamReader
+from proxy_cli.providers.headers import bearer, reply_headers
+from proxy_cli.providers.passing import PassingStream
+from proxy_cli.providers.replies import read_reply, spoken
+from proxy_cli.providers.request import request_to
+from proxy_cli.shapes import Call, Deployment, Headers, LocalReply, Operation, PlainAnswer, UpstreamRequest
+from proxy_cli.wire.completion import ChatStream, ResponsesStream
+
+_CHAT: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
+
+
+class OpenAICompatible:
+    """The default dialect out."""
+
+    __slots__ = ()
+
+    def prepare(self, call: Call, deployment: Deployment, *, ask_usage: bool) -> UpstreamRequest | LocalReply:
+        """The request to send, to the endpoint of the same name below the deployment's base."""
+        target = f"{deployment.base_path}/{call.operation.value}"
+        return request_to(call, deployment, target=target, credentials=bearer(deployment), ask_usage=ask_usage)
+
+    def read(self, call: Call, deployment: Deployment, status: int, headers: Headers, body: bytes) -> PlainAnswer:
+        """The answer in a whole reply."""
+        return read_reply(call, deployment, status, headers, body)
+
+    def stream_reader(self, call: Call, deployment: Deployment) -> StreamReader:  # noqa: ARG002 - as all
+        """A reader that shows the name asked for and keeps a usage chunk only for who wants it."""
+        if call.operation in _CHAT:
+            return ChatStream(call.model, keep_usage=call.wants_usage, rename=True)
+        if call.operation is Operation.RESPONSES:
+            return ResponsesStream(call.model, rename=True)
+        return PassingStream(spoken(call))
+
+    def reply_headers(self, headers: Headers) -> Headers:
+        """Of a backend's headers those the caller sees."""
+        return reply_headers(headers)

@@ -1,0 +1,96 @@
+"""Which headers cross: from the caller to a backend, and from a backend to the caller.
+
+The rule to keep: a credential never crosses, in neither direction. What goes to the backend is a short list, longer
+only where a deployment says so; what comes back is marked as the backend's by a prefix.
+"""
+
+import re
+from typing import Final
+
+from proxy_cli import __version__
+from proxy_cli.shapes import Call, Deployment, Headers, Operation, first_header
+
+_AGENT: Final = ("user-agent", f"llmproxy/{__version__}")
+_TRACE: Final = ("traceparent", "tracestate", "baggage")
+_ORGANIZATION: Final = "openai-organization"
+
+_FORWARDED: Final = ("x-", "anthropic-", "openai-")
+# Ours, the proxies' before us, and the client library's own, which some backends refuse.
+_NEVER_FORWARDED: Final = ("x-litellm-", "x-llmproxy-", "x-forwarded-", "x-real-ip", "x-stainless-", _ORGANIZATION)
+_CREDENTIAL: Final = re.compile(r"key|auth|token|secret|cookie|password|credential")
+
+_HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_NOT_RETURNED: Final = _HOP_BY_HOP | {"set-cookie", "set-cookie2", "content-length", "content-encoding"}
+
+
+def request_headers(call: Call, deployment: Deployment, credentials: Headers) -> Headers:
+    """The headers for a backend: what the call needs, its traces, the key, and what the deployment adds, which wins."""
+    own = {name for name, _ in deployment.headers}
+    headers = [("content-type", _content_type(call)), ("accept", _accept(call)), _AGENT, *credentials]
+    organization = _organization(call, deployment)
+    if organization:
+        headers.append((_ORGANIZATION, organization))
+    headers += [(name, value) for name, value in call.headers if name in _TRACE]
+    if deployment.forward_client_headers:
+        headers += [(name, value) for name, value in call.headers if _is_forwarded(name)]
+    return (*((name, value) for name, value in headers if name not in own), *deployment.headers)
+
+
+def bearer(deployment: Deployment) -> Headers:
+    """The key as most services take it; nothing where there is none."""
+    return (("authorization", f"Bearer {deployment.api_key.reveal()}"),) if deployment.api_key else ()
+
+
+def is_credential(name: str) -> bool:
+    """Whether a header by this name holds what opens something."""
+    return _CREDENTIAL.search(name) is not None
+
+
+def reply_headers(headers: Headers) -> Headers:
+    """A backend's headers for the caller: `llm_provider-<name>`; its rate limits and content type as they are."""
+    kept: list[tuple[str, str]] = []
+    for name, value in headers:
+        if name in _NOT_RETURNED:
+            continue
+        if name == "content-type" or name.startswith("x-ratelimit-"):
+            kept.append((name, value))
+        kept.append((f"llm_provider-{name}", value))
+    return tuple(kept)
+
+
+def _content_type(call: Call) -> str:
+    if not isinstance(call.body, bytes):
+        return call.body.content_type
+    given = first_header(call.headers, "content-type") or ""
+    # What was read as JSON is sent as JSON, also where curl called it a form.
+    return given if "json" in given.lower() else "application/json"
+
+
+def _accept(call: Call) -> str:
+    given = first_header(call.headers, "accept")
+    if given:
+        return given
+    if call.stream:
+        return "text/event-stream"
+    return "*/*" if call.operation in (Operation.SPEECH, Operation.TRANSCRIPTIONS) else "application/json"
+
+
+def _organization(call: Call, deployment: Deployment) -> str | None:
+    given = first_header(call.headers, _ORGANIZATION) if deployment.forward_organization else None
+    return given or deployment.organization
+
+
+def _is_forwarded(name: str) -> bool:
+    return name.startswith(_FORWARDED) and not name.startswith(_NEVER_FORWARDED) and not is_credential(name)

@@ -1,0 +1,93 @@
+"""A backend's whole reply as the caller's answer: its bytes, but for the name of the model, and what it used."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import msgspec
+
+from proxy_cli.providers.headers import reply_headers
+from proxy_cli.providers.refusals import failure, not_json
+from proxy_cli.shapes import Call, Deployment, Fields, Headers, Json, Operation, PlainAnswer, Usage, first_header
+from proxy_cli.wire.splice import decoded, edit, encode, is_text, object_fields
+from proxy_cli.wire.usage import usage_of
+
+_MAYBE_TEXT: Final = frozenset({Operation.SPEECH, Operation.TRANSCRIPTIONS, Operation.TRANSLATIONS})
+_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def read_reply(call: Call, deployment: Deployment, status: int, headers: Headers, body: bytes) -> PlainAnswer:
+    """The answer in a whole reply. Raises BackendError, StreamOptionsRefused or BackendBroken."""
+    if status >= 300:
+        raise failure(call, deployment, status, headers, body)
+    kept = reply_headers(headers)
+    if call.operation in _MAYBE_TEXT and "json" not in (first_header(headers, "content-type") or ""):
+        return PlainAnswer(status, kept, body, spoken(call))
+    fields = object_fields(body)
+    if fields is None:
+        if _length(body) is None:
+            raise not_json(deployment, status, headers, body)
+        return PlainAnswer(status, kept, body, _units(call, {}, None))
+    if is_text(fields.get("model")):
+        body = edit(body, {"model": encode(call.model)}, fields)
+    return PlainAnswer(status, kept, body, _units(call, fields, usage_of(fields.get("usage"))))
+
+
+def spoken(call: Call) -> Usage | None:
+    """What a call for speech uses, counted in what it asks for: a reply of sound does not say."""
+    text = _value(call.fields.get("input")) if call.operation is Operation.SPEECH else None
+    return Usage(characters=len(text)) if isinstance(text, str) else None
+
+
+def _length(array: bytes | msgspec.Raw) -> int | None:
+    """The number of values in a JSON array, none of which is decoded: pictures are large. None for anything else."""
+    try:
+        return len(_LIST.decode(array))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _units(call: Call, fields: Fields, usage: Usage | None) -> Usage | None:
+    count = _COUNTS.get(call.operation)
+    return count(fields, usage) if count else usage
+
+
+def _queries(fields: Fields, usage: Usage | None) -> Usage:
+    """Reranking is billed by the query; a long one counts as several, in `meta.billed_units.search_units`."""
+    meta = _value(fields.get("meta"))
+    billed = meta.get("billed_units") if isinstance(meta, dict) else None
+    units = billed.get("search_units") if isinstance(billed, dict) else None
+    queries = units if isinstance(units, int) and units > 0 else 1
+    return replace(usage or Usage(), queries=queries)
+
+
+def _pictures(fields: Fields, usage: Usage | None) -> Usage:
+    data = fields.get("data")
+    return replace(usage or Usage(), images=_length(data) or 0 if data is not None else 0)
+
+
+def _seconds(fields: Fields, usage: Usage | None) -> Usage | None:
+    """A transcript with `duration`, as `verbose_json` has it, where no usage says it."""
+    length = _value(fields.get("duration"))
+    if usage is not None or isinstance(length, bool) or not isinstance(length, int | float) or length < 0:
+        return usage
+    return Usage(seconds=float(length))
+
+
+def _value(raw: msgspec.Raw | None) -> Json:
+    if raw is None:
+        return None
+    try:
+        return decoded(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+_COUNTS: Final[dict[Operation, Callable[[Fields, Usage | None], Usage | None]]] = {
+    Operation.RERANK: _queries,
+    Operation.IMAGE_GENERATIONS: _pictures,
+    Operation.IMAGE_EDITS: _pictures,
+    Operation.IMAGE_VARIATIONS: _pictures,
+    Operation.TRANSCRIPTIONS: _seconds,
+    Operation.TRANSLATIONS: _seconds,
+}
