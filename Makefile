@@ -18,7 +18,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types fmt deep lock clean
+.PHONY: help run test lint types fmt deep docs lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ fmt: $(DEV)  ## lay the code out, and mend what can be mended
 
 deep: $(DEV)  ## run the tests whole: long ones at full length
 	LLMPROXY_DEEP=1 $(BIN)/python -m pytest --timeout 900 $(TESTS)
+
+docs: $(DEV)  ## write the tables in docs/ anew from the program's own declarations
+	$(BIN)/python -m docs.generate
 
 lock: $(LOCK_VENV)/bin/uv  ## write the lock files anew from pyproject.toml (UPGRADE=1 takes newer versions)
 	$(COMPILE) pyproject.toml --all-extras --output-file requirements.lock
