@@ -1,0 +1,96 @@
+"""Serving through gunicorn: its master starts and watches the processes, each runs the same server as ever.
+
+gunicorn is an extra: whoever imports this module has asked for it, and says so in plain words when it is missing.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import Final
+
+import uvloop
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.base import Worker as BaseWorker
+
+from proxy_cli.server.workers import Plan, Serving
+
+_HEARTBEAT_S: Final = 1.0
+_SILENT_FOR_S: Final = 600  # a process without a heartbeat for this long is replaced
+
+
+class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """What gunicorn's master runs: its settings, and how a worker makes its server."""
+
+    def __init__(self, plan: Plan, workers: int) -> None:
+        self.plan = plan
+        self._workers = workers
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Hand gunicorn its settings; its own files and variables are not asked."""
+        # Our socket, so that a busy port is told in our words; gunicorn makes its own copy of it.
+        descriptor = self.plan.listeners[0].detach()
+        settings: dict[str, object] = {
+            "bind": f"fd://{descriptor}",
+            "workers": self._workers,
+            "worker_class": Worker,
+            "timeout": _SILENT_FOR_S,
+            "preload_app": True,
+            "proc_name": "llmproxy",
+            "max_requests": self.plan.max_requests or 0,
+            "max_requests_jitter": self.plan.max_requests_jitter,
+            "control_socket_disable": True,
+        }
+        for name, value in settings.items():
+            if name in self.cfg.settings:  # the newest are unknown to older gunicorns
+                self.cfg.set(name, value)
+
+    def load(self) -> Callable[[], Serving]:
+        """What a worker finds as its application."""
+        return self.plan.make
+
+
+def run(plan: Plan, workers: int) -> int:
+    """Serve until gunicorn's master is told to end; the exit code."""
+    plan.on_ready()
+    try:
+        Application(plan, workers).run()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
+    """One process under gunicorn's master."""
+
+    def init_signals(self) -> None:
+        """Leave the end to the event loop; until it runs, a signal ends the process as usual."""
+        super().init_signals()
+        # The event loop needs the wakeup descriptor for itself.
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+
+    def run(self) -> None:
+        """Serve until the master says that it is enough."""
+        uvloop.run(self._serve())
+
+    async def _serve(self) -> None:
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, stopping.set)
+        server = self.wsgi()
+        await server.start(self.sockets[0].sock, self.app.plan.tls)
+        beating = asyncio.create_task(self._beat(server, stopping))
+        await stopping.wait()
+        await server.stop()
+        beating.cancel()
+
+    async def _beat(self, server: Serving, stopping: asyncio.Event) -> None:
+        """Show the master that this process lives, and see whether it should go on."""
+        while True:
+            self.notify()
+            if server.requests_served >= self.max_requests or self.ppid != os.getppid():
+                stopping.set()
+            await asyncio.sleep(_HEARTBEAT_S)

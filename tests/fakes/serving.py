@@ -1,0 +1,59 @@
+"""A program that serves through `workers.run` with a small server of its own: PORT COUNT LIMIT|- [fail] [gunicorn].
+
+`/` answers with the process, `/slow` after half a second, `/die` never: it kills its process.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+
+from aiohttp import web
+
+from proxy_cli.server import gunicorn_worker
+from proxy_cli.server.listen import open_listeners
+from proxy_cli.server.workers import Plan, run
+
+
+class Small:
+    """A server that counts, as the real one does."""
+
+    def __init__(self):
+        self.requests_served = 0
+        app = web.Application()
+        app.router.add_get("/", self.answer)
+        app.router.add_get("/slow", self.answer_slowly)
+        app.router.add_get("/die", self.die)
+        self._runner = web.AppRunner(app, handle_signals=False)
+
+    async def start(self, listener, tls):
+        if "fail" in sys.argv:
+            raise RuntimeError("no bread in the house")
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener, ssl_context=tls).start()
+
+    async def stop(self):
+        await self._runner.cleanup()
+
+    async def answer(self, request):
+        self.requests_served += 1
+        return web.Response(text=str(os.getpid()))
+
+    async def answer_slowly(self, request):
+        await asyncio.sleep(0.5)
+        return await self.answer(request)
+
+    async def die(self, request):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    port, count, limit = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    under_gunicorn = "gunicorn" in sys.argv
+    plan = Plan(
+        make=Small,
+        listeners=open_listeners("127.0.0.1", port, 1 if under_gunicorn else count),
+        on_ready=lambda: print("ready", flush=True),
+        max_requests=None if limit == "-" else int(limit),
+    )
+    sys.exit(gunicorn_worker.run(plan, count) if under_gunicorn else run(plan))
