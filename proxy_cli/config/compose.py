@@ -5,32 +5,26 @@ the last of two equal keys in silence. This one reports, and goes on where it ca
 never repeats a value.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import yaml
 
-from proxy_cli.config.privacy import is_secret_name, looks_secret, shown
+from proxy_cli.config import lookalike
+from proxy_cli.config.privacy import is_secret_name, shown
 from proxy_cli.config.problem import Path, Place, Problem, Severity, did_you_mean, dotted
-from proxy_cli.config.scalar import Kind, Scalar, has_leading_zero, is_sexagesimal, kind_of
+from proxy_cli.config.scalar import Scalar, has_leading_zero, is_sexagesimal, kind_of
+from proxy_cli.config.tags import STANDARD, BadTag, tagged, unknown
+from proxy_cli.config.text import code_point
 from proxy_cli.config.tree import Branch, Mapping, Sequence, Spot, Tree
 
 DEEPEST: Final = 64
 MOST_EXPANDED: Final = 100_000  # nodes that aliases and merges bring in
-MOST_WRITTEN: Final = 500_000  # nodes written out; a file of 10,000 deployments has some 150,000
+MOST_EVENTS: Final = 1_000_000  # a file of 10,000 deployments has some 300,000
 MOST_PROBLEMS: Final = 1_000
 
-_STANDARD = "tag:yaml.org,2002:"
-_SCALAR_TAGS: Final[dict[str, Kind]] = {"str": "text", "int": "int", "float": "float", "bool": "bool", "null": "null"}
-_USE_A_VARIABLE = 'write "os.environ/NAME" as the value to read a variable'
-_TAG_CURES: Final = {
-    "env": _USE_A_VARIABLE,
-    "env_var": _USE_A_VARIABLE,
-    "secret": _USE_A_VARIABLE,
-    "vault": _USE_A_VARIABLE,
-    "include": "list files under a top-level `include:` key",
-}
+_QUOTES: Final = ("'", '"')
 
 
 class _Key:
@@ -60,14 +54,16 @@ class _Frame:
     key: str | _Key = _NEEDS_KEY
     key_spot: Spot = (1, 1)
     merges: list[Mapping] = field(default_factory=list)
+    size: int = 1  # of the branches in it; scalars are counted at the end
+    height: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A stretch of the text that is content and not structure: a quoted text or a block."""
 
     start: int
     end: int
+    is_quote: bool
 
 
 @dataclass(slots=True)
@@ -79,7 +75,7 @@ class Composed:
     problems: list[Problem] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     failure: yaml.MarkedYAMLError | None = None
-    last: yaml.Event | None = None  # the last event before a failure
+    last: yaml.Event | None = None  # what came before the failure
 
 
 class Composer:
@@ -89,43 +85,52 @@ class Composer:
         self._file = file
         self._out = Composed()
         self._open: list[_Frame] = []
-        self._anchors: dict[str, tuple[Tree, Spot]] = {}
+        self._anchors: dict[str, Tree] = {}
+        # Many values of a file are equal: each is made and looked at once.
         self._scalars: dict[tuple[str, str | None], Scalar] = {}
-        self._written = 0
+        self._dubious: set[str] = set()
         self._expanded = 0
         self._documents = 0
+        self._shift = 0
+        self._event: yaml.ScalarEvent | None = None
 
-    def run(self, events: Iterator[yaml.Event]) -> Composed:
-        """Everything that the events tell, up to the first place where they cannot be followed."""
+    def run(self, events: Iterable[yaml.Event], shift: int = 0) -> Composed:
+        """Everything that the events tell, up to the first place where they cannot be followed.
+
+        A second run takes up the file after such a place: `shift` is how far its text begins after the first one's.
+        """
+        takes = self._takes()
+        out = self._out
+        out.failure, self._documents, self._shift = None, 0, shift
+        self._open.clear()
+        event = None
         try:
-            for event in events:
-                self._out.last = event
-                self._take(event)
+            for count, event in enumerate(events):
+                if count > MOST_EVENTS:
+                    self._report(_spot(event), f"more than {MOST_EVENTS:,} keys and values", "split it with `include:`")
+                    raise _Stop
+                takes[type(event)](event)
         except yaml.MarkedYAMLError as failure:
-            self._out.failure = failure
-            self._out.root = None
+            out.failure, out.last, out.root = failure, event, None
         except _Stop:
-            self._out.root = None
+            out.root = None
         except _Enough:
             pass
-        return self._out
+        return out
 
-    def _take(self, event: yaml.Event) -> None:
-        match event:
-            case yaml.ScalarEvent():
-                self._scalar(event)
-            case yaml.MappingStartEvent():
-                self._begin(event, Mapping())
-            case yaml.SequenceStartEvent():
-                self._begin(event, Sequence())
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                self._end()
-            case yaml.AliasEvent():
-                self._alias(event)
-            case yaml.DocumentStartEvent():
-                self._document(event)
-            case _:
-                pass
+    def _takes(self) -> dict[type, Callable[[Any], None]]:
+        return {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._mapping,
+            yaml.SequenceStartEvent: self._sequence,
+            yaml.MappingEndEvent: self._end,
+            yaml.SequenceEndEvent: self._end,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
+            yaml.DocumentEndEvent: _ignore,
+            yaml.StreamStartEvent: _ignore,
+            yaml.StreamEndEvent: _ignore,
+        }
 
     # -- what an event means
 
@@ -136,85 +141,89 @@ class Composer:
             raise _Enough
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
-        self._count()
         spot, style = _spot(event), event.style
+        self._event = event
         if style and event.start_mark and event.end_mark:
-            self._out.spans.append(Span(event.start_mark.index, event.end_mark.index))
+            begin, end = event.start_mark.index + self._shift, event.end_mark.index + self._shift
+            self._out.spans.append(Span(begin, end, style in _QUOTES))
         if event.tag is not None:
             scalar = self._tagged(event.tag, event.value, spot)
         else:
             known = self._scalars.get((event.value, style))
             scalar = known if known is not None else self._new_scalar(event.value, style)
         if event.anchor is not None:
-            self._anchors[event.anchor] = (scalar, spot)
-        self._place(scalar, spot, plain=not style and event.tag is None)
+            self._anchors[event.anchor] = scalar
+        self._place(scalar, spot)
 
     def _new_scalar(self, text: str, style: str | None) -> Scalar:
         scalar = Scalar(text, True, "text") if style else Scalar(text, False, kind_of(text))
         self._scalars[text, style] = scalar
+        if not scalar.quoted and (is_sexagesimal(text) or has_leading_zero(text) or lookalike.ODD.search(text)):
+            self._dubious.add(text)
         return scalar
 
     def _tagged(self, tag: str, text: str, spot: Spot) -> Scalar:
-        name = tag.removeprefix(_STANDARD) if tag.startswith(_STANDARD) else ""
-        kind = _SCALAR_TAGS.get(name)
-        if tag == "!" or kind == "text" or name == "timestamp":
+        try:
+            return tagged(tag, text, private=self._is_private())
+        except BadTag as why:
+            self._report(spot, why.message, why.cure)
             return Scalar(text, True, "text")
-        if kind is None:
-            self._unknown_tag(tag, spot)
-            return Scalar(text, True, "text")
-        if kind != kind_of(text) and (kind, kind_of(text)) != ("float", "int"):
-            self._report(spot, f"the tag !!{name} does not fit the value", "remove the tag, or correct the value")
-            return Scalar(text, True, "text")
-        return Scalar(text, False, kind)
 
-    def _begin(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent, branch: Branch) -> None:
-        self._count()
+    def _mapping(self, event: yaml.MappingStartEvent) -> None:
+        self._begin(Mapping(), event, f"{STANDARD}map")
+
+    def _sequence(self, event: yaml.SequenceStartEvent) -> None:
+        self._begin(Sequence(), event, f"{STANDARD}seq")
+
+    def _begin(self, branch: Branch, event: yaml.MappingStartEvent | yaml.SequenceStartEvent, tag: str) -> None:
         spot = _spot(event)
+        if event.tag is not None and event.tag not in ("!", tag):
+            why = unknown(event.tag, private=self._is_private())
+            self._report(spot, why.message, why.cure)
         if len(self._open) >= DEEPEST:
             self._report(spot, f"nested deeper than {DEEPEST} levels", "flatten this part of the file")
             raise _Stop
-        expected = _STANDARD + ("map" if isinstance(branch, Mapping) else "seq")
-        if event.tag is not None and event.tag not in ("!", expected):
-            self._unknown_tag(event.tag, spot)
         if self._open and isinstance(self._open[-1].branch, Mapping) and self._open[-1].key is _NEEDS_KEY:
             self._report(spot, "a key must be one word, not a list or mapping", "quote the key if it holds [ ] { }")
         self._open.append(_Frame(branch, spot, event.anchor))
 
-    def _end(self) -> None:
+    def _end(self, _: yaml.Event) -> None:
         frame = self._open.pop()
-        if isinstance(frame.branch, Mapping):
-            _merge(frame.branch, frame.merges)
+        branch = frame.branch
+        if isinstance(branch, Mapping):
+            _merge(branch, frame.merges)
+        branch.size = frame.size + len(branch)
+        branch.height = frame.height + 1
         if frame.anchor is not None:
-            self._anchors[frame.anchor] = (frame.branch, frame.spot)
-        self._place(frame.branch, frame.spot, plain=False)
+            self._anchors[frame.anchor] = branch
+        self._place(branch, frame.spot)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
-        self._count()
         spot, name = _spot(event), event.anchor or ""
         if any(frame.anchor == name for frame in self._open):
             self._report(spot, f"recursive alias: *{shown(name)} stands inside its own anchor", "write the value out")
             raise _Stop
-        if name not in self._anchors:
+        tree = self._anchors.get(name)
+        if tree is None:
             self._undefined(name, spot)
-            self._place(Scalar("", False, "null"), spot, plain=False)
-            return
-        tree, _ = self._anchors[name]
-        if isinstance(tree, Scalar):
-            self._expanded += 1
-        else:
-            self._expanded += tree.size
-            if len(self._open) + tree.height > DEEPEST:
-                self._report(spot, f"the alias nests deeper than {DEEPEST} levels", "write the values out")
-                raise _Stop
+            tree = Scalar("", False, "null")
+        self._spend(tree, spot)
+        self._place(tree, spot)
+
+    def _spend(self, tree: Tree, spot: Spot) -> None:
+        """What an alias stands for counts in full each time, or nine short lines could mean a billion values."""
+        self._expanded += 1 if isinstance(tree, Scalar) else tree.size
         if self._expanded > MOST_EXPANDED:
             message = f"aliases and merges expand to more than {MOST_EXPANDED:,} nodes"
             self._report(spot, message, "write the values out")
             raise _Stop
-        self._place(tree, spot, plain=False)
+        if not isinstance(tree, Scalar) and len(self._open) + tree.height > DEEPEST:
+            self._report(spot, f"the alias nests deeper than {DEEPEST} levels", "write the values out")
+            raise _Stop
 
     # -- where a value goes
 
-    def _place(self, tree: Tree, spot: Spot, *, plain: bool) -> None:
+    def _place(self, tree: Tree, spot: Spot) -> None:
         if not self._open:
             self._out.root, self._out.spot = tree, spot
             return
@@ -222,44 +231,45 @@ class Composer:
         branch = frame.branch
         if isinstance(branch, Mapping):
             if frame.key is _NEEDS_KEY:
-                self._key(frame, branch, tree, spot, plain=plain)
+                self._key(frame, branch, tree, spot)
                 return
             self._value(frame, branch, tree, spot)
         else:
-            if isinstance(tree, Scalar):
-                self._look_at(tree, spot)
+            if isinstance(tree, Scalar) and tree.text in self._dubious:
+                self._doubt(tree, spot)
             branch.append(tree)
             branch.marks.append(spot)
-        self._grow(branch, tree)
+        if not isinstance(tree, Scalar):
+            frame.size += tree.size
+            frame.height = max(frame.height, tree.height)
 
     def _value(self, frame: _Frame, branch: Mapping, tree: Tree, spot: Spot) -> None:
         key = frame.key
         if isinstance(key, str):
-            if isinstance(tree, Scalar):
-                self._look_at(tree, spot)
+            if isinstance(tree, Scalar) and tree.text in self._dubious:
+                self._doubt(tree, spot)
             branch[key] = tree
-            branch.marks[key] = (*frame.key_spot, *spot)
+            branch.marks[key] = (frame.key_spot, spot)
         elif key is _MERGE:
             self._note_merge(frame, tree, spot)
         frame.key = _NEEDS_KEY
 
-    def _key(self, frame: _Frame, branch: Mapping, tree: Tree, spot: Spot, *, plain: bool) -> None:
+    def _key(self, frame: _Frame, branch: Mapping, tree: Tree, spot: Spot) -> None:
         frame.key_spot = spot
         if not isinstance(tree, Scalar):
             frame.key = _DROPPED
-        elif plain and tree.text == "<<":
+        elif tree.text in branch:
+            self._duplicate(branch, tree.text, spot)
+            frame.key = _DROPPED
+        elif tree.text == "<<" and not tree.quoted:
             frame.key = _MERGE
         elif not tree.text:
             self._report(spot, "a key is missing before the colon", "write the name of the setting")
             frame.key = _DROPPED
-        elif tree.text in branch:
-            first = branch.key_spot(tree.text)[0]
-            cure = f"keep one of the two, on line {first} or line {spot[0]}"
-            message = f'duplicate key "{shown(tree.text)}": it is set on line {first} already'
-            self._report(spot, message, cure, key=tree.text)
-            frame.key = _DROPPED
         else:
             frame.key = tree.text
+            if tree.text in self._dubious and not tree.quoted and (found := lookalike.in_key(tree.text)) is not None:
+                self._slip(found, spot)
 
     def _note_merge(self, frame: _Frame, tree: Tree, spot: Spot) -> None:
         several = tree if isinstance(tree, Sequence) else [tree]
@@ -269,49 +279,42 @@ class Composer:
             self._report(spot, "`<<` merges mappings only", cure)
         frame.merges += merges
 
-    def _grow(self, branch: Branch, tree: Tree) -> None:
-        if isinstance(tree, Scalar):
-            branch.size += 1
-        elif isinstance(tree, Mapping | Sequence):
-            branch.size += tree.size
-            branch.height = max(branch.height, tree.height + 1)
-
     # -- what is worth a word
 
-    def _look_at(self, scalar: Scalar, spot: Spot) -> None:
-        if scalar.quoted or scalar.kind != "text":
+    def _doubt(self, scalar: Scalar, spot: Spot) -> None:
+        if scalar.quoted:
             return
         if is_sexagesimal(scalar.text):
             self._report(spot, "sexagesimal number: YAML reads it to base 60", "quote it")
         elif has_leading_zero(scalar.text):
             message = "a number that starts with zero may be read as octal; it is taken as the text as written"
             self._report(spot, message, "quote it", severity=Severity.WARNING)
+        elif (found := lookalike.in_value(scalar.text)) is not None:
+            self._slip(found, spot)
+
+    def _slip(self, found: lookalike.Found, spot: Spot) -> None:
+        event = self._event
+        if event and event.start_mark and event.end_mark and event.start_mark.line == event.end_mark.line:
+            spot = (spot[0], spot[1] + found.offset)
+        self._report(spot, f"{code_point(found.letter, spot)} {found.what}", found.cure)
+
+    def _duplicate(self, branch: Mapping, key: str, spot: Spot) -> None:
+        first = branch.key_spot(key)[0]
+        message = f'duplicate key "{shown(key)}": it is set on line {first} already'
+        self._report(spot, message, f"keep one of the two, on line {first} or line {spot[0]}", key=key)
 
     def _undefined(self, name: str, spot: Spot) -> None:
         near = did_you_mean(name, self._anchors)
-        private = any(is_secret_name(step) for step in self._path() if isinstance(step, str))
-        message = "undefined alias" if private else f"undefined alias *{shown(name)}"
+        message = "undefined alias" if self._is_private() else f"undefined alias *{shown(name)}"
         unsaid = 'define it with & first, or quote a value that begins with "*"'
         cure = f"did you mean *{shown(near)}?" if near else unsaid
         self._report(spot, message, cure)
 
-    def _unknown_tag(self, tag: str, spot: Spot) -> None:
-        name = tag.removeprefix(_STANDARD)
-        if name.startswith("python/"):
-            self._report(spot, "Python tags are refused: a config is data", "remove the tag and write a plain value")
-            return
-        cure = _TAG_CURES.get(name.lstrip("!").lower(), "remove the tag, or quote a value that begins with !")
-        private = any(is_secret_name(step) for step in self._path() if isinstance(step, str)) or looks_secret(name[1:])
-        written = name if name.startswith("!") else f"!!{name}"
-        self._report(spot, "unknown tag" if private else f"unknown tag {shown(written)}", cure)
+    # -- telling
 
-    # -- keeping count
-
-    def _count(self) -> None:
-        self._written += 1
-        if self._written > 2 * MOST_WRITTEN:
-            self._report((1, 1), f"more than {MOST_WRITTEN:,} values", "split the file with `include:`")
-            raise _Stop
+    def _is_private(self) -> bool:
+        """Whether a key around this place names a secret, so that not even names are repeated here."""
+        return any(is_secret_name(step) for step in self._path() if isinstance(step, str))
 
     def _path(self) -> Path:
         steps: list[str | int] = []
@@ -334,6 +337,10 @@ class Composer:
 def _spot(event: yaml.Event) -> Spot:
     mark = event.start_mark
     return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+
+
+def _ignore(_: yaml.Event) -> None:
+    """An event that means nothing here."""
 
 
 def _merge(branch: Mapping, merges: list[Mapping]) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 LARGEST: Final = 5 * 1024 * 1024
+TOO_LARGE: Final = f"the file is larger than {LARGEST // 1024**2} MiB"
+SPLIT: Final = "split it with `include:`"
 
 _KINDS: Final = (
     (stat.S_ISDIR, "a directory"),
@@ -60,7 +62,7 @@ def slurp(path: Path) -> Opened:
     finally:
         os.close(descriptor)
     if len(data) > LARGEST:
-        raise Unreadable(f"the file is larger than {LARGEST // 1024**2} MiB", "split it with `include:`")
+        raise Unreadable(TOO_LARGE, SPLIT)
     return Opened(data, stat.S_IMODE(status.st_mode))
 
 

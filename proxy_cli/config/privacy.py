@@ -16,8 +16,9 @@ _KNOWN_PREFIX = re.compile(
     r"(?:(?:sk|pk|rk|xai|glpat|xox[abp])-|(?:hf|gsk|ghp|gho|github_pat)_|(?:Bearer|Basic) |AKIA|ASIA|AIza|eyJ)"
     r"[A-Za-z0-9][-_.A-Za-z0-9]+"
 )
-# Long, with digits and letters, and not cut into words: more likely a key than a name.
-_DENSE = re.compile(r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9+/=_]{28,}")
+_RUN = re.compile(r"[A-Za-z0-9+/=]{28,}")
+# No key or URL is longer, and patterns on longer texts would take their time.
+_LONGEST_READ = 2048
 _IN_A_URL = re.compile(r"//[^/\s@]*:[^/\s]*@")
 _WORDS = re.compile(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
 
@@ -31,13 +32,23 @@ def is_secret_name(name: str) -> bool:
 
 
 def looks_secret(text: str) -> bool:
-    """Whether a text has the form of a key, or is a URL that holds a password."""
-    return bool(_KNOWN_PREFIX.fullmatch(text) or _DENSE.search(text) or _IN_A_URL.search(text))
+    """Whether a text has the form of a key, or is a URL that holds a password; rather once too often."""
+    return is_key(text) or holds_password(text) or any(_is_dense(run) for run in _RUN.findall(text[:_LONGEST_READ]))
+
+
+def is_key(text: str) -> bool:
+    """Whether a text begins as the keys of a known service do: `sk-…`."""
+    return _KNOWN_PREFIX.fullmatch(text[:_LONGEST_READ]) is not None
 
 
 def holds_password(text: str) -> bool:
     """Whether a text is a URL with a user and a password in it."""
-    return _IN_A_URL.search(text) is not None
+    return _IN_A_URL.search(text[:_LONGEST_READ]) is not None
+
+
+def _is_dense(run: str) -> bool:
+    """Long, with digits and letters, and not cut into words: more likely a key than a name."""
+    return not run.isalpha() and not run.isdecimal()
 
 
 def shown(name: str) -> str:

@@ -9,12 +9,16 @@ from pathlib import Path as FilePath
 
 import yaml
 
+from proxy_cli.config.comments import cut_values
 from proxy_cli.config.compose import Composed, Composer
-from proxy_cli.config.opening import LARGEST, Unreadable, file_name, slurp
+from proxy_cli.config.opening import LARGEST, SPLIT, TOO_LARGE, Unreadable, file_name, slurp
 from proxy_cli.config.problem import Path, Place, Problem
 from proxy_cli.config.scalar import Scalar
+from proxy_cli.config.syntax import next_section, slips_of
+from proxy_cli.config.text import Text, decode
 from proxy_cli.config.tree import Mapping, Spot, find
 
+_MOST_SLIPS = 20
 _EXAMPLE = "start with: model_list: [{model_name: fast, litellm_params: {model: openai/gpt-4o-mini}}]"
 # The pure Python parser gives the same events, some twenty times slower.
 _LOADER: type = getattr(yaml, "CLoader", yaml.SafeLoader)
@@ -55,17 +59,35 @@ def parse(data: bytes, file: str) -> tuple[Document | None, list[Problem]]:
 
 def _parse(data: bytes, file: str, mode: int | None) -> tuple[Document | None, list[Problem]]:
     if len(data) > LARGEST:
-        message = f"the file is larger than {LARGEST // 1024**2} MiB"
-        return None, [Problem(Place(file, 1, 1), message, "split it with `include:`")]
-    text = data.decode("utf-8-sig", "replace")
-    composed = Composer(file).run(yaml.parse(text, Loader=_LOADER))
-    problems = composed.problems
-    if composed.failure is not None:
-        mark = composed.failure.problem_mark
-        spot = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-        problems.append(Problem(Place(file, *spot), str(composed.failure.problem)))
-        return None, sorted(problems)
-    return _document(composed, file, mode), sorted(problems)
+        return None, [Problem(Place(file, 1, 1), TOO_LARGE, SPLIT)]
+    text, problems = decode(data, file)
+    composed, slips = _compose(text, file)
+    garbled = {problem.place.line for problem in problems}
+    problems += [slip for slip in slips if slip.place.line not in garbled]
+    document = None if slips else _document(composed, file, mode)
+    problems += composed.problems
+    if document is not None:
+        problems += cut_values(document.values, text, composed.spans, file)
+    return document, sorted(problems)
+
+
+def _compose(text: Text, file: str) -> tuple[Composed, list[Problem]]:
+    """The tree, or a problem for each top-level section that cannot be read."""
+    slips: list[Problem] = []
+    composer = Composer(file)
+    rest, shift = text.whole, 0
+    while True:
+        composed = composer.run(iter(_LOADER(rest).get_event, None), shift)
+        if composed.failure is None:
+            return composed, slips
+        found = slips_of(composed, text)
+        slips += [Problem(Place(file, *slip.spot), slip.message, slip.cure) for slip in found]
+        section = next_section(text, composed)
+        if section is None or len(slips) >= _MOST_SLIPS:
+            return composed, slips
+        # Empty lines in place of what was read keep the line numbers right.
+        begin, skipped = text.starts[section - 1], section - 1
+        rest, shift = "\n" * skipped + text.whole[begin:], begin - skipped
 
 
 def _document(composed: Composed, file: str, mode: int | None) -> Document | None:

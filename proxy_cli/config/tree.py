@@ -18,17 +18,17 @@ class Mapping(dict[str, "Tree"]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.marks: dict[str, tuple[int, int, int, int]] = {}  # line and column of the key, then of the value
+        self.marks: dict[str, tuple[Spot, Spot]] = {}  # of the key, and of the value
         self.size = 1  # nodes in it, with all that aliases and merges bring in
         self.height = 1  # branches from here to the deepest leaf
 
     def value_spot(self, key: str) -> Spot:
         """Where the value of a key stands."""
-        return self.marks[key][2:]
+        return self.marks[key][1]
 
     def key_spot(self, key: str) -> Spot:
         """Where the key itself stands."""
-        return self.marks[key][:2]
+        return self.marks[key][0]
 
 
 class Sequence(list["Tree"]):
