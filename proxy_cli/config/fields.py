@@ -1,0 +1,310 @@
+"""The kinds of value a setting may hold, each read from the text that stands in the file.
+
+The text decides, not what YAML 1.1 makes of it: `4.1` as a name is the text "4.1", `no` is never silently a name,
+`1:30` never silently 90. A reader returns the value or raises with a message and a cure; what is only odd it
+remarks on. No secret is ever part of a message. Plain Python values are read too, so that a configuration can be
+made without a file.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from proxy_cli.config.address import parse_base
+from proxy_cli.config.privacy import shown
+from proxy_cli.config.problem import did_you_mean
+from proxy_cli.config.scalar import Scalar, number, whole
+from proxy_cli.secret import Secret
+from proxy_cli.shapes import Json
+
+_TRUE: Final = frozenset({"true", "yes", "on", "y"})
+_FALSE: Final = frozenset({"false", "no", "off", "n"})
+_ENDPOINT = re.compile(r"(/chat/completions|/completions|/embeddings|/responses|(?<=/v1)/v1)$")
+_BLANKS: Final = " \t\r\n\v\f\u00a0\u200b\u2060\u3000\ufeff"
+
+
+class Remarks:
+    """What the readers found odd, by the very scalar it was found on: a reader does not know its path."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, tuple[Scalar, str, str]] = {}
+
+    def add(self, scalar: Scalar, message: str, cure: str) -> None:
+        """Remember one remark; the scalar is kept alive, so its id stays its own."""
+        self.found[id(scalar)] = (scalar, message, cure)
+
+
+def wrong(message: str, cure: str = "") -> PydanticCustomError:
+    """The error a reader raises: one sentence, and what to do."""
+    return PydanticCustomError("setting", "{message}", {"message": message, "cure": cure})
+
+
+def described(value: object) -> str:
+    """What kind of thing a value is, in the words of a message."""
+    match value:
+        case Mapping():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+        case Scalar(kind="null"):
+            return "nothing (null)"
+        case Scalar(kind="bool", text=text):
+            return f"a boolean ({text})"
+        case Scalar(kind="int" | "float", text=text):
+            return f"a number ({text})"
+        case _:
+            return "a string"
+
+
+def leaf(value: object, wanted: str) -> Scalar:
+    """The value as one scalar of the file; raises where it is a list or a mapping."""
+    match value:
+        case Scalar():
+            return value
+        case bool():
+            return Scalar(text=str(value).lower(), quoted=False, kind="bool")
+        case int():
+            return Scalar(text=str(value), quoted=False, kind="int")
+        case float():
+            return Scalar(text=repr(value), quoted=False, kind="float")
+        case str():
+            return Scalar(text=value, quoted=True, kind="text")
+        case None:
+            return Scalar(text="", quoted=False, kind="null")
+    raise wrong(f"expected {wanted}, got {described(value)}")
+
+
+def read_text(value: object, info: ValidationInfo) -> str:
+    """A text as it stands in the file, also where YAML sees a number or a date in it."""
+    scalar = leaf(value, "a text")
+    if scalar.kind == "bool":
+        raise wrong(f"expected a text, got a boolean ({scalar.text})", f'quote it: "{scalar.text}"')
+    if scalar.kind == "null":
+        raise wrong("expected a text, got nothing (null)", "write the text, or take the line out")
+    if scalar.kind in ("int", "float") and not scalar.quoted:
+        message = f"YAML may read {scalar.text} as a number; it is taken as the text that is written"
+        _remark(info, scalar, message, f'quote it: "{scalar.text}"')
+    return scalar.text
+
+
+def read_name(value: object, info: ValidationInfo) -> str:
+    """A text that is not empty."""
+    text = read_text(value, info)
+    if not text.strip(_BLANKS):
+        raise wrong("is empty", "write a name")
+    return text
+
+
+def read_secret(value: object, info: ValidationInfo) -> Secret:
+    """A key or password: one line that may stand in a header; blanks and quotes around it are cut off."""
+    scalar = leaf(value, "a key")
+    if scalar.kind == "bool":
+        raise wrong(f"expected a key, got a boolean ({scalar.text})", "quote it")
+    if scalar.kind == "null":
+        raise wrong("expected a key, got nothing (null)", "write the key, or take the line out")
+    text, trimmed = trim(scalar.text)
+    if not text:
+        raise wrong("is empty", "write the key, name a variable (os.environ/NAME), or take the line out")
+    if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in text):
+        raise wrong("has a line break or another control character inside", "write the key on one line")
+    if trimmed:
+        _remark(info, scalar, "blanks or quotes around the key were cut off", "write the key without them")
+    return Secret(text)
+
+
+def read_base(value: object, info: ValidationInfo) -> str:
+    """The base address of a backend; one that ends in an endpoint is remarked on."""
+    scalar = leaf(value, "an address")
+    if scalar.kind in ("bool", "null"):
+        raise wrong(f"expected an address, got {described(scalar)}", "write one such as http://localhost:8000/v1")
+    try:
+        backend, path = parse_base(scalar.text)
+    except ValueError as problem:
+        message, _, cure = str(problem).partition("; ")
+        raise wrong(message, cure or "write one such as http://localhost:8000/v1") from None
+    if _ENDPOINT.search(path):
+        message = f"ends in an endpoint's own path: a chat is sent to {backend}{path}/chat/completions"
+        _remark(info, scalar, message, f"end it as {backend}{_ENDPOINT.sub('', path)}")
+    return scalar.text
+
+
+def read_database_url(value: object, info: ValidationInfo) -> Secret:
+    """The address of a PostgreSQL database; it holds a password, so it is never shown."""
+    secret = read_secret(value, info)
+    scheme, separator, rest = secret.reveal().partition("://")
+    if not separator or scheme not in ("postgresql", "postgres"):
+        shape = "postgresql://user:password@host:5432/name"
+        raise wrong("the scheme must be postgresql://, got another or none", f"write it as {shape}")
+    authority = rest.partition("/")[0]
+    if authority.count("@") > 1:
+        raise wrong("the password holds an @", "write %40 instead")
+    if not authority.rpartition("@")[2].partition(":")[0]:
+        raise wrong("has no host", "write it as postgresql://user:password@host:5432/name")
+    return secret
+
+
+def read_verify(value: object, info: ValidationInfo) -> bool | str:
+    """True, false, or the path of a CA bundle."""
+    try:
+        return read_flag(value)
+    except PydanticCustomError:
+        return read_name(value, info)
+
+
+def trim(text: str) -> tuple[str, bool]:
+    """The text without the blanks, line ends and one pair of quotes around it; and whether there were any."""
+    bare = text.strip(_BLANKS)
+    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+        bare = bare[1:-1].strip(_BLANKS)
+    return bare, bare != text
+
+
+def read_flag(value: object) -> bool:
+    """True or false; as a text only the words themselves, and 1 or 0 from a variable."""
+    scalar = leaf(value, "true or false")
+    word = scalar.text.strip().lower()
+    numbers = {"1": True, "0": False} if scalar.replaced else {}
+    if scalar.kind in ("bool", "text") or word in numbers:
+        if word in _TRUE:
+            return True
+        if word in _FALSE:
+            return False
+        if word in numbers:
+            return numbers[word]
+    raise wrong(f"expected true or false, got '{shown(scalar.text)}'")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Reads a number by the strict grammar, in a range."""
+
+    what: str
+    above: float | None = None
+    least: float | None = None
+    most: float | None = None
+    integer: bool = False
+
+    def __call__(self, value: object) -> float | int:
+        scalar = leaf(value, self.what)
+        text = scalar.text.strip()
+        if scalar.kind in ("bool", "null"):
+            raise wrong(f"expected {self.what}, got {described(scalar)}")
+        try:
+            amount = whole(text) if self.integer else number(text)
+        except ValueError as problem:
+            raise wrong(f"expected {self.what}, got '{shown(scalar.text)}': {problem}") from None
+        self._check(amount, text)
+        return amount
+
+    def _check(self, amount: float, text: str) -> None:
+        if self.above is not None and amount <= self.above:
+            raise wrong(f"must be above {self.above:g}, got {text}", f"write {self.what}")
+        if self.least is not None and amount < self.least:
+            raise wrong(f"must be at least {self.least:g}, got {text}", f"write {self.what}")
+        if self.most is not None and amount > self.most:
+            raise wrong(f"must be at most {self.most:g}, got {text}", f"write {self.what}")
+
+    def schema(self) -> dict[str, Json]:
+        """The JSON Schema of such a value: a number, or the name of a variable."""
+        bounds = {"exclusiveMinimum": self.above, "minimum": self.least, "maximum": self.most}
+        kind = "integer" if self.integer else "number"
+        given = {name: bound for name, bound in bounds.items() if bound is not None}
+        return {"anyOf": [{"type": kind, **given}, {"type": "string"}]}
+
+
+def read_anything(value: object) -> Json:
+    """Any JSON value, as it is sent on; only numbers that JSON cannot hold, or nobody means, are refused."""
+    match value:
+        case Mapping():
+            return {str(key): read_anything(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [read_anything(inner) for inner in value]
+        case Scalar():
+            return _plain_value(value)
+        case _:
+            return value
+
+
+def _plain_value(scalar: Scalar) -> Json:
+    value = scalar.plain()
+    if scalar.kind == "float" and isinstance(value, str):
+        raise wrong(f"not a finite number: {value}", "write a number, or quote it if it is a text")
+    return value
+
+
+def read_price(value: object) -> Json:
+    """A price in USD; or a table of prices, as the price list has for some."""
+    if isinstance(value, Mapping):
+        return {str(key): read_price(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [read_price(inner) if isinstance(inner, Mapping) else read_anything(inner) for inner in value]
+    return PRICE(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Reads one of a few words."""
+
+    words: tuple[str, ...]
+
+    def __call__(self, value: object) -> str:
+        scalar = leaf(value, f"one of {', '.join(self.words)}")
+        if scalar.text in self.words:
+            return scalar.text
+        near = did_you_mean(scalar.text, self.words)
+        cure = f"did you mean {near!r}? valid: " if near else "valid: "
+        raise wrong(f"no such value: '{shown(scalar.text)}'", cure + ", ".join(self.words))
+
+
+def one_or_many(value: object) -> object:
+    """A lone value where a list of them is usual stands for a list of one."""
+    return value if isinstance(value, list | tuple | Mapping) else [value]
+
+
+def _remark(info: ValidationInfo, scalar: Scalar, message: str, cure: str) -> None:
+    if isinstance(info.context, Remarks):
+        info.context.add(scalar, message, cure)
+
+
+_TEXT_SCHEMA: Final[dict[str, Json]] = {"type": ["string", "number"]}
+_NUMBER = Number("a number")
+PRICE: Final = Number("a price in USD, 0 or more", least=0)
+_SECONDS = Number("a number of seconds above 0", above=0)
+_PAUSE = Number("a number of seconds, 0 or more", least=0)
+_USD = Number("an amount in USD above 0", above=0)
+_AMOUNT = Number("a number above 0", above=0)
+_SHARE = Number("a number, 0 or more", least=0)
+_COUNT = Number("a whole number above 0", above=0, integer=True)
+_TALLY = Number("a whole number, 0 or more", least=0, integer=True)
+_WHOLE = Number("a whole number", integer=True)
+_STATUS = Number("an HTTP status from 400 to 599", least=400, most=599, integer=True)
+_PERCENT = Number("a number from 0 to 1", least=0, most=1)
+
+Text = Annotated[str, PlainValidator(read_text), WithJsonSchema(_TEXT_SCHEMA)]
+Name = Annotated[str, PlainValidator(read_name), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
+Key = Annotated[Secret, PlainValidator(read_secret), WithJsonSchema({"type": "string", "minLength": 1})]
+Base = Annotated[str, PlainValidator(read_base), WithJsonSchema({"type": "string", "minLength": 1})]
+DatabaseUrl = Annotated[Secret, PlainValidator(read_database_url), WithJsonSchema({"type": "string"})]
+Verify = Annotated[bool | str, PlainValidator(read_verify), WithJsonSchema({"type": ["boolean", "string"]})]
+Flag = Annotated[bool, PlainValidator(read_flag), WithJsonSchema({"type": ["boolean", "string"]})]
+Float = Annotated[float, PlainValidator(_NUMBER), WithJsonSchema(_NUMBER.schema())]
+Price = Annotated[Json, PlainValidator(read_price), WithJsonSchema(PRICE.schema())]
+Seconds = Annotated[float, PlainValidator(_SECONDS), WithJsonSchema(_SECONDS.schema())]
+Pause = Annotated[float, PlainValidator(_PAUSE), WithJsonSchema(_PAUSE.schema())]
+Usd = Annotated[float, PlainValidator(_USD), WithJsonSchema(_USD.schema())]
+Amount = Annotated[float, PlainValidator(_AMOUNT), WithJsonSchema(_AMOUNT.schema())]
+Share = Annotated[float, PlainValidator(_SHARE), WithJsonSchema(_SHARE.schema())]
+Fraction = Annotated[float, PlainValidator(_PERCENT), WithJsonSchema(_PERCENT.schema())]
+Count = Annotated[int, PlainValidator(_COUNT), WithJsonSchema(_COUNT.schema())]
+Tally = Annotated[int, PlainValidator(_TALLY), WithJsonSchema(_TALLY.schema())]
+Whole = Annotated[int, PlainValidator(_WHOLE), WithJsonSchema(_WHOLE.schema())]
+Status = Annotated[int, PlainValidator(_STATUS), WithJsonSchema(_STATUS.schema())]
+Anything = Annotated[Json, PlainValidator(read_anything), WithJsonSchema({})]
+Names = tuple[Name, ...]
+NameOrNames = Annotated[tuple[Name, ...], BeforeValidator(one_or_many)]
+JsonMap = dict[str, Anything]
+HeaderMap = dict[str, Key]

@@ -1,0 +1,199 @@
+"""From a file to a configuration: read, include, look up variables, validate, and say all that is wrong at once.
+
+Every problem has its place and its cure and none holds a secret. The environment of the process is never changed:
+what the file adds to it is part of the result.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from proxy_cli.config.checks import cross_checks
+from proxy_cli.config.fields import Remarks, described
+from proxy_cli.config.include import Gathered, gather
+from proxy_cli.config.master_key import master_key_problem
+from proxy_cli.config.problem import Path, Place, Problem, Severity, dotted
+from proxy_cli.config.scalar import Scalar
+from proxy_cli.config.schema import Config
+from proxy_cli.config.state import State
+from proxy_cli.config.survey import NO_SUCH_SETTING, survey
+from proxy_cli.config.variables import Finding, Resolved, resolve
+from proxy_cli.shapes import Json
+
+__all__ = ["Loaded", "SettingState", "load", "master_key_problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingState:
+    """What becomes of one key of the file."""
+
+    path: str
+    state: State
+    why: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of a file; `config` is None where anything is wrong with it."""
+
+    config: Config | None
+    problems: list[Problem]
+    states: list[SettingState]
+    files: tuple[FilePath, ...]
+    environ: Mapping[str, str]
+    _gathered: Gathered
+
+    def place(self, path: Path) -> Place:
+        """Where a value stands, or the nearest parent of one that is missing."""
+        return self._gathered.place(path)
+
+    def key_place(self, path: Path) -> Place:
+        """Where the key of a value stands."""
+        return self._gathered.key_place(path)
+
+    def problem(self, path: Path, message: str, cure: str = "", severity: Severity = Severity.ERROR) -> Problem:
+        """A problem that another room has found with a setting."""
+        return Problem(self.place(path), message, cure, dotted(path), severity)
+
+
+def load(path: FilePath, environ: Mapping[str, str], *, public_names: Collection[str] = ()) -> Loaded:
+    """The configuration in a file; `public_names` are models served beside it, which aliases may name."""
+    gathered = gather(path)
+    if not gathered.documents:
+        return Loaded(None, gathered.problems, [], gathered.files, environ, gathered)
+    resolved = resolve(gathered.values, environ, allow_empty=_allows_empty(gathered.values))
+    config, findings = _validated(resolved)
+    surveyed = survey(resolved.values)
+    findings += resolved.findings
+    findings += surveyed.findings
+    findings += cross_checks(resolved.values, public_names)
+    problems = _in_order(gathered, [_placed(gathered, finding) for finding in findings])
+    broken = any(problem.severity is Severity.ERROR for problem in problems)
+    states = [
+        SettingState(dotted(standing.path), standing.state, standing.why, gathered.key_place(standing.path))
+        for standing in surveyed.standings
+    ]
+    return Loaded(None if broken else config, problems, states, gathered.files, resolved.environ, gathered)
+
+
+def _allows_empty(values: Mapping[str, Json]) -> bool:
+    general = values.get("general_settings")
+    allowed = general.get("allow_empty") if isinstance(general, dict) else None
+    return isinstance(allowed, Scalar) and allowed.text.lower() in ("true", "yes", "on")
+
+
+def _validated(resolved: Resolved) -> tuple[Config | None, list[Finding]]:
+    remarks = Remarks()
+    findings: list[Finding] = []
+    config = None
+    try:
+        config = Config.model_validate(resolved.values, context=remarks)
+    except ValidationError as failure:
+        details = failure.errors(include_url=False, include_input=False)
+        findings = [found for detail in details if (found := _finding(detail, resolved)) is not None]
+    findings += _remarked(resolved.values, remarks)
+    return config, findings
+
+
+def _finding(detail: ErrorDetails, resolved: Resolved) -> Finding | None:
+    path = tuple(step for step in detail["loc"] if not (isinstance(step, str) and step.startswith("(")))
+    if detail["type"] == "missing":
+        return None if path in resolved.unresolved else Finding(path, *_missing(path, resolved.values))
+    path = _existing(path, resolved.values)
+    if detail["type"] == "setting":
+        context = detail["ctx"]
+        return Finding(path, context["message"], context["cure"])
+    wanted = _WANTED.get(detail["type"], "another kind of value")
+    if path in _LISTS_OF_MAPPINGS:
+        wanted += " of mappings"
+    return Finding(path, f"expected {wanted}, got {described(at(resolved.values, path))}", _SHAPES.get(wanted, ""))
+
+
+_WANTED = {
+    "tuple_type": "a list", "list_type": "a list", "dict_type": "a mapping", "mapping_type": "a mapping",
+    "model_type": "a mapping", "model_attributes_type": "a mapping",
+}  # fmt: skip
+_SHAPES = {
+    "a list": "write one entry a line, each after a dash",
+    "a list of mappings": "write one entry a line, each after a dash: - model_name: fast",
+    "a mapping": "write its settings below it, indented, as key: value",
+}
+_LISTS_OF_MAPPINGS = frozenset({("model_list",), ("credential_list",)})
+
+
+def _missing(path: Path, values: Json) -> tuple[str, str]:
+    """What to say of a setting that must be there; an entry of `model_list` is named by what it has."""
+    message = "is missing"
+    if path[0] == "model_list" and len(path) > 1:
+        entry = at(values, path[:2])
+        name = entry.get("model_name") if isinstance(entry, dict) else None
+        if isinstance(name, Scalar) and name.text:
+            message = f"is missing; the entry's model_name is '{name.text}'"
+    examples = {"model": "model: openai/name-of-the-model", "model_name": "model_name: the-name-callers-use"}
+    return message, f"add {examples.get(str(path[-1]), f'{path[-1]}:')}"
+
+
+def at(tree: Json, path: Path) -> Json:
+    """What stands at a path, or None."""
+    for step in path:
+        if isinstance(tree, dict):
+            tree = tree.get(step)
+        elif isinstance(tree, list) and isinstance(step, int) and step < len(tree):
+            tree = tree[step]
+        else:
+            return None
+    return tree
+
+
+def _existing(path: Path, tree: Json) -> Path:
+    """The part of a path that the file has: a value written in short is read as if written in full."""
+    for length, step in enumerate(path):
+        match tree:
+            case dict() if step in tree:
+                tree = tree[step]
+            case list() if isinstance(step, int) and step < len(tree):
+                tree = tree[step]
+            case _:
+                return path[:length]
+    return path
+
+
+def _remarked(values: Json, remarks: Remarks) -> list[Finding]:
+    if not remarks.found:
+        return []
+    return [
+        Finding(path, *remarks.found[id(scalar)][1:], severity=Severity.WARNING)
+        for path, scalar in leaves(values)
+        if id(scalar) in remarks.found
+    ]
+
+
+def leaves(tree: Json, path: Path = ()) -> list[tuple[Path, Scalar]]:
+    """Every scalar of a tree with its path."""
+    match tree:
+        case Scalar():
+            return [(path, tree)]
+        case dict():
+            return [leaf for key, value in tree.items() for leaf in leaves(value, (*path, key))]
+        case list():
+            return [leaf for index, value in enumerate(tree) for leaf in leaves(value, (*path, index))]
+    return []
+
+
+def _placed(gathered: Gathered, finding: Finding) -> Problem:
+    place = gathered.key_place(finding.path) if finding.message == NO_SUCH_SETTING else gathered.place(finding.path)
+    return Problem(place, finding.message, finding.cure, dotted(finding.path), finding.severity)
+
+
+def _in_order(gathered: Gathered, found: list[Problem]) -> list[Problem]:
+    """By file in the order they were read, then by place; the same thing once."""
+    # A value that the file's own reading refused already need not be refused by its setting too.
+    refused = {(each.place, each.path) for each in gathered.problems if each.severity is Severity.ERROR}
+    kept = [each for each in found if (each.place, each.path) not in refused]
+    order = {document.file: index for index, document in enumerate(gathered.documents)}
+    unique = dict.fromkeys([*gathered.problems, *kept])
+    return sorted(unique, key=lambda problem: (order.get(problem.place.file, len(order)), problem))

@@ -1,0 +1,244 @@
+"""The declaration of `model_list`: what a deployment is called, where it goes and what is sent along.
+
+Keys of `litellm_params` that nobody declares are sent to the backend as default fields of the body, as LiteLLM does;
+prices are collected by their name. `model_info` keeps whatever it holds.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final, Self
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from proxy_cli.config.fields import (
+    Anything,
+    Base,
+    Choice,
+    Count,
+    Flag,
+    HeaderMap,
+    JsonMap,
+    Key,
+    Name,
+    Names,
+    Pause,
+    Price,
+    Seconds,
+    Share,
+    Tally,
+    Text,
+    Usd,
+)
+from proxy_cli.config.request_fields import RequestFields
+from proxy_cli.config.state import OTHERS, PRICES, Section, Unknown, group, ignored, later, used
+from proxy_cli.secret import Secret
+from proxy_cli.shapes import Json
+
+MODES: Final = (
+    "chat", "completion", "embedding", "image_generation", "image_edit", "audio_transcription", "audio_speech",
+    "rerank", "moderation", "responses", "realtime", "batch", "ocr", "search", "video_generation", "vector_store",
+    "auto",
+)  # fmt: skip
+_CLOUD: Final = "it belongs to a provider that is not supported yet"
+_RETRIES: Final = "a failed connection goes to another deployment of the name; nothing else is tried again"
+_LIMITS: Final = "no limit is enforced yet"
+
+Mode = Annotated[str, PlainValidator(Choice(MODES)), WithJsonSchema({"enum": list(MODES)})]
+
+
+class CloudCredentials(Section):
+    """What the clouds with a sign-in of their own need."""
+
+    aws_access_key_id: Key | None = later("AWS access key.", _CLOUD)
+    aws_secret_access_key: Key | None = later("AWS secret key.", _CLOUD)
+    aws_session_token: Key | None = later("AWS session token.", _CLOUD)
+    aws_region_name: Text | None = later("AWS region.", _CLOUD)
+    region_name: Text | None = later("Region of the deployment.", "no call is routed by region yet")
+    aws_role_name: Text | None = later("AWS role to take on.", _CLOUD)
+    aws_session_name: Text | None = later("Name of the AWS session.", _CLOUD)
+    aws_profile_name: Text | None = later("AWS profile.", _CLOUD)
+    aws_web_identity_token: Key | None = later("AWS web identity token.", _CLOUD)
+    aws_sts_endpoint: Text | None = later("AWS STS address.", _CLOUD)
+    aws_bedrock_runtime_endpoint: Text | None = later("Bedrock runtime address.", _CLOUD)
+    aws_external_id: Text | None = later("External id for the AWS role.", _CLOUD)
+    vertex_project: Text | None = later("Google Cloud project.", _CLOUD)
+    vertex_location: Text | None = later("Google Cloud location.", _CLOUD)
+    vertex_credentials: Anything = later("Google Cloud credentials, a path or JSON.", _CLOUD)
+    watsonx_region_name: Text | None = later("watsonx region.", _CLOUD)
+    azure_ad_token: Key | None = later("Microsoft Entra token.", "use `api_key`")
+    tenant_id: Text | None = later("Microsoft Entra tenant.", "use `api_key`")
+    client_id: Text | None = later("Microsoft Entra client.", "use `api_key`")
+    client_secret: Key | None = later("Microsoft Entra client secret.", "use `api_key`")
+    azure_username: Text | None = later("Microsoft Entra user.", "use `api_key`")
+    azure_password: Key | None = later("Microsoft Entra password.", "use `api_key`")
+    azure_scope: Text | None = later("Microsoft Entra scope.", "use `api_key`")
+
+
+class SharedParams(Section):
+    """All of `litellm_params` but the model: also what `router_settings.default_litellm_params` may hold."""
+
+    unknown: ClassVar[Unknown] = Unknown.SEND
+
+    api_key: Key | None = used("The backend's key; `os.environ/NAME` takes it from a variable.")
+    api_base: Base | None = used("The backend's base URL, up to and with `/v1`.")
+    base_url: Base | None = used("Another name of `api_base`.")
+    api_version: Text | None = used("The API version, for Azure.")
+    organization: Text | None = used("OpenAI organization, sent as a header.")
+    custom_llm_provider: Text | None = used("The provider, where the model's prefix does not say it.")
+    litellm_credential_name: Text | None = used("An entry of `credential_list` that fills in what is not set here.")
+
+    timeout: Seconds | None = used("Time limit of a whole plain call, in seconds.")
+    stream_timeout: Seconds | None = used("Time limit up to the first event of a stream, in seconds.")
+    weight: Share | None = used("Share of the traffic of this name.")
+    rpm: Count | None = used("Requests a minute.", note="used as a weight; no limit is enforced yet")
+    tpm: Count | None = used("Tokens a minute.", note="used as a weight; no limit is enforced yet")
+    itpm: Count | None = later("Input tokens a minute.", _LIMITS)
+    otpm: Count | None = later("Output tokens a minute.", _LIMITS)
+    order: Tally | None = later("Lower ones are tried first.", "deployments of one name share the traffic")
+    max_retries: Tally | None = later("Tries after the first.", _RETRIES)
+    num_retries: Tally | None = later("Tries after the first.", _RETRIES)
+    max_parallel_requests: Count | None = later("Calls at a time.", _LIMITS)
+    cooldown_time: Pause | None = later("Rest after failures, in seconds.", _RETRIES)
+    tags: Names = later("Tags that requests are routed by.", default=())
+    tag_regex: Names = later("Patterns that requests are routed by.", default=())
+    max_budget: Usd | None = later("Budget of this deployment, in USD.", "`--max_budget` limits the whole proxy")
+    budget_duration: Text | None = later("How long that budget lasts.")
+
+    drop_params: Flag | None = used("Leave out request fields that the target is known not to take.")
+    additional_drop_params: Names = used("Request fields that are always left out.", default=())
+    allowed_openai_params: Names = used("Request fields that are always sent.", default=())
+    headers: HeaderMap = used("Headers sent to the backend.", default={})
+    extra_headers: HeaderMap = used("Headers sent to the backend.", default={})
+    extra_body: JsonMap = used("Fields added to the request's body.", default={})
+    mock_response: Anything = used("An answer that needs no backend.")
+
+    configurable_clientside_auth_params: Anything = later("What a caller may set: api_base, api_key.")
+    merge_reasoning_content_in_choices: Flag | None = later("Put the reasoning into the text.")
+    use_in_pass_through: Flag | None = later("Use these credentials on pass-through routes.")
+    keepalive_seconds: Seconds | None = later("Send a comment into quiet streams this often.")
+    use_chat_completions_api: Flag | None = later("Answer `/responses` by way of `/chat/completions`.")
+    use_litellm_proxy: Flag | None = later("Send the call by way of another proxy.", "write `litellm_proxy/` before it")
+    rust: Flag | None = ignored("LiteLLM's Rust path.", "there is one path here, and it is fast")
+    mock_timeout: Flag | None = later("Pretend a timeout.")
+    auto_router_config: Anything = later("Routing by meaning.")
+    auto_router_config_path: Text | None = later("Routing by meaning.")
+    auto_router_default_model: Text | None = later("Routing by meaning.")
+    auto_router_embedding_model: Text | None = later("Routing by meaning.")
+    complexity_router_config: Anything = later("Routing by difficulty.")
+    complexity_router_default_model: Text | None = later("Routing by difficulty.")
+    guardrails: Anything = later("Guardrails of this deployment.")
+    prompt_id: Text | None = later("A stored prompt.")
+    prompt_variables: Anything = later("Variables of a stored prompt.")
+    litellm_trace_id: Text | None = ignored("A trace id for every call.", "every request has an id of its own")
+    litellm_session_id: Text | None = later("A session for every call.")
+    ssl_verify: Anything = later("Check this backend's certificate.", "`litellm_settings.ssl_verify` holds for all")
+    budget_id: Text | None = later("A stored budget.")
+    vector_store_ids: Anything = later("Vector stores that are searched first.")
+    cache: Anything = later("Caching of this deployment.")
+    caching: Flag | None = later("Caching of this deployment.")
+
+    request: RequestFields = group("(request fields)", "Defaults of request fields.", RequestFields())
+    cloud: CloudCredentials = group("(cloud)", "What the clouds need.", CloudCredentials())
+    rates: Mapping[str, Price] = group(PRICES, "Prices in USD, by the price list's names.")
+    others: Mapping[str, Anything] = group(OTHERS, "Default fields of the request's body.")
+
+    @property
+    def base(self) -> str | None:
+        """The base URL, by whichever name it was given; an empty text is not None."""
+        return self.api_base if self.api_base is not None else self.base_url
+
+    @property
+    def all_headers(self) -> Mapping[str, Secret]:
+        """`headers` and `extra_headers` together; the latter win."""
+        return {**self.headers, **self.extra_headers}
+
+    def filled(self, below: Section) -> Self:
+        """These parameters, with what they leave open taken from a credential or from the defaults for all."""
+        result = super().filled(below)
+        # An address of one's own wins under either of its names.
+        return result if self.base is None else result.model_copy(update={"api_base": self.base, "base_url": None})
+
+    def body_defaults(self) -> dict[str, Json]:
+        """The fields that a request's body gets where the caller did not set them."""
+        return {**self.request.given(), **self.others, **self.extra_body}
+
+    def public(self) -> dict[str, Json]:
+        """What may be shown: everything that is set, but for keys, headers, and passwords in addresses."""
+        hidden = {"headers", "extra_headers", "request", "cloud", "rates", "others"}
+        given = {name: getattr(self, name) for name in sorted(self.model_fields_set - hidden)}
+        shown = {name: value for name, value in given.items() if not isinstance(value, Secret)}
+        return {**shown, **self.request.given(), **self.rates, **self.others}
+
+
+class ModelParams(SharedParams):
+    """What is called, and how."""
+
+    model: Name = used("Provider and the backend's own name: `openai/llama3`.", default=...)
+
+
+class ModelInfo(Section):
+    """What is known of a deployment; shown by `/model/info`."""
+
+    unknown: ClassVar[Unknown] = Unknown.KEEP
+
+    id: Name | None = used("The deployment's id, by which it may be asked for; else made of its parameters.")
+    mode: Mode | None = used("What it does: chat, embedding, ...; health checks ask for that.")
+    base_model: Text | None = used("The name its prices and abilities are looked up by.")
+    max_tokens: Count | None = used("Most tokens of an answer.")
+    max_input_tokens: Count | None = used("Most tokens of a prompt.")
+    max_output_tokens: Count | None = used("Most tokens of an answer.")
+    access_groups: Names = later("Groups that keys are given access to.", default=())
+    team_id: Text | None = later("The team this deployment belongs to.", "every caller may use it")
+    team_public_model_name: Text | None = later("Its name within the team.")
+    supported_environments: Names = later("Environments it is loaded in.", "it is always loaded", default=())
+    disable_background_health_check: Flag | None = later("Leave it out of background checks.", "there are none yet")
+    health_check_model: Text | None = later("The model that a wildcard's health check asks for.")
+    health_check_timeout: Seconds | None = later("Time limit of its health check, in seconds.")
+    health_check_params: Anything = later("Fields of its health check's request.")
+    health_check_max_tokens: Count | None = later("`max_tokens` of its health check.")
+    health_check_voice: Text | None = later("Voice of its health check.")
+    allowed_fails: Tally | None = later("Failures a minute before it rests.", _RETRIES)
+    allowed_fails_policy: Anything = later("Failures a minute before it rests, by kind.", _RETRIES)
+    cooldown_time: Pause | None = later("Rest after failures, in seconds.", _RETRIES)
+    access_windows: Anything = later("Hours it may be used in.", "it may always be used")
+
+    rates: Mapping[str, Price] = group(PRICES, "Prices in USD, by the price list's names.")
+    others: Mapping[str, Anything] = group(OTHERS, "Anything else; `supports_*` say what the model can do.")
+
+    def public(self) -> dict[str, Json]:
+        """Everything that was written, flat again."""
+        given = {name: getattr(self, name) for name in sorted(self.model_fields_set - {"rates", "others"})}
+        return {**given, **self.rates, **self.others}
+
+
+class ModelEntry(Section):
+    """One deployment. Entries with the same `model_name` share that name's traffic."""
+
+    model_name: Name = used("The name callers ask for; `*` stands for any text.", default=...)
+    litellm_params: ModelParams = used("What is called, and how.", default=...)
+    model_info: ModelInfo = used("What is known of it.", default=ModelInfo())
+    guardrails: Anything = later("Guardrails of this deployment.")
+    tpm: Count | None = later("Tokens a minute.", "write it below `litellm_params`")
+    rpm: Count | None = later("Requests a minute.", "write it below `litellm_params`")
+
+
+class CredentialValues(Section):
+    """What an entry of `credential_list` fills in."""
+
+    unknown: ClassVar[Unknown] = Unknown.REFUSE
+
+    api_key: Key | None = used("The backend's key.")
+    api_base: Base | None = used("The backend's base URL.")
+    base_url: Base | None = used("Another name of `api_base`.")
+    api_version: Text | None = used("The API version, for Azure.")
+    organization: Text | None = used("OpenAI organization.")
+    custom_llm_provider: Text | None = used("The provider.")
+
+    cloud: CloudCredentials = group("(cloud)", "What the clouds need.", CloudCredentials())
+
+
+class Credential(Section):
+    """Credentials with a name, for entries that share them."""
+
+    credential_name: Name = used("What `litellm_credential_name` refers to.", default=...)
+    credential_values: CredentialValues = used("The credentials.", default=...)
+    credential_info: JsonMap = ignored("A description.", "it is for people", default={})

@@ -1,0 +1,177 @@
+"""The declaration of `general_settings`: the server itself, and who may use it."""
+
+from typing import Annotated
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from proxy_cli.config.fields import (
+    Amount,
+    Anything,
+    Choice,
+    Count,
+    DatabaseUrl,
+    Flag,
+    JsonMap,
+    Key,
+    Name,
+    NameOrNames,
+    Names,
+    Seconds,
+    Tally,
+    Text,
+)
+from proxy_cli.config.state import Section, ignored, later, used
+
+_NO_KEYS = "the master key is the only key so far"
+_NO_STORE = "nothing is kept in a database yet"
+_NO_CHECKS = "`/health` and `llmproxy --health` ask when they are called"
+_NO_ALERTS = "no alerts are sent yet"
+_NO_LIMIT = "no limit is enforced yet"
+_NOT_HERE = "this server has no such part"
+
+Compat = Annotated[str, PlainValidator(Choice(("openai", "litellm"))), WithJsonSchema({"enum": ["openai", "litellm"]})]
+
+
+class GeneralSettings(Section):
+    """The server itself, and who may use it."""
+
+    master_key: Key | None = used("The key callers need; without one, none is needed.")
+    dangerously_permit_weak_or_unset_master_key: Flag = used("Serve with a key that is easily guessed.", default=False)
+    completion_model: Name | None = used("The model of every chat and completion, whatever the caller asks for.")
+    embedding_model: Name | None = used("The model of every embedding.")
+    image_generation_model: Name | None = used("The model of every image.")
+    moderation_model: Name | None = used("The model of every moderation.")
+    max_request_size_mb: Amount | None = used("Largest request, in MB.")
+    max_response_size_mb: Amount | None = used("Largest answer, in MB.")
+    forward_client_headers_to_llm_api: Flag = used("Send the caller's `x-` headers on.", default=False)
+    forward_openai_org_id: Flag = used("Send the caller's OpenAI organization on.", default=False)
+    litellm_key_header_name: Name | None = used("One more header that a caller's key may stand in.")
+    always_include_stream_usage: Flag = used("Put usage into every stream.", default=False)
+    cancel_on_disconnect: Flag | None = used(
+        "End the backend's call when the caller has left.", note="the backend's call always ends when its caller leaves"
+    )
+    compat: Compat = used("`litellm`: errors and odd cases as LiteLLM has them.", default="openai")
+    cors_allowed_origins: Names = used("Origins whose pages may call; `*` is any.", default=("*",))
+    allow_empty: Flag = used("A variable that is set but empty counts as if its setting were absent.", default=False)
+    include_call_id_in_error_body: Flag | None = ignored("The request's id in errors.", "it is the header x-request-id")
+    expose_fallback_errors_to_caller: Flag | None = ignored("More of errors.", "an error says what its backend said")
+    litellm_license: Key | None = ignored("LiteLLM's licence key.", "there is nothing to unlock")
+    infer_model_from_keys: Flag | None = ignored("Models by the keys that are set.", "models are listed by name")
+    enforce_prisma_migration_check: Flag | None = ignored("Database migrations.", _NOT_HERE)
+    allow_user_auth: Flag | None = ignored("Deprecated.", "LiteLLM does not use it either")
+
+    database_url: DatabaseUrl | None = later("PostgreSQL, for keys and spend.", _NO_STORE)
+    database_url_read_replica: DatabaseUrl | None = later("A replica that is only read.", _NO_STORE)
+    database_type: Text | None = later("Kind of database.", _NO_STORE)
+    database_args: Anything = later("Fine points of the database.", _NO_STORE)
+    database_connection_pool_limit: Count | None = later("Connections to the database.", _NO_STORE)
+    database_connection_timeout: Seconds | None = later("Longest wait for the database, in seconds.", _NO_STORE)
+    database_socket_timeout: Seconds | None = later("Longest wait for the database, in seconds.", _NO_STORE)
+    disable_prisma_schema_update: Flag | None = later("Leave the tables alone.", _NO_STORE)
+    allow_requests_on_db_unavailable: Flag | None = later("Answer without the database.", _NO_STORE)
+    store_model_in_db: Flag | None = later("Keep models in the database.", _NO_STORE)
+    supported_db_objects: Names = later("What is read from the database.", _NO_STORE, default=())
+    disable_spend_logs: Flag | None = later("Keep no spend.", _NO_STORE)
+    disable_spend_updates: Flag | None = later("Keep no spend.", _NO_STORE)
+    disable_error_logs: Flag | None = later("Keep no errors.", _NO_STORE)
+    disable_reset_budget: Flag | None = later("Never start budgets anew.", _NO_STORE)
+    store_prompts_in_spend_logs: Flag | None = later("Keep prompts with the spend.", _NO_STORE)
+    disable_adding_master_key_hash_to_db: Flag | None = later("Keep no hash of the master key.", _NO_STORE)
+    proxy_batch_write_at: Seconds | None = later("How often spend is written, in seconds.", _NO_STORE)
+    proxy_batch_polling_interval: Seconds | None = later("How often batches are asked for, in seconds.")
+    proxy_budget_rescheduler_min_time: Seconds | None = later("How often budgets are looked at.", _NO_STORE)
+    proxy_budget_rescheduler_max_time: Seconds | None = later("How often budgets are looked at.", _NO_STORE)
+    proxy_config_reload_interval_seconds: Seconds | None = later("How often the database is read.", _NO_STORE)
+    maximum_spend_logs_retention_period: Text | None = later("How long spend is kept.", _NO_STORE)
+    maximum_spend_logs_retention_interval: Text | None = later("How often old spend is removed.", _NO_STORE)
+    maximum_spend_logs_cleanup_cron: Text | None = later("When old spend is removed.", _NO_STORE)
+    use_redis_transaction_buffer: Flag | None = later("Write spend by way of Redis.", _NO_STORE)
+    coordination_redis: Anything = later("Redis for several instances.", _NO_STORE)
+    spend_report_frequency: Text | None = later("How often spend is reported.", _NO_STORE)
+
+    max_parallel_requests: Count | None = later("Calls at a time to one deployment.", _NO_LIMIT)
+    global_max_parallel_requests: Count | None = later("Calls at a time.", "use --limit_concurrency")
+    max_in_flight_requests_per_worker: Count | None = later("Calls at a time.", "use --limit_concurrency")
+    max_queued_requests_per_worker: Tally | None = later("Calls that wait.", _NO_LIMIT)
+    admission_queue_timeout_seconds: Seconds | None = later("How long a call waits.", _NO_LIMIT)
+    fail_closed_rate_limit_enforcement: Flag | None = later("Refuse when limits cannot be read.", _NO_LIMIT)
+    token_rate_limit_type: Text | None = later("Which tokens count.", _NO_LIMIT)
+    disable_retry_on_max_parallel_request_limit_error: Flag | None = later("Refuse at once.", _NO_LIMIT)
+
+    alerting: NameOrNames = later("Where alerts go.", _NO_ALERTS, default=())
+    alert_types: Names = later("Which alerts there are.", _NO_ALERTS, default=())
+    alerting_threshold: Seconds | None = later("When a call counts as slow, in seconds.", _NO_ALERTS)
+    alert_to_webhook_url: Anything = later("Where each alert goes.", _NO_ALERTS)
+    alerting_args: JsonMap = later("Fine points of alerts.", _NO_ALERTS, default={})
+    background_health_checks: Flag | None = later("Look after the models by itself.", _NO_CHECKS)
+    health_check_interval: Seconds | None = later("How often, in seconds.", _NO_CHECKS)
+    health_check_concurrency: Count | None = later("How many at a time.", _NO_CHECKS)
+    health_check_details: Flag | None = later("Show details.", _NO_CHECKS, always=True)
+    use_shared_health_check: Flag | None = later("Once for all instances.", _NO_CHECKS)
+    enable_health_check_routing: Flag | None = later("Leave out what is ill.", _NO_CHECKS)
+    health_check_staleness_threshold: Seconds | None = later("How long a check counts.", _NO_CHECKS)
+
+    custom_auth: Text | None = later("A Python function that knows keys.", "use `master_key`")
+    custom_auth_run_common_checks: Flag | None = later("Further checks after it.")
+    custom_auth_settings: Anything = later("Fine points of it.")
+    custom_key_generate: Text | None = later("A Python function that makes keys.", _NO_KEYS)
+    custom_key_update: Text | None = later("A Python function that changes keys.", _NO_KEYS)
+    custom_sso: Text | None = later("A Python function that signs in.", _NO_KEYS)
+    custom_ui_sso_sign_in_handler: Text | None = later("A Python function that signs in.", _NO_KEYS)
+    enable_jwt_auth: Flag | None = later("Sign in with JWT.", "use `master_key`")
+    litellm_jwtauth: JsonMap = later("Fine points of JWT.", default={})
+    enable_oauth2_auth: Flag | None = later("Sign in with OAuth2.", "use `master_key`")
+    enable_oauth2_proxy_auth: Flag | None = later("Sign in by a proxy in front.", "use `master_key`")
+    oauth2_config_mappings: JsonMap = later("Fine points of OAuth2.", default={})
+    service_account_settings: Anything = later("Settings of service accounts.", _NO_KEYS)
+    allowed_ips: Names = later("Addresses that may call.", "limit them in front of the proxy", default=())
+    use_x_forwarded_for: Flag | None = later("Callers' addresses from a proxy in front.")
+    trusted_proxy_ranges: Names = later("Proxies in front that are believed.", default=())
+    allowed_routes: Names = later("Paths that may be called.", default=())
+    admin_only_routes: Names = later("Paths for the admin.", default=())
+    public_routes: Names = later("Paths that need no key.", default=())
+    enforced_params: Names = later("Fields every request needs.", default=())
+    role_permissions: Anything = later("What roles may do.", _NO_KEYS)
+    role_mappings: Anything = later("Who has which role.", _NO_KEYS)
+    enforce_user_param: Flag | None = later("Every request needs `user`.")
+    reject_clientside_metadata_tags: Flag | None = later("Callers may not set tags.")
+    allow_client_side_credentials: Flag | None = later("Callers may bring keys for backends.")
+    use_client_credentials_pass_through_routes: Flag | None = later("The same on pass-through routes.")
+    forward_llm_provider_auth_headers: Flag | None = later("Send callers' provider keys on.")
+    user_api_key_cache_ttl: Seconds | None = later("How long keys are remembered.", _NO_KEYS)
+    user_api_key_cache_max_size: Count | None = later("How many keys are remembered.", _NO_KEYS)
+    user_header_mappings: Anything = later("Users by header.", _NO_KEYS)
+    user_header_name: Text | None = later("Users by header.", _NO_KEYS)
+    disable_master_key_return: Flag | None = used("Never show the master key.", note="it is never shown")
+    default_team_disabled: Flag | None = later("Every key needs a team.", _NO_KEYS)
+    apply_user_budget_to_team_keys: Flag | None = later("Users' budgets hold for team keys.", _NO_KEYS)
+    key_management_system: Text | None = later("A store of secrets.", "use variables: os.environ/NAME")
+    key_management_settings: Anything = later("Fine points of it.")
+    use_azure_key_vault: Flag | None = later("Secrets from Azure.", "use variables: os.environ/NAME")
+    use_google_kms: Flag | None = later("Secrets from Google.", "use variables: os.environ/NAME")
+    use_aws_secret_manager: Flag | None = later("Secrets from AWS.", "use variables: os.environ/NAME")
+    pass_through_endpoints: Anything = later("Paths that are passed on as they are.")
+    pass_through_request_timeout: Seconds | None = later("Time limit of those, in seconds.")
+    disable_responses_id_security: Flag | None = later("Share answers' ids among callers.")
+    user_url_validation: Anything = later("Which addresses a request may name.")
+    provider_url_destination_allowed_hosts: Names = later("Hosts a request may name.", default=())
+    dangerously_allow_mock_testing_request_params: Flag | None = later("Callers may ask for failures.")
+    ui_access_mode: Anything = later("Who may open the web page.")
+    ui_theme_config: Anything = later("Look of the web page.")
+    disable_admin_ui: Flag | None = later("No web page.", "there is none yet")
+    password_policy_min_length: Count | None = later("Rules for passwords.", _NO_KEYS)
+    password_policy_require_special_character: Flag | None = later("Rules for passwords.", _NO_KEYS)
+    password_policy_require_number: Flag | None = later("Rules for passwords.", _NO_KEYS)
+    password_policy_require_uppercase: Flag | None = later("Rules for passwords.", _NO_KEYS)
+    password_policy_require_lowercase: Flag | None = later("Rules for passwords.", _NO_KEYS)
+    user_mcp_management_mode: Text | None = later("Who sees MCP servers.")
+    mcp_internal_ip_ranges: Names = later("Addresses of MCP servers.", default=())
+    mcp_trusted_proxy_ranges: Names = later("Proxies in front of MCP servers.", default=())
+    mcp_client_side_auth_header_name: Text | None = later("Header of MCP keys.")
+    mcp_required_fields: Names = later("What an MCP server needs.", default=())
+    disable_docs: Flag | None = used("No docs page.")
+    otel: Flag | None = later("Traces by OpenTelemetry.")
+    max_file_size_mb: Amount | None = later("Largest file, in MB.")
+    store_prompts_in_cold_storage: Flag | None = later("Keep prompts elsewhere.", _NO_STORE)
+    cold_storage_custom_logger: Text | None = later("Keep prompts elsewhere.", _NO_STORE)
+    guardrail_settings: Anything = later("Guardrails.")

@@ -1,0 +1,156 @@
+"""The declaration of `litellm_settings`: what holds for every call."""
+
+from proxy_cli.config.fields import (
+    Anything,
+    Count,
+    Flag,
+    JsonMap,
+    NameOrNames,
+    Names,
+    Pause,
+    Seconds,
+    Status,
+    Tally,
+    Text,
+    Usd,
+    Verify,
+)
+from proxy_cli.config.settings_router import FallbackName, Fallbacks
+from proxy_cli.config.state import Section, ignored, later, used
+
+_TRIED = "a failed connection goes to another deployment of the name; nothing else is tried again"
+_NO_SINKS = "every request is one line of the log, and with --detailed_debug its bodies"
+_NO_CACHE = "nothing is cached yet"
+_NO_KEYS = "the master key is the only key so far"
+_NO_METRICS = "there are no metrics yet"
+_NO_REDACTION = "bodies are logged with --detailed_debug only"
+
+
+class LiteLLMSettings(Section):
+    """What holds for every call."""
+
+    drop_params: Flag = used("Leave out request fields that the target is known not to take.", default=False)
+    request_timeout: Seconds | None = used("Time limit of a call, in seconds.")
+    json_logs: Flag = used("Log as lines of JSON.", default=False)
+    max_budget: Usd | None = used("What may be spent since start, in USD.")
+    budget_exceeded_status_code: Status | None = used("Status of the answer once the budget is spent (422).")
+    add_function_to_prompt: Flag = used("Put tools into the prompt of models without tools.", default=False)
+    ssl_verify: Verify | None = used("Check the backends' certificates: true, false, or the path of a CA bundle.")
+    ssl_certificate: Text | None = used("A client certificate for the backends.")
+    forward_traceparent_to_llm_provider: Flag | None = used(
+        "Send W3C trace headers on.", note="trace headers are always sent on"
+    )
+    telemetry: Flag | None = ignored("LiteLLM's usage statistics.", "llmproxy never phones home")
+    set_verbose: Flag | None = ignored("Log more.", "use --debug or --detailed_debug")
+    suppress_debug_info: Flag | None = ignored("Print less.", "nothing is printed beside the log")
+    expose_router_debug_in_errors: Flag | None = ignored("Names in errors.", "errors never hold debug text")
+    redact_messages_in_exceptions: Flag | None = ignored("Redaction.", "errors never hold messages")
+    network_mock: Flag | None = ignored("LiteLLM's own benchmark.", "use `llmproxy mock`")
+    disable_hf_tokenizer_download: Flag | None = ignored("Download no tokenizers.", "none is ever downloaded")
+    disable_copilot_system_to_assistant: Flag | None = ignored("Deprecated.", "LiteLLM does not use it either")
+    disable_add_transform_inline_image_block: Flag | None = ignored(
+        "Leave image addresses alone.", "they are never changed"
+    )
+    enable_preview_features: Flag | None = ignored("LiteLLM's previews.", "there are none here")
+
+    num_retries: Tally | None = later("Tries after the first.", _TRIED)
+    num_retries_per_request: Tally | None = later("Tries after the first.", _TRIED)
+    allowed_fails: Tally | None = later("Failures a minute before a deployment rests.", _TRIED)
+    cooldown_time: Pause | None = later("How long a deployment rests, in seconds.", _TRIED)
+    fallbacks: Fallbacks = later("Other names that are asked when one fails.", _TRIED, default=())
+    context_window_fallbacks: Fallbacks = later("The same for prompts that are too long.", _TRIED, default=())
+    content_policy_fallbacks: Fallbacks = later("The same for refused content.", _TRIED, default=())
+    default_fallbacks: tuple[FallbackName, ...] = later("Names that are asked when any fails.", _TRIED, default=())
+    context_window_fallback_dict: JsonMap = later("Longer models for long prompts.", _TRIED, default={})
+    modify_params: Flag | None = later("Repair requests that a provider would refuse.")
+    model_alias_map: JsonMap = later("Other names.", "use `router_settings.model_group_alias`", default={})
+    model_group_settings: JsonMap = later(
+        "Header forwarding by name.", "use `general_settings.forward_client_headers_to_llm_api`", default={}
+    )
+    force_ipv4: Flag | None = later("Connect by IPv4 only.")
+    custom_provider_map: Anything = later("Providers written in Python.")
+    aws_sqs_callback_params: Anything = later("Logging to SQS.", _NO_SINKS)
+    check_provider_endpoint: Flag | None = later("Ask providers which models a wildcard covers.")
+    enable_json_schema_validation: Flag | None = later("Check answers against `response_format`.")
+    include_cost_in_streaming_usage: Flag | None = later("Put the cost into a stream's usage.")
+    sse_keepalive_ping_interval_seconds: Seconds | None = later("Send a comment into quiet streams this often.")
+    anthropic_sse_ping_interval_seconds: Seconds | None = later("Send a ping into quiet streams this often.")
+    use_chat_completions_url_for_anthropic_messages: Flag | None = later("Answer `/v1/messages` by way of chat.")
+    route_all_chat_openai_to_responses: Flag | None = later("Answer chat by way of `/responses`.")
+    add_user_information_to_llm_headers: Flag | None = later("Tell the backend who calls.")
+    overwrite_user_with_key_hash: Flag | None = later("Tell the backend which key calls.")
+    default_in_memory_ttl: Seconds | None = later("How long cached answers live.", _NO_CACHE)
+    default_redis_ttl: Seconds | None = later("How long cached answers live.", _NO_CACHE)
+    default_redis_batch_cache_expiry: Seconds | None = later("How long lists live in the cache.", _NO_CACHE)
+    cache: Anything = later("Keep answers.", _NO_CACHE)
+    cache_params: JsonMap = later("Where and how answers are kept.", _NO_CACHE, default={})
+    enable_caching_on_provider_specific_optional_params: Flag | None = later("Cache by all fields.", _NO_CACHE)
+    enable_redis_auth_cache: Flag | None = later("Keep keys in Redis.", _NO_CACHE)
+
+    callbacks: NameOrNames = later("Where calls are logged to.", _NO_SINKS, default=())
+    success_callback: NameOrNames = later("Where answered calls are logged to.", _NO_SINKS, default=())
+    failure_callback: NameOrNames = later("Where failed calls are logged to.", _NO_SINKS, default=())
+    service_callback: NameOrNames = later("Where failures of services are logged to.", _NO_SINKS, default=())
+    service_callbacks: NameOrNames = later("Where failures of services are logged to.", _NO_SINKS, default=())
+    audit_log_callbacks: NameOrNames = later("Where changes are logged to.", _NO_SINKS, default=())
+    input_callback: NameOrNames = later("Where calls are logged to.", _NO_SINKS, default=())
+    post_call_rules: Anything = later("A Python function that judges answers.")
+    turn_off_message_logging: Flag | None = later("Log no messages.", _NO_REDACTION)
+    redact_user_api_key_info: Flag | None = later("Log nothing about keys.", "a key is never logged")
+    langfuse_default_tags: Names = later("Tags for Langfuse.", _NO_SINKS, default=())
+    langsmith_batch_size: Count | None = later("Calls sent to LangSmith at a time.", _NO_SINKS)
+    s3_callback_params: JsonMap = later("Logging to S3.", _NO_SINKS, default={})
+    s3_v2_callback_params: JsonMap = later("Logging to S3.", _NO_SINKS, default={})
+    gcs_pub_sub_use_v1: Flag | None = later("Logging to Pub/Sub.", _NO_SINKS)
+    datadog_params: JsonMap = later("Logging to Datadog.", _NO_SINKS, default={})
+    datadog_llm_observability_params: JsonMap = later("Logging to Datadog.", _NO_SINKS, default={})
+    generic_api_use_v1: Flag | None = later("Logging to a web address.", _NO_SINKS)
+    standard_logging_payload_excluded_fields: Names = later("Fields left out of logs.", _NO_SINKS, default=())
+    log_raw_request_response: Flag | None = later("Log raw requests and answers.", "use --detailed_debug")
+    store_audit_logs: Flag | None = later("Keep a log of changes.")
+    prometheus_metrics_config: Anything = later("Which metrics there are.", _NO_METRICS)
+    prometheus_initialize_budget_metrics: Flag | None = later("Budgets as metrics.", _NO_METRICS)
+    prometheus_emit_stream_label: Flag | None = later("Streams apart in metrics.", _NO_METRICS)
+    prometheus_latency_buckets: Anything = later("Buckets of latency metrics.", _NO_METRICS)
+    custom_prometheus_metadata_labels: Names = later("More labels.", _NO_METRICS, default=())
+    custom_prometheus_tags: Names = later("More labels.", _NO_METRICS, default=())
+    enable_end_user_cost_tracking_prometheus_only: Flag | None = later("Metrics by end user.", _NO_METRICS)
+    require_auth_for_metrics_endpoint: Flag | None = later("A key for metrics.", _NO_METRICS, always=True)
+
+    budget_duration: Text | None = later("How long the budget lasts.", "`max_budget` counts since the start")
+    budget_exceeded_throttle_percentage: Anything = later("Slow down instead of refusing.")
+    budget_rollover: Flag | None = later("Carry over what is left.", _NO_KEYS)
+    budget_reset_time: Text | None = later("Hour at which budgets start anew.", _NO_KEYS)
+    timezone: Text | None = later("Time zone in which budgets start anew.", _NO_KEYS)
+    default_soft_budget: Usd | None = later("Budget after which an alert is sent.", _NO_KEYS)
+    max_internal_user_budget: Usd | None = later("Budget of new users.", _NO_KEYS)
+    internal_user_budget_duration: Text | None = later("How long it lasts.", _NO_KEYS)
+    default_internal_user_params: JsonMap = later("Settings of new users.", _NO_KEYS, default={})
+    max_ui_session_budget: Usd | None = later("Budget of a session in the web page.", _NO_KEYS)
+    max_end_user_budget: Usd | None = later("Budget of an end user.", _NO_KEYS)
+    max_end_user_budget_id: Text | None = later("Stored budget of an end user.", _NO_KEYS)
+    default_team_settings: Anything = later("Settings of teams.", _NO_KEYS)
+    default_team_params: JsonMap = later("Settings of new teams.", _NO_KEYS, default={})
+    upperbound_key_generate_params: JsonMap = later("Most a new key may have.", _NO_KEYS, default={})
+    default_key_generate_params: JsonMap = later("What a new key has.", _NO_KEYS, default={})
+    key_generation_settings: JsonMap = later("Who may make keys.", _NO_KEYS, default={})
+    key_alias_pattern: Text | None = later("Form of the keys' names.", _NO_KEYS)
+    enable_key_alias_format_validation: Flag | None = later("Check the keys' names.", _NO_KEYS)
+    tag_budget_config: JsonMap = later("Budgets by tag.", _NO_KEYS, default={})
+    priority_reservation: JsonMap = later("Shares kept for priorities.", _NO_KEYS, default={})
+    priority_reservation_settings: JsonMap = later("Shares kept for priorities.", _NO_KEYS, default={})
+    disable_end_user_cost_tracking: Flag | None = later("No spend by end user.", _NO_KEYS)
+    disable_end_user_cost_tracking_prometheus_only: Flag | None = later("No metrics by end user.", _NO_KEYS)
+    extra_spend_tag_headers: Names = later("Headers that spend is counted by.", _NO_KEYS, default=())
+    block_requests_for_models_without_pricing: Flag | None = later("Refuse models without a price.")
+    cost_discount_config: JsonMap = later("Discounts by provider.", "set the price in `litellm_params`", default={})
+    cost_margin_config: JsonMap = later("Margins by provider.", "set the price in `litellm_params`", default={})
+    public_routes: Names = later("Paths that need no key.", default=())
+    mcp_aliases: JsonMap = later("Other names of MCP servers.", default={})
+    guardrails: Anything = later("Guardrails.")
+    guardrail_name_config_map: Anything = later("Guardrails.")
+    presidio_ad_hoc_recognizers: Text | None = later("What Presidio looks for.")
+    output_parse_pii: Flag | None = later("Put masked names back into answers.")
+    default_vertex_config: Anything = later("Google Cloud credentials.")
+    openai_moderations_model_name: Text | None = later("The model that moderates.")
+    s3_bucket_name: Text | None = later("Logging to S3.", _NO_SINKS)

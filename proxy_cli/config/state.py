@@ -1,0 +1,182 @@
+"""What becomes of a setting: used, ignored (and why), or known and not yet supported.
+
+A setting is one field of a `Section`, declared through `used`, `ignored` or `later`: its description, its state and
+the reason stand in the declaration, and the check, the JSON Schema and the documentation are made of them. Keys
+that no field declares are refused, or sorted into one of the groups that some sections have: prices, and others.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
+
+from proxy_cli.config.scalar import Scalar
+from proxy_cli.shapes import Json
+
+PRICES: Final = "(prices)"  # aliases of groups: no key of a file looks like that
+OTHERS: Final = "(others)"
+PRICE_KEYS: Final = "(^|_)cost(_per_|_above_|_|$)|^(tiered|off_peak)_pricing$|_uplift_multiplier"
+_PRICE = re.compile(PRICE_KEYS)
+
+
+class State(StrEnum):
+    """What becomes of a setting that the file has."""
+
+    USED = "used"
+    IGNORED = "ignored"
+    LATER = "not yet supported"
+
+
+class Unknown(StrEnum):
+    """What becomes of a key that no field declares."""
+
+    REFUSE = "refuse"
+    SEND = "send"  # a default field of the request's body, after one warning
+    KEEP = "keep"  # kept as it is, and shown again
+
+
+class Section(BaseModel):
+    """A mapping of the file whose keys are declared. A key without a value counts as absent."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
+    unknown: ClassVar[Unknown] = Unknown.REFUSE
+
+    @model_validator(mode="before")
+    @classmethod
+    def sort_keys(cls, value: object) -> object:
+        """Take out what has no value, and put prices and other undeclared keys into their groups."""
+        if is_nothing(value):
+            return {}
+        if not isinstance(value, Mapping):
+            return value
+        homes = _homes(cls)
+        result: dict[str, object] = {}
+        groups: dict[str, dict[str, object]] = {}
+        for key, inner in value.items():
+            if is_nothing(inner):
+                continue
+            home = homes.get(key) or _home_of_undeclared(homes, key)
+            if home is None or home == key:
+                result[key] = inner
+            else:
+                groups.setdefault(home, {})[key] = inner
+        return {**result, **groups}
+
+    def filled(self, below: "Section") -> Self:
+        """This section, with what it leaves open taken from another; mappings are joined, and its own keys win."""
+        update: dict[str, object] = {}
+        for name in below.model_fields_set & type(self).model_fields.keys():
+            value = getattr(below, name)
+            if name in self.model_fields_set:
+                value = _joined(getattr(self, name), value)
+            update[name] = value
+        return self.model_copy(update=update)
+
+
+def _joined(own: object, below: object) -> object:
+    if isinstance(own, Section) and isinstance(below, Section):
+        return own.filled(below)
+    if isinstance(own, Mapping) and isinstance(below, Mapping):
+        return {**below, **own}
+    return own
+
+
+def is_nothing(value: object) -> bool:
+    """Whether a key stands there without a value."""
+    return value is None or (isinstance(value, Scalar) and value.kind == "null")
+
+
+@cache
+def settings(section: type[Section]) -> Mapping[str, FieldInfo]:
+    """The declared settings of a section by the key they have in the file, those of its groups among them."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in section.__pydantic_fields__.items():
+        if not is_group(field):
+            found[name] = field
+        elif (inner := group_section(field)) is not None:
+            found |= settings(inner)
+    return found
+
+
+def is_group(field: FieldInfo) -> bool:
+    """Whether a field gathers keys of the mapping it belongs to, and is none itself."""
+    return field.alias is not None and field.alias.startswith("(")
+
+
+def group_section(field: FieldInfo) -> type[Section] | None:
+    """The section that declares a group's keys; None for prices and others."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def is_price(key: str) -> bool:
+    """Whether a key is one of the price list's names for a price."""
+    return _PRICE.search(key) is not None
+
+
+def used(description: str, default: Any = None, *, note: str = "", later: tuple[str, ...] = ()) -> Any:
+    """A setting that does its job; `note` is said where it is set, `later` names values not yet supported."""
+    extra: dict[str, Json] = {"x-state": State.USED.value}
+    if note:
+        extra["x-note"] = note
+    if later:
+        extra["x-not-yet-supported-values"] = list(later)
+    return _field(default, description, extra)
+
+
+def ignored(description: str, why: str, default: Any = None) -> Any:
+    """A setting that does nothing here, for a reason."""
+    extra: dict[str, Json] = {"x-state": State.IGNORED.value, "x-why": why}
+    return _field(default, description, extra)
+
+
+def later(description: str, meanwhile: str = "", default: Any = None, *, always: bool = False) -> Any:
+    """A setting that is known and not yet supported; `always`: a false or empty value asks for something too."""
+    extra: dict[str, Json] = {"x-state": State.LATER.value}
+    if meanwhile:
+        extra["x-why"] = meanwhile
+    if always:
+        extra["x-always"] = True
+    return _field(default, description, extra)
+
+
+def _field(default: Any, description: str, extra: dict[str, Json]) -> Any:
+    if isinstance(default, Section):
+        # Frozen, so that all may share it; a plain default would be copied for each of ten thousand entries.
+        return Field(default_factory=lambda: default, description=description, json_schema_extra=extra)
+    return Field(default=default, description=description, json_schema_extra=extra)
+
+
+def group(alias: str, description: str, default: Any = MappingProxyType({})) -> Any:
+    """A field that gathers keys of its section: `PRICES`, `OTHERS`, or those of a section of their own."""
+    return Field(default_factory=lambda: default, alias=alias, description=description)
+
+
+def extra(field: FieldInfo) -> dict[str, Json]:
+    """What a declaration says beside type and description."""
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+
+
+@cache
+def _homes(section: type[Section]) -> Mapping[str, str]:
+    """Where each declared key goes: to itself, or to the group that gathers it; the groups stand for themselves."""
+    homes: dict[str, str] = {}
+    for name, field in section.__pydantic_fields__.items():
+        if field.alias is None or not is_group(field):
+            homes[name] = name
+            continue
+        homes[field.alias] = field.alias
+        if (inner := group_section(field)) is not None:
+            homes |= dict.fromkeys(settings(inner), field.alias)
+    return homes
+
+
+def _home_of_undeclared(homes: Mapping[str, str], key: str) -> str | None:
+    if PRICES in homes and is_price(key):
+        return PRICES
+    return OTHERS if OTHERS in homes else None

@@ -1,0 +1,129 @@
+"""`os.environ/NAME` in the file, and `environment_variables`: what they stand for.
+
+All names that are missing are reported at once. A value is used without the blanks, line ends and quotes that slip
+into variables; it is never part of a message.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from proxy_cli.config.fields import trim
+from proxy_cli.config.problem import Path, Severity, did_you_mean
+from proxy_cli.config.scalar import Scalar
+from proxy_cli.shapes import Json
+
+PREFIX: Final = "os.environ/"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# In a header a key is often only a part of the value: `Bearer os.environ/NAME`.
+_INSIDE = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
+_HEADERS: Final = frozenset({"headers", "extra_headers", "static_headers"})
+# Names that steer the process itself: a configuration file is no place for them.
+_PROCESS = re.compile(r"PATH|HOME|SHELL|IFS|LD_.*|DYLD_.*|PYTHON.*|VIRTUAL_ENV|GCONV_PATH|BASH_ENV|ENV")
+_NOTHING: Final = Scalar(text="", quoted=False, kind="null")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a path of the tree; its place is looked up later."""
+
+    path: Path
+    message: str
+    cure: str = ""
+    severity: Severity = Severity.ERROR
+
+
+@dataclass(slots=True)
+class Resolved:
+    """A tree with every variable replaced by its value."""
+
+    environ: dict[str, str]
+    values: dict[str, Json] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    unresolved: set[Path] = field(default_factory=set)
+
+
+def resolve(values: Mapping[str, Json], environ: Mapping[str, str], *, allow_empty: bool = False) -> Resolved:
+    """The tree with all variables replaced, `environment_variables` counting as set where the process has none."""
+    resolved = Resolved(dict(environ))
+    resolver = _Resolver(resolved, allow_empty=allow_empty)
+    exported = values.get("environment_variables")
+    if isinstance(exported, Mapping):
+        resolver.export(resolver.tree(exported, ("environment_variables",)))
+    resolved.values = {key: resolver.tree(value, (key,)) for key, value in values.items() if value is not exported}
+    if exported is not None:
+        resolved.values["environment_variables"] = resolver.exported if isinstance(exported, Mapping) else exported
+    return resolved
+
+
+class _Resolver:
+    def __init__(self, resolved: Resolved, *, allow_empty: bool) -> None:
+        self._resolved = resolved
+        self._allow_empty = allow_empty
+        self.exported: Json = None
+
+    def tree(self, tree: Json, path: Path) -> Json:
+        match tree:
+            case dict():
+                return {key: self.tree(value, (*path, key)) for key, value in tree.items()}
+            case list():
+                return [self.tree(value, (*path, index)) for index, value in enumerate(tree)]
+            case Scalar() if PREFIX in tree.text:
+                return self._scalar(tree, path)
+            case _:
+                return tree
+
+    def export(self, variables: dict[str, Json]) -> None:
+        """Add what the file sets to the environment; what the process was given wins."""
+        self.exported = variables
+        environ = self._resolved.environ
+        for name, value in variables.items():
+            path: Path = ("environment_variables", name)
+            if not isinstance(value, Scalar) or value.kind == "null":
+                continue
+            if _PROCESS.fullmatch(name):
+                self._find(path, "is not set: it steers the process", "set it outside", Severity.WARNING)
+            elif name in environ and environ[name] != value.text and not value.replaced:
+                self._find(path, "is set outside too, and that value is used", severity=Severity.NOTE)
+            else:
+                environ.setdefault(name, value.text)
+
+    def _scalar(self, scalar: Scalar, path: Path) -> Scalar:
+        text = scalar.text.strip()
+        if text.startswith(PREFIX):
+            return self._whole(text.removeprefix(PREFIX).strip(), path)
+        if len(path) > 1 and path[-2] in _HEADERS:
+            return Scalar(_INSIDE.sub(lambda match: self._value(match[1], path) or "", scalar.text), True, "text", True)
+        return scalar
+
+    def _whole(self, name: str, path: Path) -> Scalar:
+        if not _NAME.fullmatch(name):
+            self._find(path, "os.environ/ is not followed by the name of a variable", "write os.environ/NAME")
+            self._resolved.unresolved.add(path)
+            return _NOTHING
+        value = self._value(name, path)
+        return _NOTHING if value is None else Scalar(value, True, "text", True)
+
+    def _value(self, name: str, path: Path) -> str | None:
+        raw = self._resolved.environ.get(name)
+        if raw is None:
+            near = did_you_mean(name, self._resolved.environ)
+            hint = f"did you mean {near}? " if near else ""
+            self._find(path, f"the variable {name} is not set", f"{hint}export {name}=..., or write it into .env")
+            self._resolved.unresolved.add(path)
+            return None
+        value, trimmed = trim(raw)
+        if not value:
+            if not self._allow_empty:
+                cure = f"give {name} a value, or set general_settings.allow_empty: true"
+                self._find(path, f"the variable {name} is set, but empty", cure)
+                self._resolved.unresolved.add(path)
+            return None
+        if trimmed:
+            message = f"the value of {name} has blanks or quotes around it; they were cut off"
+            self._find(path, message, f"set {name} without them", Severity.WARNING)
+        return value
+
+    def _find(self, path: Path, message: str, cure: str = "", severity: Severity = Severity.ERROR) -> None:
+        self._resolved.findings.append(Finding(path, message, cure, severity))
