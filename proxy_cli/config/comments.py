@@ -6,6 +6,7 @@ A comment that people write has a space after its `#`; one that cuts a secret ha
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from proxy_cli.config.compose import Span
@@ -15,6 +16,7 @@ from proxy_cli.config.scalar import Scalar
 from proxy_cli.config.text import Text
 from proxy_cli.config.tree import Mapping, Tree
 
+_MOST_TOLD: Final = 1000
 _CUT: Final = re.compile(r"(?<=[ \t])#(?=[^\s#!])")
 _SETTING: Final = re.compile(r"\s*(?:- +)*(?P<quote>[\"']?)(?P<key>[\w.-]+)(?P=quote)\s*:\s+(?P<value>[^#]*)$")
 _FROM_VARIABLE: Final = "os.environ/"
@@ -23,7 +25,11 @@ _PASSWORD_BEGUN: Final = re.compile(r"://[^/\s@]*:\S*$")
 
 def cut_values(root: Mapping, text: Text, spans: Sequence[Span], file: str) -> list[Problem]:
     """A warning for each secret whose value a comment seems to cut."""
-    places = [(line, mark) for line, mark in _suspects(text) if not _is_inside(text.starts[line - 1] + mark, spans)]
+    places = [
+        (line, mark)
+        for line, mark in islice(_suspects(text), _MOST_TOLD)
+        if not _is_inside(text.starts[line - 1] + mark, spans)
+    ]
     if not places:
         return []
     paths = {spot: path for path, spot in _lines(root)}

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from proxy_cli.config import lookalike
-from proxy_cli.config.privacy import is_secret_name, shown
+from proxy_cli.config.privacy import HIDDEN, is_secret_name, shown
 from proxy_cli.config.problem import Path, Place, Problem, Severity, did_you_mean, dotted
 from proxy_cli.config.scalar import Scalar, has_leading_zero, is_sexagesimal, kind_of
 from proxy_cli.config.tags import STANDARD, BadTag, tagged, unknown
@@ -21,9 +21,10 @@ from proxy_cli.config.tree import Branch, Mapping, Sequence, Spot, Tree
 
 DEEPEST: Final = 64
 MOST_EXPANDED: Final = 100_000  # nodes that aliases and merges bring in
-MOST_EVENTS: Final = 1_000_000  # a file of 10,000 deployments has some 300,000
+MOST_EVENTS: Final = 600_000  # a file of 10,000 deployments has some 300,000
 MOST_PROBLEMS: Final = 1_000
 
+_MOST_COMPARED: Final = 100  # each comparison takes its time, and each undefined alias wants a hundred
 _QUOTES: Final = ("'", '"')
 
 
@@ -201,7 +202,9 @@ class Composer:
     def _alias(self, event: yaml.AliasEvent) -> None:
         spot, name = _spot(event), event.anchor or ""
         if any(frame.anchor == name for frame in self._open):
-            self._report(spot, f"recursive alias: *{shown(name)} stands inside its own anchor", "write the value out")
+            self._report(
+                spot, f"recursive alias: *{self._name(name)} stands inside its own anchor", "write the value out"
+            )
             raise _Stop
         tree = self._anchors.get(name)
         if tree is None:
@@ -300,17 +303,19 @@ class Composer:
 
     def _duplicate(self, branch: Mapping, key: str, spot: Spot) -> None:
         first = branch.key_spot(key)[0]
-        message = f'duplicate key "{shown(key)}": it is set on line {first} already'
+        message = f'duplicate key "{self._name(key)}": it is set on line {first} already'
         self._report(spot, message, f"keep one of the two, on line {first} or line {spot[0]}", key=key)
 
     def _undefined(self, name: str, spot: Spot) -> None:
-        near = did_you_mean(name, self._anchors)
-        message = "undefined alias" if self._is_private() else f"undefined alias *{shown(name)}"
+        near = did_you_mean(name, list(self._anchors)[:_MOST_COMPARED])
         unsaid = 'define it with & first, or quote a value that begins with "*"'
         cure = f"did you mean *{shown(near)}?" if near else unsaid
-        self._report(spot, message, cure)
+        self._report(spot, f"undefined alias *{self._name(name)}", cure)
 
     # -- telling
+
+    def _name(self, name: str) -> str:
+        return HIDDEN if self._is_private() else shown(name)
 
     def _is_private(self) -> bool:
         """Whether a key around this place names a secret, so that not even names are repeated here."""
@@ -330,7 +335,8 @@ class Composer:
     ) -> None:
         path = self._path() if key is None else (*self._path(), key)
         self._out.problems.append(Problem(Place(self._file, *spot), message, cure, dotted(path), severity))
-        if len(self._out.problems) >= MOST_PROBLEMS:
+        if len(self._out.problems) == MOST_PROBLEMS:
+            self._out.problems.append(Problem(Place(self._file, *spot), "too many problems: reading ends here"))
             raise _Stop
 
 

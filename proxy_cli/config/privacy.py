@@ -6,7 +6,7 @@ expected (`api_key: {sk-abc}`), so a name is looked at before it is shown.
 
 import re
 
-_HIDDEN = "<hidden>"
+HIDDEN = "<hidden>"
 _LONGEST_SHOWN = 64
 _SECRET_WORDS = frozenset(
     ("key", "apikey", "secret", "password", "passwd", "passphrase", "token", "credential", "credentials",
@@ -20,12 +20,13 @@ _RUN = re.compile(r"[A-Za-z0-9+/=]{28,}")
 # No key or URL is longer, and patterns on longer texts would take their time.
 _LONGEST_READ = 2048
 _IN_A_URL = re.compile(r"//[^/\s@]*:[^/\s]*@")
-_WORDS = re.compile(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
+_BREAKS = re.compile(r"[\s=]+|:\s+")
+_HUMPS = re.compile(r"[^A-Za-z]+|(?<=[a-z])(?=[A-Z])")
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a setting of this name holds a secret: `api_key`, `aws_secret_access_key`, `x-api-key`, `DB_PASSWORD`."""
-    words = [word.lower() for word in _WORDS.split(name) if word]
+    words = [word.lower() for word in _HUMPS.split(name) if word]
     if not words or (len(words) > 1 and words[-2] in ("per", "cost")):
         return False  # input_cost_per_token
     return words[-1] in _SECRET_WORDS
@@ -53,8 +54,14 @@ def _is_dense(run: str) -> bool:
 
 def shown(name: str) -> str:
     """A name as it may stand in a message: on one line, not too long, and never a key."""
-    if looks_secret(name):
-        return _HIDDEN
+    name = name[:_LONGEST_READ]
+    words = _BREAKS.split(name.strip())
+    if any(looks_secret(word) for word in words):
+        return HIDDEN
+    # A line that lost its colon or its quote: "api_key hunter2" may have become one name.
+    told = next((place for place, word in enumerate(words[:-1], 1) if is_secret_name(word)), None)
+    if told is not None:
+        name = " ".join((*words[:told], "…"))
     if len(name) > _LONGEST_SHOWN:
         name = name[: _LONGEST_SHOWN - 1] + "…"
     if name.isprintable():

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from proxy_cli.config.privacy import shown
+from proxy_cli.config.privacy import HIDDEN, is_secret_name, shown
 from proxy_cli.shapes import Json
 
 Path = tuple[str | int, ...]
@@ -44,10 +44,14 @@ class Place:
 def dotted(path: Iterable[str | int]) -> str:
     """A path as it is read aloud: `model_list[1].litellm_params.modle`."""
     text = ""
+    private = False  # below `api_key` nothing is a name of ours: a key may have slipped one level down
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
-        elif _PLAIN_NAME.fullmatch(name := shown(step)):
+            continue
+        name = HIDDEN if private else shown(step)
+        private = private or is_secret_name(step)
+        if _PLAIN_NAME.fullmatch(name):
             text += f".{name}" if text else name
         else:
             text += f'["{name}"]'

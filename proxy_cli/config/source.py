@@ -4,7 +4,9 @@ This is the lower half of the room: it knows YAML and no setting. All that is wr
 once as can be told apart; nothing here raises for what a file may hold, and nothing takes long.
 """
 
+import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path as FilePath
 
 import yaml
@@ -19,6 +21,9 @@ from proxy_cli.config.text import Text, decode
 from proxy_cli.config.tree import Mapping, Spot, find
 
 _MOST_SLIPS = 20
+# libyaml compares each directive with all before it.
+_MOST_DIRECTIVES = 100
+_DIRECTIVE = re.compile("^%", re.MULTILINE)
 _EXAMPLE = "start with: model_list: [{model_name: fast, litellm_params: {model: openai/gpt-4o-mini}}]"
 # The pure Python parser gives the same events, some twenty times slower.
 _LOADER: type = getattr(yaml, "CLoader", yaml.SafeLoader)
@@ -68,13 +73,26 @@ def _parse(data: bytes, file: str, mode: int | None) -> tuple[Document | None, l
     problems += composed.problems
     if document is not None:
         problems += cut_values(document.values, text, composed.spans, file)
-    return document, sorted(problems)
+    return document, _once(problems)
+
+
+def _once(problems: list[Problem]) -> list[Problem]:
+    """In order, and each slip once: one that breaks the syntax may have been seen before it broke."""
+    told: dict[tuple[Place, str], Problem] = {}
+    for problem in sorted(problems):
+        told[problem.place, problem.message] = problem
+    return list(told.values())
 
 
 def _compose(text: Text, file: str) -> tuple[Composed, list[Problem]]:
     """The tree, or a problem for each top-level section that cannot be read."""
     slips: list[Problem] = []
     composer = Composer(file)
+    directives = list(islice(_DIRECTIVE.finditer(text.whole), _MOST_DIRECTIVES))
+    if len(directives) == _MOST_DIRECTIVES:
+        message = f"{_MOST_DIRECTIVES} or more lines begin with %"
+        place = Place(file, *text.spot(directives[0].start()))
+        return Composed(), [Problem(place, message, "remove them: a config needs no YAML directives")]
     rest, shift = text.whole, 0
     while True:
         composed = composer.run(iter(_LOADER(rest).get_event, None), shift)

@@ -22,7 +22,8 @@ _INDENT: Final = "line it up with spaces with the settings it belongs to"
 _BEGINS_WITH_KEY: Final = re.compile(r"\s*(?:- +)*[^\s:#'\"]+:(?:\s|$)")
 _NO_SPACE: Final = re.compile(r"\s*(?:- +)*[A-Za-z_][A-Za-z0-9_]*:[^\s]")
 
-_SECTION: Final = re.compile(r"[A-Za-z_\"'][\w.-]*[\"']?\s*:(?:\s|$)")
+_NAME_ALONE: Final = re.compile(r"\s*(?:- +)*[A-Za-z_][\w-]*\s*")
+_SECTION: Final = re.compile("(?<![^\r\n\x85\u2028\u2029])[A-Za-z_\"'][\\w.-]*[\"']?[ \t]*:(?:\\s|$)")
 _TABBED: Final = re.compile(r" *\t[ \t]*(?:- |[\w\"'][^:]*:(?:\s|$))")
 _LINES_LOOKED_AT: Final = 10
 _TABS_TOLD: Final = 100
@@ -85,8 +86,10 @@ def next_section(text: Text, composed: Composed) -> int | None:
     """The line of the next key at the left margin, where reading can be taken up again after a failure."""
     failure = composed.failure
     after = _spot(failure.problem_mark)[0] if failure is not None else 0
-    lines = range(after + 1, len(text.starts) + 1)
-    return next((number for number in lines if _SECTION.match(text.line(number))), None)
+    if after >= len(text.starts):
+        return None
+    section = _SECTION.search(text.whole, text.starts[after])
+    return text.spot(section.start())[0] if section is not None else None
 
 
 def _more_tabs(slip: Slip, text: Text) -> Iterator[Slip]:
@@ -140,10 +143,21 @@ def _second_colon(scene: Scene) -> Slip:
     spot = (scene.spot[0], indent + 1)
     if scene.value_line is None or scene.value_line >= scene.spot[0]:
         return Slip(spot, "no setting can begin here", f"{_INDENT}; {_QUOTE_COLON}")
+    if (slip := _nameless(scene.text, scene.value_line)) is not None:
+        return slip
     above = f"the value that begins on line {scene.value_line} goes on to here, so no setting can begin"
-    if _NO_SPACE.match(scene.text.line(scene.value_line)):
-        return Slip(spot, above, f"put a space after the colon on line {scene.value_line}; {_QUOTE_COLON}")
-    return Slip(spot, above, f"{_INDENT}, or add the colon that is missing above; {_QUOTE_COLON}")
+    return Slip(spot, above, f"{_INDENT}; {_QUOTE_COLON}")
+
+
+def _nameless(text: Text, number: int) -> Slip | None:
+    """A line that was meant as `name: value` and became a value that runs into the next line."""
+    line = text.line(number)
+    spot = (number, len(line) - len(line.lstrip(" -")) + 1)
+    if _NO_SPACE.match(line):
+        return Slip(spot, "there is no space after the colon", "write it as name: value")
+    if _NAME_ALONE.fullmatch(line):
+        return Slip(spot, "a name without a colon", "write it as name: value")
+    return None
 
 
 def _no_colon(scene: Scene) -> Slip:

@@ -1,6 +1,6 @@
 """From the bytes of a file to text that YAML can hold, with the place of every byte and character it cannot.
 
-UTF-8 with or without a byte order mark, and UTF-16 or UTF-32 with one. Reading goes on past what is wrong, with U+FFFD
+UTF-8 and UTF-16 with or without a byte order mark, UTF-32 with one. Reading goes on past what is wrong, with U+FFFD
 in its stead, so that the rest of the file is looked at too.
 """
 
@@ -61,7 +61,7 @@ class Text:
 
 def decode(data: bytes, file: str) -> tuple[Text, list[Problem]]:
     """The text in the bytes, and a problem for all that is no text."""
-    mark, codec, name = next((each for each in _MARKS if data.startswith(each[0])), (b"", "utf-8", "UTF-8"))
+    mark, codec, name = next((each for each in _MARKS if data.startswith(each[0])), _unmarked(data))
     body = data[len(mark) :]
     problems: list[Problem] = []
     try:
@@ -73,6 +73,16 @@ def decode(data: bytes, file: str) -> tuple[Text, list[Problem]]:
     if forbidden:
         text = Text(_FORBIDDEN.sub("\ufffd", text.whole))
     return text, problems + forbidden
+
+
+def _unmarked(data: bytes) -> tuple[bytes, str, str]:
+    """UTF-8, unless every other byte of the first two letters is zero, as editors that leave the mark out write it."""
+    zeros = tuple(byte == 0 for byte in data[:4])
+    if zeros == (False, True, False, True):
+        return b"", "utf-16-le", "UTF-16"
+    if zeros == (True, False, True, False):
+        return b"", "utf-16-be", "UTF-16"
+    return b"", "utf-8", "UTF-8"
 
 
 def code_point(letter: str, spot: Spot) -> str:
@@ -104,7 +114,4 @@ def _guess(data: bytes) -> str:
 def _forbidden(text: Text, found: re.Match[str], file: str) -> Problem:
     spot = text.spot(found.start())
     message = f"{code_point(found.group(), spot)} may not stand in YAML"
-    cure = "remove it"
-    if found.group() == "\0":
-        cure = "remove it, or save as UTF-8 if this is UTF-16 without a byte order mark"
-    return Problem(Place(file, *spot), message, cure)
+    return Problem(Place(file, *spot), message, "remove it")
