@@ -91,10 +91,10 @@ class Gateway:
                 answer.attempts = attempts.made
                 return answer
 
-    def settle(self, answer: Answer) -> float | None:
+    def settle(self, call: Call, answer: Answer) -> float | None:
         """Price what an ended answer used and count it against the budget; None where no price is known."""
         usage = answer.usage
-        cost = cost_usd(usage, answer.deployment.rates) if usage else None
+        cost = cost_usd(usage, answer.deployment.rates, operation=call.operation) if usage else None
         if cost:
             self._budget.add(cost)
         return cost

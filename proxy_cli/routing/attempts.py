@@ -45,4 +45,6 @@ class Router:
 def shuffled(deployments: Sequence[Deployment], random: Random) -> list[Deployment]:
     """All of them in random order, where a weight of 2 comes first twice as often as a weight of 1."""
     # Efraimidis and Spirakis 2006: sorting by u^(1/w) draws without replacement in proportion to the weights.
-    return sorted(deployments, key=lambda each: random.random() ** (1 / each.weight) if each.weight else 0, reverse=True)
+    return sorted(
+        deployments, key=lambda each: random.random() ** (1 / each.weight) if each.weight else 0, reverse=True
+    )

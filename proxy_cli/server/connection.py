@@ -17,7 +17,7 @@ from proxy_cli.server.problems import INTERNAL, Problems
 logger = logging.getLogger(__name__)
 
 
-class Connection(RequestHandler[web.BaseRequest]):
+class Connection(RequestHandler):
     """One client's connection."""
 
     __slots__ = ("_problems",)
@@ -45,9 +45,9 @@ class Connection(RequestHandler[web.BaseRequest]):
     def handle_error(
         self,
         request: web.BaseRequest,
-        status: int = 500,
+        status: int = 500,  # noqa: ARG002 - aiohttp's signature
         exc: BaseException | None = None,
-        message: str | None = None,
+        message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
         """The response to a request that could not be read, or that our own boundary let fall."""
         if isinstance(exc, HttpProcessingError):
@@ -64,7 +64,7 @@ class Connection(RequestHandler[web.BaseRequest]):
         return response
 
 
-class Listener(web.Server[web.BaseRequest]):
+class Listener(web.Server):
     """Makes a Connection for each client. A client that leaves cancels its handler."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Listener(web.Server[web.BaseRequest]):
         self._keepalive_timeout_s = keepalive_timeout_s
         self._max_headers = max_headers
 
-    def __call__(self) -> RequestHandler[web.BaseRequest]:
+    def __call__(self) -> RequestHandler:
         return Connection(
             self,
             loop=self._loop,

@@ -27,6 +27,7 @@ from proxy_cli.telemetry.log import RequestLog
 logger = logging.getLogger(__name__)
 
 _SAFE: Headers = (
+    ("server", "llmproxy"),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("content-security-policy", "frame-ancestors 'none'"),

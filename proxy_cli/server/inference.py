@@ -72,7 +72,7 @@ class Inference:
         try:
             if answer.relay is None:
                 record.bytes_out = len(answer.body)
-                record.cost_usd = self._gateway.settle(answer)
+                record.cost_usd = self._gateway.settle(call, answer)
                 if record.cost_usd:
                     headers = (*headers, ("x-litellm-response-cost", repr(record.cost_usd)))
                 return reply.plain(answer.status, headers, answer.body)
@@ -83,7 +83,7 @@ class Inference:
             record.usage = answer.usage
             if answer.relay is not None:
                 # Also when the caller has left: what was used until then is spent.
-                record.cost_usd = self._gateway.settle(answer)
+                record.cost_usd = self._gateway.settle(call, answer)
 
     def _own_headers(self, call: Call, answer: Answer) -> Headers:
         deployment = answer.deployment

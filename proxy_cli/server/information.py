@@ -13,7 +13,7 @@ from proxy_cli.routing.table import Table
 from proxy_cli.server import pages, reply
 from proxy_cli.server.routes import Routes
 from proxy_cli.server.visit import Visit
-from proxy_cli.shapes import Deployment, Headers, Json
+from proxy_cli.shapes import Deployment, Headers, Json, header_text
 
 # LiteLLM gives this for every model, and clients have come to compare it.
 CREATED: Final = 1677610602
@@ -39,7 +39,7 @@ class Information:
     known: Mapping[str, Mapping[str, Json]]  # deployment id to what the price table knows of it
     needs_key: bool
     root: str = ""
-    pages_shown: bool = True
+    redirect: str | None = None  # where `/` leads instead of the page
 
     async def models(self, _visit: Visit) -> web.StreamResponse:
         """The list of names."""
@@ -87,26 +87,20 @@ class Information:
 
     async def home(self, _visit: Visit) -> web.StreamResponse:
         """The page for people."""
+        if self.redirect:
+            return reply.plain(307, (("location", header_text(self.redirect)),), b"")
         page = pages.home(self.table.names(), base_url_path=f"{self.root}/v1", needs_key=self.needs_key)
         return reply.plain(200, _HTML, page.encode())
 
     async def openapi(self, _visit: Visit) -> web.StreamResponse:
         """The OpenAPI document."""
-        self._refuse_hidden_pages()
         return _json(
-            pages.openapi(
-                self.routes.all, version=__version__, server_root_path=self.root, needs_key=self.needs_key
-            )
+            pages.openapi(self.routes.all, version=__version__, server_root_path=self.root, needs_key=self.needs_key)
         )
 
     async def docs(self, _visit: Visit) -> web.StreamResponse:
         """The OpenAPI document for people."""
-        self._refuse_hidden_pages()
         return reply.plain(200, _HTML, pages.docs(f"{self.root}/openapi.json").encode())
-
-    def _refuse_hidden_pages(self) -> None:
-        if not self.pages_shown:
-            raise NotFound("the documentation pages are turned off here (NO_DOCS, NO_OPENAPI)")
 
     def _model(self, name: str) -> Json:
         model: dict[str, Json] = {"id": name, "object": "model", "created": CREATED, "owned_by": "openai"}

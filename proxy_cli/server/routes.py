@@ -5,7 +5,7 @@ stands for a model is decoded once and may hold slashes, but no `..`. A path tha
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 from urllib.parse import unquote_to_bytes
 
@@ -88,6 +88,18 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/docs", "docs", "This document, for people", "pages", "public"),
     Route("GET", "/openapi.json", "openapi", "This document", "pages", "public"),
 )
+
+
+def served(*, docs_path: str | None = "/docs", openapi: bool = True) -> tuple[Route, ...]:
+    """The table as the settings want it: the docs page elsewhere or nowhere, the document shown or not."""
+    hidden = {"docs"} if docs_path is None or not openapi else set()
+    if not openapi:
+        hidden.add("openapi")
+    return tuple(
+        replace(route, path_template=docs_path) if route.name == "docs" and docs_path else route
+        for route in ROUTES
+        if route.name not in hidden
+    )
 
 
 class Routes:

@@ -8,7 +8,9 @@ BACKEND = Backend("http", "localhost", 20080)
 
 
 def deployment(group, model="m", **more):
-    return Deployment(id=more.pop("id", f"id-{group}"), group=group, model=model, provider="openai", backend=BACKEND, **more)
+    return Deployment(
+        id=more.pop("id", f"id-{group}"), group=group, model=model, provider="openai", backend=BACKEND, **more
+    )
 
 
 def test_an_exact_name_beats_a_wildcard():

@@ -19,7 +19,8 @@ def test_every_operation_is_reached_with_and_without_v1(operation, prefix):
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("prefix", ["/openai/deployments/", "/engines/"])
 @pytest.mark.parametrize(
-    ("slot", "model"), [("gpt-4o", "gpt-4o"), ("a%2Fb", "a/b"), ("a/b", "a/b"), ("%E6%97%A5", "日"), ("a%252Fb", "a%2Fb")]
+    ("slot", "model"),
+    [("gpt-4o", "gpt-4o"), ("a%2Fb", "a/b"), ("a/b", "a/b"), ("%E6%97%A5", "日"), ("a%252Fb", "a%2Fb")],
 )
 def test_the_model_in_a_path_is_decoded_once(operation, prefix, slot, model):
     """Azure's form takes the deployment from the path, slashes included, and decodes it one time only."""

@@ -1,0 +1,300 @@
+"""Config entries become Deployments: which provider, which address, which key, at what price.
+
+It decides what a request would only find out later, and reports it with the place in the file. A request must never
+go to a host that nobody named, nor a key from the environment to a host that it does not belong to.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import msgspec
+
+from proxy_cli.config.address import parse_base
+from proxy_cli.config.models import Credential, ModelEntry, ModelParams, SharedParams
+from proxy_cli.config.problem import Path, Place, Problem, Severity, dotted
+from proxy_cli.errors import UnknownModel
+from proxy_cli.prices.cost import rates_of
+from proxy_cli.prices.table import PriceTable
+from proxy_cli.providers import parameters
+from proxy_cli.providers.catalog import ROWS, Compatible
+from proxy_cli.providers.resolve import Resolved, resolve
+from proxy_cli.routing.table import captured
+from proxy_cli.secret import Secret
+from proxy_cli.shapes import NOTHING, Backend, Deployment, Headers, Json, header_text
+
+_SECRET_HEADER: Final = re.compile("auth|key|token|secret|password|cookie")
+BY_NAME: Final = Backend("https", "by-name", 443)  # stands in for an address that the requested name decides
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What holds for every deployment unless its entry says otherwise."""
+
+    environ: Mapping[str, str]
+    prices: PriceTable
+    credentials: Mapping[str, Credential] = field(default_factory=dict)
+    params: SharedParams = field(default_factory=SharedParams)  # router_settings.default_litellm_params
+    drop_params: bool = False
+    add_function_to_prompt: bool = False
+    timeout_s: float | None = None
+    stream_timeout_s: float | None = None
+    forced: Mapping[str, Json] = field(default_factory=lambda: NOTHING)
+    headers: Mapping[str, str] = field(default_factory=dict)  # --headers
+    forward_client_headers: bool = False
+    forward_organization: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """All deployments, what the price table knows of each by its id, and what is wrong."""
+
+    deployments: tuple[Deployment, ...]
+    known: Mapping[str, Mapping[str, Json]]
+    problems: tuple[Problem, ...]
+    secrets: tuple[Secret, ...]
+    expand: Callable[[Deployment, str], Deployment]
+
+
+def build(entries: Sequence[ModelEntry], common: Common, place: Callable[[Path], Place]) -> Built:
+    """Resolve every entry of model_list. An entry with an error is left out and reported."""
+    problems: list[Problem] = []
+    known: dict[str, Mapping[str, Json]] = {}
+    deployments: list[Deployment] = []
+    by_id: dict[str, ModelEntry] = {}
+    for index, entry in enumerate(entries):
+        path: Path = ("model_list", index, "litellm_params", "model")
+        try:
+            deployment, warnings = resolve_entry(entry, common)
+        except ValueError as error:
+            problems.append(Problem(place(path), str(error), path=dotted(path)))
+            continue
+        problems.extend(
+            Problem(place(path), warning, path=dotted(path), severity=Severity.WARNING) for warning in warnings
+        )
+        if deployment.id in by_id and entry.model_info.id is None:
+            # Two entries that are the same to the letter share the traffic as two: their ids must differ.
+            deployment = replace(deployment, id=f"{deployment.id}-{index}")
+        by_id[deployment.id] = entry
+        known[deployment.id] = _entry_of(entry, deployment, common.prices) or NOTHING
+        deployments.append(deployment)
+    return Built(
+        deployments=tuple(_weighted(deployments, entries_of=by_id)),
+        known=known,
+        problems=tuple(problems),
+        secrets=_secrets(deployments),
+        expand=_expander(by_id, common),
+    )
+
+
+def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[str]]:
+    """One entry's deployment and warnings. Raises ValueError with a sentence."""
+    params = _merged(entry, common)
+    model = params.model
+    mocked = params.mock_response is not None
+    try:
+        resolved = resolve(model, params.custom_llm_provider, params.base is not None, common.prices.provider_of)
+    except ValueError:
+        if mocked:
+            resolved = Resolved("openai", model.partition("/")[2] or model)
+        elif model == "*" and "*" in entry.model_name:
+            resolved = None
+        else:
+            raise
+    if resolved is None:
+        return _by_name(entry, params, common), []
+    row = ROWS[resolved.provider]
+    warnings: list[str] = []
+    backend, base_path = _address(params, row, common.environ, mocked=mocked)
+    key = _key(params, row, backend, common.environ, warnings, mocked=mocked)
+    draft = _draft(entry, params, common, resolved)
+    deployment = replace(
+        draft,
+        backend=backend,
+        base_path=base_path,
+        api_key=key,
+        api_version=params.api_version or _first(common.environ, row.version_env),
+        organization=params.organization
+        or (_first(common.environ, row.organization_env) if _is_own(row, backend) else None),
+    )
+    return _with_abilities(deployment, entry, row, common.prices), warnings
+
+
+def _merged(entry: ModelEntry, common: Common) -> ModelParams:
+    """The entry's parameters, over its credential's, over the defaults for all."""
+    params = entry.litellm_params
+    below: dict[str, object] = {}
+    given = common.params
+    below.update({name: getattr(given, name) for name in given.model_fields_set})
+    name = params.litellm_credential_name
+    if name is not None:
+        credential = common.credentials.get(name)
+        if credential is None:
+            names = ", ".join(repr(each) for each in common.credentials) or "none is configured"
+            raise ValueError(f"no entry of credential_list is named {name!r} (there are: {names})")
+        values = credential.credential_values
+        below.update({each: getattr(values, each) for each in values.model_fields_set})
+    missing = {each: value for each, value in below.items() if each not in params.model_fields_set}
+    return params.model_copy(update=missing) if missing else params
+
+
+def _draft(entry: ModelEntry, params: ModelParams, common: Common, resolved: Resolved) -> Deployment:
+    info = entry.model_info.public()
+    headers = {**common.headers, **{name: value.reveal() for name, value in params.all_headers.items()}}
+    return Deployment(
+        id=entry.model_info.id or _identity(entry, params),
+        group=entry.model_name,
+        model=resolved.model,
+        provider=resolved.provider,
+        backend=BY_NAME,
+        headers=_headers(headers),
+        defaults=params.body_defaults(),
+        forced=common.forced,
+        drop_params=common.drop_params if params.drop_params is None else params.drop_params,
+        additional_drop_params=tuple(params.additional_drop_params),
+        allowed_openai_params=frozenset(params.allowed_openai_params),
+        add_function_to_prompt=common.add_function_to_prompt,
+        forward_client_headers=common.forward_client_headers,
+        forward_organization=common.forward_organization,
+        mock_response=params.mock_response,
+        timeout_s=common.timeout_s if params.timeout is None else params.timeout,
+        stream_timeout_s=common.stream_timeout_s if params.stream_timeout is None else params.stream_timeout,
+        mode=entry.model_info.mode,
+        info=info,
+        params=params.public(),
+    )
+
+
+def _by_name(entry: ModelEntry, params: ModelParams, common: Common) -> Deployment:
+    """A deployment whose provider each requested name decides: `model: "*"`."""
+    return _draft(entry, params, common, Resolved("*", "*"))
+
+
+def _address(params: ModelParams, row: Compatible, environ: Mapping[str, str], *, mocked: bool) -> tuple[Backend, str]:
+    base = params.base
+    if base is None:
+        base = _first(environ, row.base_env) or row.base_url
+    if base:
+        return parse_base(base)
+    if mocked:
+        return Backend("http", "mock", 80), ""
+    variables = f", or set {row.base_env[0]}" if row.base_env else ""
+    raise ValueError(f"the provider {row.name!r} has no address of its own; add api_base{variables}")
+
+
+def _key(
+    params: ModelParams,
+    row: Compatible,
+    backend: Backend,
+    environ: Mapping[str, str],
+    warnings: list[str],
+    *,
+    mocked: bool,
+) -> Secret | None:
+    if params.api_key is not None or mocked:
+        return params.api_key
+    name = next((each for each in row.key_env if environ.get(each, "").strip()), None)
+    if _is_own(row, backend) or params.base is None:
+        if name is None and not row.key_optional:
+            variable = f" or set {row.key_env[0]}" if row.key_env else ""
+            warnings.append(f"no API key for {backend}: add api_key{variable}; requests go without one")
+        return Secret(environ[name].strip()) if name else None
+    if name is not None:
+        warnings.append(
+            f"the key in {name} is not sent to {backend}, which is not {row.name}'s own host; "
+            f"write api_key: os.environ/{name} if it is meant for that host"
+        )
+    return None
+
+
+def _is_own(row: Compatible, backend: Backend) -> bool:
+    """Whether the keys in a provider's variables belong to this host: its own one, or one that only the user knows."""
+    return row.needs_base or row.key_optional or parse_base(row.base_url)[0].host == backend.host
+
+
+def _with_abilities(deployment: Deployment, entry: ModelEntry, row: Compatible, prices: PriceTable) -> Deployment:
+    found = _entry_of(entry, deployment, prices)
+    info = entry.model_info.public()
+    return replace(
+        deployment,
+        refuses=parameters.refused(deployment, info, found, row),
+        takes_tools=parameters.takes_tools(deployment, info, found, row),
+        rates=rates_of(entry.litellm_params.rates, entry.model_info.rates, found),
+        mode=deployment.mode or (found or NOTHING).get("mode"),
+    )
+
+
+def _entry_of(entry: ModelEntry, deployment: Deployment, prices: PriceTable) -> Mapping[str, Json] | None:
+    return prices.find(deployment.model, deployment.provider, entry.model_info.base_model)
+
+
+def _identity(entry: ModelEntry, params: ModelParams) -> str:
+    """A stable id of a deployment: a digest of what it is; keys count through a digest of their own."""
+    key = params.api_key.reveal() if params.api_key else ""
+    told = {
+        "name": entry.model_name,
+        "params": params.public(),
+        "key": hashlib.sha256(key.encode()).hexdigest(),
+    }
+    return hashlib.sha256(msgspec.json.encode(told, order="deterministic", enc_hook=str)).hexdigest()
+
+
+def _headers(headers: Mapping[str, str]) -> Headers:
+    return tuple((name.lower(), header_text(value)) for name, value in headers.items())
+
+
+def _first(environ: Mapping[str, str], names: Sequence[str]) -> str | None:
+    return next((value for name in names if (value := environ.get(name, "").strip())), None)
+
+
+def _weighted(deployments: Sequence[Deployment], *, entries_of: Mapping[str, ModelEntry]) -> list[Deployment]:
+    """Give each deployment its share: within a group `weight` if any has one, else `rpm`, else `tpm`, else equal."""
+    groups: dict[str, list[Deployment]] = {}
+    for each in deployments:
+        groups.setdefault(each.group, []).append(each)
+    measures = {
+        name: next(
+            (
+                field
+                for field in ("weight", "rpm", "tpm")
+                if any(_measure(entries_of[each.id], field) for each in group)
+            ),
+            None,
+        )
+        for name, group in groups.items()
+    }
+    weighted = []
+    for each in deployments:
+        measure = measures[each.group]
+        weighted.append(
+            each if measure is None else replace(each, weight=float(_measure(entries_of[each.id], measure) or 0))
+        )
+    return weighted
+
+
+def _measure(entry: ModelEntry, name: str) -> float | None:
+    value: float | None = getattr(entry.litellm_params, name)
+    return value
+
+
+def _secrets(deployments: Sequence[Deployment]) -> tuple[Secret, ...]:
+    keys = [each.api_key for each in deployments if each.api_key]
+    headers = [pair for each in deployments for pair in each.headers]
+    return (*keys, *(Secret(value) for name, value in headers if _SECRET_HEADER.search(name)))
+
+
+def _expander(entries: Mapping[str, ModelEntry], common: Common) -> Callable[[Deployment, str], Deployment]:
+    def expand(deployment: Deployment, name: str) -> Deployment:
+        """A wildcard deployment for one requested name, with that model's own prices and abilities."""
+        entry = entries[deployment.id]
+        model = captured(entry.model_name, entry.litellm_params.model, name)
+        params = entry.litellm_params.model_copy(update={"model": model})
+        try:
+            concrete, _ = resolve_entry(entry.model_copy(update={"litellm_params": params}), common)
+        except ValueError as error:
+            raise UnknownModel(f"no provider for the model {name[:100]!r}: {error}", param="model") from None
+        return replace(concrete, id=deployment.id, weight=deployment.weight)
+
+    return expand

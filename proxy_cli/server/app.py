@@ -1,0 +1,127 @@
+"""The one place where everything is built and wired, started and stopped in order."""
+
+import asyncio
+import logging
+import random
+import socket
+import ssl
+import time
+from typing import Final
+
+from proxy_cli.gateway import Gateway
+from proxy_cli.providers.table import provider_for
+from proxy_cli.routing.attempts import Router
+from proxy_cli.server.connection import Listener
+from proxy_cli.server.counter import Counter
+from proxy_cli.server.inference import Inference
+from proxy_cli.server.information import Information
+from proxy_cli.server.probes import Health
+from proxy_cli.server.problems import Problems
+from proxy_cli.server.routes import Routes, served
+from proxy_cli.server.setup import Setup
+from proxy_cli.server.visit import Answer
+from proxy_cli.telemetry.log import RequestLog
+from proxy_cli.telemetry.tap import Tap
+from proxy_cli.upstream.client import Upstream
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG: Final = 2048
+_PATIENCE_S: Final = 30.0  # for requests under way, once no new ones are accepted
+_KEEPALIVE_S: Final = 75.0  # above the 60 s of common load balancers, so that they close first
+
+
+class Server:
+    """One worker's server. Owns its listener and its upstream pool from start to stop."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._listening: asyncio.Server | None = None
+        self._listener: Listener | None = None
+        self._counter: Counter | None = None
+        self._health: Health | None = None
+        self._upstream: Upstream | None = None
+
+    @property
+    def requests_served(self) -> int:
+        """How many requests have been answered since the start."""
+        return self._counter.served if self._counter else 0
+
+    async def start(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Wire everything and accept connections."""
+        setup = self._setup
+        problems = Problems(setup.scrubber, compat_litellm=setup.compat_litellm)
+        tap = Tap(detailed=setup.level == "detailed") if setup.level != "normal" else None
+        self._upstream = Upstream(
+            ssl_verify=setup.tls.verify,
+            client_certificate=setup.tls.client_certificate,
+            max_body_bytes=setup.max_response_bytes,
+        )
+        gateway = Gateway(
+            router=Router(setup.table, random.Random()),  # noqa: S311 - which of equal servers is asked is no secret
+            providers=provider_for,
+            upstream=self._upstream,
+            budget=setup.budget,
+            clock=time.monotonic,
+            tap=tap,
+        )
+        inference = Inference(gateway, problems=problems, limits=setup.limits, clock=time.monotonic, tap=tap)
+        self._counter = self._wire(inference, problems)
+        self._listener = Listener(
+            self._counter.serve,
+            problems=problems,
+            keepalive_timeout_s=setup.flags.keepalive_timeout_s or _KEEPALIVE_S,
+        )
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(self._listener, sock=listener, ssl=tls, backlog=_BACKLOG)
+
+    async def stop(self) -> None:
+        """Accept no more, let what is under way finish, then close all, in the reverse order of start."""
+        if self._listening is not None:
+            self._listening.close()
+        if self._listener is not None:
+            self._listener.pre_shutdown()
+            await self._listener.shutdown(_PATIENCE_S)
+        if self._health is not None:
+            await self._health.close()
+        if self._upstream is not None:
+            await self._upstream.close()
+
+    def _wire(self, inference: Inference, problems: Problems) -> Counter:
+        setup = self._setup
+        assert self._upstream is not None
+        root = setup.variables.server_root_path or ""
+        routes = Routes(served(docs_path=setup.docs_path, openapi=not setup.variables.no_openapi), root=root)
+        information = Information(
+            table=setup.table,
+            routes=routes,
+            known=setup.known,
+            needs_key=setup.keys.required,
+            root=root.rstrip("/"),
+            redirect=setup.variables.root_redirect_url,
+        )
+        self._health = Health(setup.table, self._upstream, provider_for, clock=time.monotonic, scrubber=setup.scrubber)
+        answers: dict[str, Answer] = {
+            "inference": inference.answer,
+            "models": information.models,
+            "model": information.model,
+            "model_info": information.model_info,
+            "routes": information.paths,
+            "health": self._health.answer,
+            "alive": information.alive,
+            "ready": information.ready,
+            "test": information.test,
+            "home": information.home,
+            "docs": information.docs,
+            "openapi": information.openapi,
+        }
+        return Counter(
+            answers,
+            routes=routes,
+            keys=setup.keys,
+            problems=problems,
+            cors=setup.cors,
+            log=RequestLog(),
+            clock=time.monotonic,
+            limit=setup.flags.limit_concurrency,
+        )

@@ -1,0 +1,268 @@
+"""Everything that is decided before the first socket: configuration, deployments, keys, limits.
+
+The same function serves `serve`, `check` and `--health`, so that what is checked is what serves. Made once, before
+worker processes are forked; immutable but for the budget, whose spend the workers share.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from proxy_cli import deployments
+from proxy_cli.access.budgets import ProcessBudget
+from proxy_cli.access.keys import Keys
+from proxy_cli.config.environment import Variables, read_environment
+from proxy_cli.config.flags import Flags
+from proxy_cli.config.load import Loaded, load
+from proxy_cli.config.master_key import master_key_problem
+from proxy_cli.config.models import ModelEntry, ModelParams
+from proxy_cli.config.problem import Path, Place, Problem, Severity
+from proxy_cli.config.schema import Config
+from proxy_cli.prices.table import PriceTable
+from proxy_cli.routing.table import Alias, Table
+from proxy_cli.secret import Scrubber, Secret
+from proxy_cli.server.counter import Cors
+from proxy_cli.server.inference import Limits
+from proxy_cli.shapes import Deployment, Json, Operation
+from proxy_cli.upstream.connect import tls_context
+
+_MEGABYTE: Final = 1024 * 1024
+Level = Literal["normal", "debug", "detailed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """How backends' certificates are checked."""
+
+    verify: bool | str = True  # a text is the path of a CA bundle
+    client_certificate: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """One proxy, decided."""
+
+    config: Config
+    flags: Flags
+    variables: Variables
+    table: Table
+    known: Mapping[str, Mapping[str, Json]]
+    keys: Keys
+    budget: ProcessBudget
+    scrubber: Scrubber
+    limits: Limits
+    cors: Cors
+    tls: Tls
+    max_response_bytes: int
+    notes: tuple[str, ...] = ()  # to be said once at start
+    loaded: Loaded | None = None
+
+    @property
+    def host(self) -> str:
+        """The address to listen on."""
+        return self.flags.listen_host()
+
+    @property
+    def port(self) -> int:
+        """The port to listen on."""
+        return self.flags.listen_port()
+
+    @property
+    def level(self) -> Level:
+        """How much is logged."""
+        if self.flags.detailed_debug:
+            return "detailed"
+        return "debug" if self.flags.debug else "normal"
+
+    @property
+    def docs_path(self) -> str | None:
+        """Where the page with all endpoints is, if it is shown at all."""
+        hidden = self.variables.no_docs or self.config.general_settings.disable_docs
+        return None if hidden else (self.variables.docs_url or "/docs")
+
+    @property
+    def compat_litellm(self) -> bool:
+        """Whether errors and odd cases are as LiteLLM has them."""
+        return self.config.general_settings.compat == "litellm"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The setup, or why there is none; problems with a place in a file, and sentences without one."""
+
+    setup: Setup | None
+    problems: tuple[Problem, ...] = ()
+    sentences: tuple[str, ...] = field(default=())
+    loaded: Loaded | None = None
+
+
+def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str] | None = None) -> Prepared:
+    """Load, resolve and check everything; no socket, no request. All problems are found in one go."""
+    loaded = load(flags.config, environ) if flags.config else None
+    # What the file's environment_variables set counts as if it had been set outside.
+    seen = loaded.environ if loaded else environ
+    variables, sentences = _variables(seen, sources)
+    if (loaded is not None and loaded.config is None) or variables is None:
+        return Prepared(None, tuple(loaded.problems if loaded else ()), sentences, loaded)
+    config = (loaded.config if loaded else None) or _single(flags)
+    built = deployments.build(config.model_list, _common(config, flags, variables, seen), _places(loaded))
+    problems = sorted([*(loaded.problems if loaded else ()), *built.problems])
+    master_key, key_errors, notes = _master_key(config, flags, variables)
+    tls_error = _tls_error(_tls(config, variables))
+    sentences = (*sentences, *key_errors, *tls_error)
+    if key_errors or tls_error or any(each.severity is Severity.ERROR for each in problems):
+        return Prepared(None, tuple(problems), sentences, loaded)
+    setup = _setup(config, flags, variables, built, master_key, notes, loaded)
+    return Prepared(setup, tuple(problems), sentences, loaded)
+
+
+def _variables(
+    environ: Mapping[str, str], sources: Mapping[str, str] | None
+) -> tuple[Variables | None, tuple[str, ...]]:
+    variables, problems = read_environment(environ, sources or {})
+    errors = [each for each in problems if each.severity is Severity.ERROR]
+    return (None if errors else variables), tuple(str(each) for each in problems)
+
+
+def _single(flags: Flags) -> Config:
+    """The configuration that `--model` stands for."""
+    assert flags.model is not None, "the command line asks for a file or a model"
+    given = {
+        "model": flags.model,
+        "api_base": flags.api_base,
+        "api_version": flags.api_version,
+    }
+    params = ModelParams.model_validate({name: value for name, value in given.items() if value is not None})
+    name = flags.alias or flags.model
+    return Config(model_list=(ModelEntry(model_name=name, litellm_params=params),))
+
+
+def _common(config: Config, flags: Flags, variables: Variables, environ: Mapping[str, str]) -> deployments.Common:
+    general, litellm, router = config.general_settings, config.litellm_settings, config.router_settings
+    forced: dict[str, Json] = {}
+    if flags.temperature is not None:
+        forced["temperature"] = flags.temperature
+    if flags.max_tokens is not None:
+        forced["max_tokens"] = flags.max_tokens
+    return deployments.Common(
+        environ=environ,
+        prices=PriceTable.load(),
+        credentials={each.credential_name: each for each in config.credential_list},
+        params=router.default_litellm_params,
+        drop_params=flags.drop_params or litellm.drop_params or bool(variables.drop_params),
+        add_function_to_prompt=flags.add_function_to_prompt or litellm.add_function_to_prompt,
+        timeout_s=_first(flags.request_timeout_s, router.timeout, litellm.request_timeout, variables.request_timeout_s),
+        stream_timeout_s=router.stream_timeout,
+        forced=forced,
+        headers=flags.headers,
+        forward_client_headers=general.forward_client_headers_to_llm_api,
+        forward_organization=general.forward_openai_org_id,
+    )
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _master_key(
+    config: Config, flags: Flags, variables: Variables
+) -> tuple[Secret | None, tuple[str, ...], tuple[str, ...]]:
+    """The key, why it cannot be used, and what is to be said about it."""
+    general = config.general_settings
+    key = general.master_key or variables.master_key
+    permitted = general.dangerously_permit_weak_or_unset_master_key or bool(variables.permit_weak_master_key)
+    problem = master_key_problem(key, flags.listen_host(), permitted=permitted)
+    if problem is None:
+        return key, (), ()
+    return (key, (problem.text,), ()) if problem.refused else (key, (), (problem.text,))
+
+
+def _places(loaded: Loaded | None) -> Callable[[Path], Place]:
+    if loaded is not None:
+        return loaded.place
+    return lambda _path: Place("--model", 1, 1)
+
+
+def _setup(
+    config: Config,
+    flags: Flags,
+    variables: Variables,
+    built: deployments.Built,
+    master_key: Secret | None,
+    notes: Sequence[str],
+    loaded: Loaded | None,
+) -> Setup:
+    general, litellm = config.general_settings, config.litellm_settings
+    aliases = {name: Alias(each.model, each.hidden) for name, each in config.router_settings.model_group_alias.items()}
+    if flags.alias and not any(each.group == flags.alias for each in built.deployments):
+        # With a file, --alias gives its first model one more name.
+        aliases.setdefault(flags.alias, Alias(built.deployments[0].group))
+    max_budget = flags.max_budget_usd if flags.max_budget_usd is not None else litellm.max_budget
+    secrets = (*built.secrets, *((master_key,) if master_key else ()))
+    return Setup(
+        config=config,
+        flags=flags,
+        variables=variables,
+        table=Table(built.deployments, aliases=aliases, any_name=flags.config is None, expand=built.expand),
+        known=built.known,
+        keys=Keys(master_key, header_name=general.litellm_key_header_name),
+        budget=ProcessBudget(max_budget, litellm.budget_exceeded_status_code or 422),
+        scrubber=Scrubber(secrets),
+        limits=_limits(config),
+        cors=Cors(tuple(general.cors_allowed_origins)),
+        tls=_tls(config, variables),
+        max_response_bytes=int((general.max_response_size_mb or 64) * _MEGABYTE),
+        notes=(*notes, *_unpriced(built.deployments, max_budget)),
+        loaded=loaded,
+    )
+
+
+def _limits(config: Config) -> Limits:
+    general = config.general_settings
+    named = {
+        Operation.CHAT: general.completion_model,
+        Operation.COMPLETIONS: general.completion_model,
+        Operation.EMBEDDINGS: general.embedding_model,
+        Operation.IMAGE_GENERATIONS: general.image_generation_model,
+        Operation.MODERATIONS: general.moderation_model,
+    }
+    limits = Limits(
+        always_usage=general.always_include_stream_usage,
+        models={operation: name for operation, name in named.items() if name},
+    )
+    if general.max_request_size_mb is None:
+        return limits
+    size = int(general.max_request_size_mb * _MEGABYTE)
+    return Limits(always_usage=limits.always_usage, models=limits.models, max_body_bytes=size, max_upload_bytes=size)
+
+
+def _tls(config: Config, variables: Variables) -> Tls:
+    litellm = config.litellm_settings
+    verify = litellm.ssl_verify if litellm.ssl_verify is not None else variables.ssl_verify
+    if verify is None or verify is True:
+        verify = variables.ssl_cert_file or True
+    return Tls(verify=verify, client_certificate=litellm.ssl_certificate or variables.ssl_certificate)
+
+
+def _tls_error(tls: Tls) -> tuple[str, ...]:
+    """Why the backends' certificates could not be checked as asked, before the first request finds out."""
+    try:
+        tls_context(tls.verify, tls.client_certificate)
+    except ValueError as error:
+        return (str(error),)
+    return ()
+
+
+def _unpriced(found: Sequence[Deployment], max_budget: float | None) -> tuple[str, ...]:
+    """A budget cannot count what has no price: say so for the models it does not hold for."""
+    if max_budget is None:
+        return ()
+    names = sorted({each.group for each in found if not each.rates and each.mock_response is None})
+    if not names:
+        return ()
+    shown = ", ".join(names[:10]) + (" and more" if len(names) > 10 else "")
+    said = (
+        f"the budget does not count these models, whose price is not known: {shown}; "
+        "give them input_cost_per_token and output_cost_per_token"
+    )
+    return (said,)

@@ -1,0 +1,64 @@
+"""llmproxy itself in a test's event loop: prepared from a configuration text as `serve` would, on a free port."""
+
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import dedent
+
+import aiohttp
+
+from proxy_cli.config.flags import Flags
+from proxy_cli.server.app import Server
+from proxy_cli.server.setup import Setup, prepare
+
+
+@dataclass(frozen=True, slots=True)
+class RunningProxy:
+    """A proxy that serves, and a client for it."""
+
+    setup: Setup
+    origin: str
+    client: aiohttp.ClientSession
+    port: int
+
+    def post(self, path: str, json=None, **more):
+        """A request with a JSON body."""
+        return self.client.post(self.origin + path, json=json, **more)
+
+    def get(self, path: str, **more):
+        """A request without a body."""
+        return self.client.get(self.origin + path, **more)
+
+
+def prepared(config: str | None, environ: Mapping[str, str] | None = None, **flags) -> Setup:
+    """The setup of a configuration text; fails with its problems."""
+    with TemporaryDirectory() as folder:
+        path = None
+        if config is not None:
+            path = Path(folder) / "config.yaml"
+            path.write_text(dedent(config), encoding="utf-8")
+            path.chmod(0o600)
+        flags.setdefault("host", "127.0.0.1")
+        result = prepare(Flags(config=path, **flags), environ or {})
+    assert result.setup is not None, [*map(str, result.problems), *result.sentences]
+    return result.setup
+
+
+@asynccontextmanager
+async def running_proxy(
+    config: str | None, environ: Mapping[str, str] | None = None, **flags
+) -> AsyncIterator[RunningProxy]:
+    """A proxy that serves while the block runs; flags are those of `proxy_cli.config.flags.Flags`."""
+    setup = prepared(config, environ, **flags)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = Server(setup)
+    await server.start(listener)
+    try:
+        async with aiohttp.ClientSession() as client:
+            yield RunningProxy(setup, f"http://127.0.0.1:{port}", client, port)
+    finally:
+        await server.stop()

@@ -1,0 +1,160 @@
+"""The request boundary: ids, keys, CORS, odd paths, limits."""
+
+import asyncio
+
+import pytest
+from yarl import URL
+
+from proxy_cli.server.routes import ROUTES
+from tests.fakes.proxy import running_proxy
+from tests.server.conftest import chat, seed_like
+
+MASTER = "sk-master-0123456789"
+
+
+@pytest.fixture
+async def locked(backend):
+    """A proxy with a master key."""
+    config = seed_like(backend.url) + f"\n        general_settings: {{master_key: {MASTER}}}\n"
+    async with running_proxy(config) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": f"Bearer {MASTER}"},
+        {"x-litellm-api-key": MASTER},
+        {"x-api-key": MASTER},
+        {"api-key": MASTER},
+        {"x-goog-api-key": MASTER},
+    ],
+)
+async def test_the_master_key_opens_in_every_header(locked, backend, headers):
+    """And it never reaches the backend."""
+    async with locked.post("/v1/chat/completions", chat(), headers=headers) as response:
+        assert response.status == 200
+
+    assert MASTER not in str(backend.last.headers)
+
+
+async def test_without_a_credential_only_the_public_routes_answer(locked, backend):
+    """A walk over the whole table: everything else is a 401 in OpenAI's envelope, and nothing is asked."""
+    for route in ROUTES:
+        path = route.path_template.replace("{model}", "gpt-3.5-turbo")
+        async with locked.client.request(route.method, locked.origin + path, json={}) as response:
+            assert (response.status == 401) is not route.public, path
+            if not route.public:
+                assert (await response.json())["error"]["code"] == "missing_api_key"
+                assert response.headers["x-request-id"]
+
+    assert backend.requests == []
+
+
+async def test_a_wrong_key_is_a_401(locked):
+    """With a hint of the key at most."""
+    async with locked.get("/v1/models", headers={"authorization": "Bearer sk-not-the-one-000"}) as response:
+        answer = await response.json()
+
+    assert response.status == 401
+    assert "sk-not-the-one-000" not in answer["error"]["message"]
+    assert "WWW-Authenticate" in response.headers
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/models/", "/V1/models", "/model%2finfo", "//v1/models"])
+async def test_an_unknown_path_is_a_404_in_json(proxy, path):
+    """No HTML, no redirect."""
+    async with proxy.client.get(URL(proxy.origin + path, encoded=True)) as response:
+        answer = await response.json()
+
+    assert response.status == 404
+    assert answer["error"]["code"] == "not_found"
+
+
+@pytest.mark.row("A-23")
+@pytest.mark.parametrize(
+    "path", ["/config/update", "/prompts/test", "/guardrails/apply_guardrail", "/model/new", "/ui/"]
+)
+async def test_there_is_no_way_to_add_code_or_settings(proxy, path):
+    """What does not exist cannot be misused."""
+    async with proxy.post(path, {"code": "print(1)", "command": "id"}) as response:
+        assert response.status == 404
+
+
+async def test_a_wrong_method_is_a_405_with_what_is_allowed(proxy):
+    """The header names the methods."""
+    async with proxy.get("/v1/chat/completions") as response:
+        assert response.status == 405
+        assert response.headers["allow"] == "POST, OPTIONS"
+
+
+async def test_a_preflight_is_answered(proxy):
+    """Web pages may call, as with LiteLLM."""
+    headers = {
+        "origin": "http://page.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,content-type",
+    }
+    async with proxy.client.options(proxy.origin + "/v1/chat/completions", headers=headers) as response:
+        assert response.status == 200
+
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert "POST" in response.headers["access-control-allow-methods"]
+    assert response.headers["access-control-allow-headers"] == "authorization,content-type"
+
+
+async def test_cors_can_be_limited_to_origins(backend):
+    """An origin that is not listed gets no permission."""
+    config = seed_like(backend.url) + '\n        general_settings: {cors_allowed_origins: ["http://ours.example"]}\n'
+    async with running_proxy(config) as proxy:
+        for origin, allowed in (("http://ours.example", True), ("http://theirs.example", False)):
+            async with proxy.get("/v1/models", headers={"origin": origin}) as response:
+                assert (response.headers.get("access-control-allow-origin") == origin) is allowed
+
+
+async def test_over_the_limit_of_concurrency_it_is_a_503(backend):
+    """--limit_concurrency refuses at once, with a wait."""
+    async with running_proxy(seed_like(backend.url), limit_concurrency=1) as proxy:
+        first = asyncio.ensure_future(
+            proxy.client.post(f"{proxy.origin}/v1/chat/completions", json=chat("[[mock delay=1]]"))
+        )
+        while not backend.requests:
+            await asyncio.sleep(0.01)
+        async with proxy.get("/v1/models") as response:
+            assert response.status == 503
+            assert response.headers["retry-after"] == "1"
+        async with await first as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\x16\x03\x01\x00\xa5", b"GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer s3cret\x00x\r\n\r\n"]
+)
+async def test_what_is_not_http_gets_json_and_no_echo(proxy, sent):
+    """The parser's error page would repeat the header; ours does not."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writer.write(sent + b"\r\n\r\n")
+
+    answer = await asyncio.wait_for(reader.read(), 2)
+
+    assert b" 400 " in answer.split(b"\r\n")[0]
+    assert b"invalid_http" in answer
+    assert b"s3cret" not in answer
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_compat_litellm_answers_as_litellm_does(backend):
+    """Statuses and code texts by setting."""
+    config = """
+        model_list:
+          - model_name: a
+            litellm_params: {model: openai/m, api_base: "http://127.0.0.1:9/v1"}
+        general_settings: {compat: litellm}
+    """
+    async with running_proxy(config) as proxy:
+        async with proxy.post("/v1/chat/completions", {**chat(), "model": "a"}) as response:
+            answer = await response.json()
+
+    assert response.status == 500
+    assert answer["error"]["code"] == "500"

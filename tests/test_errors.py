@@ -1,0 +1,38 @@
+import inspect
+
+import pytest
+
+from proxy_cli import errors
+
+CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, errors.GatewayError)]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_error_knows_a_status_and_a_kind(kind):
+    """Nothing reaches a caller without them."""
+    error = kind(502, "words") if issubclass(kind, errors.BackendError) else kind("words")
+
+    assert 400 <= error.status <= 599
+    assert error.kind
+    assert error.message == str(error) == "words"
+
+
+def test_only_an_unreachable_backend_is_asked_around():
+    """Whatever may have reached a model is not sent a second time."""
+    elsewhere = {kind for kind in CLASSES if kind.elsewhere}
+
+    assert all(issubclass(kind, errors.BackendUnreachable) or kind.__name__ == "ConnectTimeout" for kind in elsewhere)
+    assert errors.BackendUnreachable in elsewhere
+
+
+def test_a_backends_error_keeps_what_it_said():
+    """Status, type, code and wait are the backend's own."""
+    error = errors.BackendError(429, "slow down", kind="tokens", code="rate", retry_after_s=2)
+
+    assert (error.status, error.kind, error.code, error.retry_after_s) == (429, "tokens", "rate", 2)
+
+
+def test_the_budgets_status_is_a_setting():
+    """LiteLLM's versions answer differently."""
+    assert errors.BudgetExceeded("x").status == 422
+    assert errors.BudgetExceeded("x", status=429).status == 429

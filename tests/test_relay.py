@@ -1,0 +1,100 @@
+import asyncio
+
+import pytest
+
+from proxy_cli.errors import BackendBroken
+from proxy_cli.relay import LocalExchange, Relay
+from proxy_cli.shapes import LocalReply
+
+
+class Reader:
+    """Passes bytes on and takes `end` for the end mark."""
+
+    def __init__(self):
+        self.usage = None
+        self.finished = False
+
+    def feed(self, data):
+        self.finished = data.endswith(b"end")
+        return b"" if data == b"dropped" else data
+
+    def end(self):
+        return b""
+
+
+class Reply:
+    """A backend that sends these pieces and then ends, or hangs."""
+
+    status = 200
+    headers = ()
+
+    def __init__(self, *pieces, hangs=False):
+        self.pieces = list(pieces)
+        self.hangs = hangs
+        self.closed = 0
+
+    async def chunk(self):
+        if self.pieces:
+            return self.pieces.pop(0)
+        if self.hangs:
+            await asyncio.sleep(60)
+        return b""
+
+    async def read(self):
+        return b"".join(self.pieces)
+
+    def close(self):
+        self.closed += 1
+
+
+async def pulled(relay):
+    """All that a relay gives."""
+    pieces = []
+    while piece := await relay.next():
+        pieces.append(piece)
+    return pieces
+
+
+async def test_what_start_waited_for_comes_first():
+    """The first bytes are not lost, and dropped events are not empty answers."""
+    relay = Relay(Reply(b"dropped", b"a", b"dropped", b"b-end"), Reader())
+
+    await relay.start()
+
+    assert await pulled(relay) == [b"a", b"b-end"]
+    assert relay.finished
+
+
+async def test_an_end_without_the_mark_is_an_error():
+    """A closed connection is not an answer."""
+    relay = Relay(Reply(b"a"), Reader())
+    await relay.start()
+    await relay.next()
+
+    with pytest.raises(BackendBroken) as caught:
+        await relay.next()
+
+    assert caught.value.code == "upstream_truncated"
+
+
+async def test_a_backend_that_keeps_the_line_open_after_the_mark_is_let_go():
+    """The caller does not wait for a backend that has said all."""
+    reply = Reply(b"end", hangs=True)
+    relay = Relay(reply, Reader())
+    await relay.start()
+
+    async with asyncio.timeout(2):
+        assert await pulled(relay) == [b"end"]
+
+    assert reply.closed
+
+
+async def test_a_local_reply_behaves_like_a_backends():
+    """Whole or in events."""
+    whole = LocalExchange(LocalReply(200, (), body=b"{}"))
+    events = LocalExchange(LocalReply(200, (), chunks=(b"a", b"end")))
+
+    assert await whole.read() == b"{}"
+    relay = Relay(events, Reader())
+    await relay.start()
+    assert await pulled(relay) == [b"a", b"end"]

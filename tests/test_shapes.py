@@ -1,0 +1,44 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_cli.shapes import Backend, Usage, first_header, header_text
+
+
+@pytest.mark.parametrize(
+    ("backend", "shown"),
+    [
+        (Backend("http", "localhost", 20080), "http://localhost:20080"),
+        (Backend("http", "localhost", 80), "http://localhost"),
+        (Backend("https", "api.example", 443), "https://api.example"),
+        (Backend("https", "::1", 8443), "https://[::1]:8443"),
+    ],
+)
+def test_a_backend_reads_as_its_origin(backend, shown):
+    """The port shows only where it is not the scheme's own; IPv6 gets its brackets."""
+    assert str(backend) == shown
+
+
+@given(st.text())
+def test_header_text_is_printable_ascii(text):
+    """Whatever comes in, no line break and nothing but ASCII goes out."""
+    assert all(32 <= ord(character) < 127 for character in header_text(text))
+
+
+def test_header_text_keeps_what_is_fine():
+    """Ordinary values are not touched; Japanese is percent-encoded."""
+    assert header_text("openai/gpt-4o [a]; q=1") == "openai/gpt-4o [a]; q=1"
+    assert header_text("日") == "%E6%97%A5"
+
+
+def test_total_tokens_are_both_sides():
+    """Prompt and completion, each counted once."""
+    assert Usage(prompt_tokens=3, completion_tokens=4, cached_tokens=2).total_tokens == 7
+
+
+def test_the_first_of_several_headers_is_found():
+    """By its lower-case name; None when absent."""
+    headers = (("a", "1"), ("b", "2"), ("a", "3"))
+
+    assert first_header(headers, "a") == "1"
+    assert first_header(headers, "c") is None
