@@ -56,7 +56,7 @@ class _Rates:
     @classmethod
     def of(cls, rates: Mapping[str, Json], prompt_tokens: int) -> "_Rates":
         tier = _tier(rates.get("tiered_pricing"), prompt_tokens)
-        known = {int(match[1]) for name in rates if (match := _THRESHOLD.search(name))}
+        known = {int(match[1]) for name in rates if "_above_" in name and (match := _THRESHOLD.search(name))}
         exceeded = sorted((size for size in known if prompt_tokens > size * 1000), reverse=True)
         return cls({**rates, **tier} if tier else rates, tuple(exceeded))
 
@@ -109,14 +109,15 @@ def _input(usage: Usage, book: _Rates) -> float:
     # Each part is held to what is left of the prompt: a backend that counts its parts twice must not lower the sum.
     left = max(usage.prompt_tokens, 0)
     cost = 0.0
-    for tokens, price in (
-        (usage.cached_tokens, book.get("cache_read_input_token_cost")),
-        (usage.cache_creation_tokens, book.get("cache_creation_input_token_cost")),
-        (usage.audio_prompt_tokens, book.get("input_cost_per_audio_token")),
+    for tokens, name in (
+        (usage.cached_tokens, "cache_read_input_token_cost"),
+        (usage.cache_creation_tokens, "cache_creation_input_token_cost"),
+        (usage.audio_prompt_tokens, "input_cost_per_audio_token"),
     ):
-        part = min(max(tokens, 0), left)
-        left -= part
-        cost += part * (text if price is None else price)
+        if tokens > 0:
+            part = min(tokens, left)
+            left -= part
+            cost += part * (book.get(name, _INPUT) or 0.0)
     return cost + left * text
 
 
@@ -124,13 +125,14 @@ def _output(usage: Usage, book: _Rates, *names: str) -> float:
     text = book.get(*names, _OUTPUT) or 0.0
     left = max(usage.completion_tokens, 0)
     cost = 0.0
-    for tokens, price in (
-        (usage.reasoning_tokens, book.get("output_cost_per_reasoning_token")),
-        (usage.audio_completion_tokens, book.get("output_cost_per_audio_token")),
+    for tokens, name in (
+        (usage.reasoning_tokens, "output_cost_per_reasoning_token"),
+        (usage.audio_completion_tokens, "output_cost_per_audio_token"),
     ):
-        part = min(max(tokens, 0), left)
-        left -= part
-        cost += part * (text if price is None else price)
+        if tokens > 0:
+            part = min(tokens, left)
+            left -= part
+            cost += part * (book.get(name, *names, _OUTPUT) or 0.0)
     return cost + left * text
 
 
