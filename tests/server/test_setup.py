@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import pytest
+
+from proxy_cli.config.flags import Flags
+from proxy_cli.server.setup import prepare
+from proxy_cli.shapes import Operation
+
+MODEL = """
+model_list:
+  - model_name: a
+    litellm_params: {model: openai/m, api_base: "http://localhost:20080/v1"}
+"""
+
+
+def prepared(tmp_path: Path, text: str, environ=None, **flags):
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    flags.setdefault("host", "127.0.0.1")
+    return prepare(Flags(config=path, **flags), environ or {})
+
+
+def test_all_that_is_wrong_is_said_in_one_go(tmp_path):
+    """The file's problems, the deployments', the variables'."""
+    text = MODEL + "  - model_name: b\n    litellm_params: {model: openai/m, api_bse: x}\ngeneral_setings: {}\n"
+
+    result = prepared(tmp_path, text, {"LITELLM_LOG": "loud"})
+
+    told = "\n".join([*map(str, result.problems), *result.sentences])
+    assert result.setup is None
+    assert all(words in told for words in ("api_base", "general_settings", "LITELLM_LOG"))
+
+
+@pytest.mark.row("C-56")
+@pytest.mark.parametrize(
+    ("host", "key", "permit", "serves", "said"),
+    [
+        ("0.0.0.0", None, False, True, True),
+        ("127.0.0.1", None, False, True, False),
+        ("0.0.0.0", "sk-1234", False, False, True),
+        ("127.0.0.1", "sk-1234", False, True, False),
+        ("0.0.0.0", "sk-2", False, False, True),
+        ("0.0.0.0", "sk-1234", True, True, True),
+        ("0.0.0.0", "sk-8f2b9c0d7e6a5b4c3d2e", False, True, False),
+    ],
+)
+def test_a_weak_master_key_is_refused_where_others_can_reach_it(tmp_path, host, key, permit, serves, said):
+    """No key serves with one warning off loopback; a weak one is refused there, with a command that makes one."""
+    environ = {"LITELLM_MASTER_KEY": key} if key else {}
+    if permit:
+        environ["LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY"] = "true"
+
+    result = prepared(tmp_path, MODEL, environ, host=host)
+
+    sentences = [*result.sentences, *(result.setup.notes if result.setup else ())]
+    assert (result.setup is not None) is serves
+    assert bool(sentences) is said
+    assert "sk-1234" not in str(sentences)
+    if not serves:
+        assert "openssl rand" in sentences[0]
+
+
+def test_the_variables_that_a_file_sets_count(tmp_path):
+    """environment_variables are as if set outside."""
+    text = MODEL + "environment_variables: {LITELLM_MASTER_KEY: sk-0123456789-from-file}\n"
+
+    result = prepared(tmp_path, text)
+
+    assert result.setup is not None
+    assert result.setup.keys.required
+
+
+def test_the_flag_wins_over_variable_and_file(tmp_path):
+    """For the one setting that all three have."""
+    text = MODEL + "litellm_settings: {request_timeout: 3}\n"
+
+    (deployment,) = prepared(tmp_path, text, {"REQUEST_TIMEOUT": "5"}, request_timeout_s=2).setup.table.deployments
+
+    assert deployment.timeout_s == 2
+
+
+def test_models_that_hold_for_every_request_of_a_kind(tmp_path):
+    """general_settings.completion_model and its like."""
+    text = MODEL + "general_settings: {completion_model: a, embedding_model: a}\n"
+
+    limits = prepared(tmp_path, text).setup.limits
+
+    assert limits.models == {Operation.CHAT: "a", Operation.COMPLETIONS: "a", Operation.EMBEDDINGS: "a"}
+
+
+def test_an_unpriced_model_under_a_budget_is_named(tmp_path):
+    """A budget that cannot count says so."""
+    notes = prepared(tmp_path, MODEL, max_budget_usd=1.0).setup.notes
+
+    assert any("'a'" in note or ": a;" in note for note in notes)
+
+
+def test_a_ca_bundle_that_is_not_there_is_said_before_the_first_request(tmp_path):
+    """SSL_CERT_FILE that leads nowhere."""
+    result = prepared(tmp_path, MODEL, {"SSL_CERT_FILE": "/no/such/bundle.pem"})
+
+    assert result.setup is None
+    assert "/no/such/bundle.pem" in result.sentences[0]
+
+
+def test_an_alias_from_the_command_line_names_the_first_model(tmp_path):
+    """--alias with a file."""
+    setup = prepared(tmp_path, MODEL, alias="friendly").setup
+
+    assert setup.table.find("friendly")[0].group == "a"

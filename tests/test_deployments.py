@@ -1,0 +1,196 @@
+import pytest
+from pydantic import ValidationError
+
+from proxy_cli.config.models import Credential, ModelEntry, SharedParams
+from proxy_cli.config.problem import Place, Severity
+from proxy_cli.deployments import Common, build
+from proxy_cli.errors import UnknownModel
+from proxy_cli.prices.table import PriceTable
+from proxy_cli.shapes import Backend
+
+PRICES = PriceTable.load()
+LOCAL = "http://localhost:20080/v1"
+
+
+def entry(model, name="a", info=None, **params):
+    return ModelEntry.model_validate(
+        {"model_name": name, "litellm_params": {"model": model, **params}, "model_info": info or {}}
+    )
+
+
+def built(*entries, environ=None, **common):
+    return build(entries, Common(environ=environ or {}, prices=PRICES, **common), lambda _path: Place("f", 1, 1))
+
+
+def one(*args, environ=None, info=None, common=None, **params):
+    result = built(entry(*args, info=info, **params), environ=environ, **(common or {}))
+    assert len(result.deployments) == 1, [str(problem) for problem in result.problems]
+    return result.deployments[0], [problem.message for problem in result.problems]
+
+
+def test_the_seeds_entry_goes_to_its_own_server():
+    """openai/ with an api_base is any compatible server; the text None is a key like any other there."""
+    deployment, problems = one("openai/vicuna-13b", api_base="http://host.docker.internal:20080/v1", api_key="None")
+
+    assert deployment.model == "vicuna-13b"
+    assert deployment.backend == Backend("http", "host.docker.internal", 20080)
+    assert deployment.base_path == "/v1"
+    assert deployment.api_key.reveal() == "None"
+    assert problems == []
+
+
+def test_without_a_base_the_providers_own_host_and_variable_are_used():
+    """groq/ goes to groq, with the key from its variable."""
+    deployment, problems = one("groq/llama-3.3-70b-versatile", environ={"GROQ_API_KEY": "gsk-1"})
+
+    assert str(deployment.backend) == "https://api.groq.com"
+    assert deployment.base_path == "/openai/v1"
+    assert deployment.api_key.reveal() == "gsk-1"
+    assert problems == []
+
+
+def test_a_bare_name_is_inferred_from_the_price_table():
+    """gpt-4o is OpenAI's."""
+    deployment, _ = one("gpt-4o", environ={"OPENAI_API_KEY": "sk-1"})
+
+    assert (deployment.provider, deployment.backend.host) == ("openai", "api.openai.com")
+    assert deployment.rates["input_cost_per_token"] == 2.5e-06
+    assert deployment.mode == "chat"
+
+
+def test_a_providers_key_is_not_sent_to_a_foreign_host():
+    """OPENAI_API_KEY stays here when api_base points elsewhere, and that is said with the cure."""
+    deployment, problems = one("openai/m", api_base="https://models.example/v1", environ={"OPENAI_API_KEY": "sk-1"})
+
+    assert deployment.api_key is None
+    assert any("OPENAI_API_KEY" in problem and "os.environ/OPENAI_API_KEY" in problem for problem in problems)
+
+
+def test_a_missing_key_of_a_hosted_service_is_said():
+    """Requests would only be refused there."""
+    _, problems = one("groq/llama-3.3-70b-versatile")
+
+    assert any("GROQ_API_KEY" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "words"),
+    [
+        ("anthropic/claude-opus-4", {}, "not yet supported"),
+        ("opnai/gpt-4o", {}, "openai"),
+        ("no-such-model-anywhere", {}, "api_base"),
+        ("hosted_vllm/m", {}, "api_base"),
+        ("openai/m", {"litellm_credential_name": "nope"}, "credential_list"),
+    ],
+)
+def test_an_entry_that_goes_nowhere_is_a_problem_with_a_cure(model, params, words):
+    """It is left out, with its place and path; the others stay."""
+    result = built(entry(model, **params), entry("openai/m", api_base=LOCAL, name="b"))
+
+    errors = [problem for problem in result.problems if problem.severity is Severity.ERROR]
+    assert [each.group for each in result.deployments] == ["b"]
+    assert words in str(errors[0])
+    assert errors[0].path == "model_list[0].litellm_params.model"
+
+
+def test_no_default_host_when_the_base_is_empty():
+    """An api_base that is set but empty never means the public host."""
+    with pytest.raises(ValidationError, match="the address is empty"):
+        entry("openai/gpt-4o", api_base="")
+
+
+def test_a_credential_fills_in_what_the_entry_leaves_out():
+    """The entry's own word wins."""
+    credential = Credential.model_validate(
+        {"credential_name": "shared", "credential_values": {"api_key": "sk-shared", "api_base": LOCAL}}
+    )
+    common = {"credentials": {"shared": credential}}
+
+    filled, _ = one("openai/m", litellm_credential_name="shared", common=common)
+    own, _ = one("openai/m", litellm_credential_name="shared", api_key="sk-own", common=common)
+
+    assert (filled.api_key.reveal(), filled.backend.port) == ("sk-shared", 20080)
+    assert own.api_key.reveal() == "sk-own"
+
+
+def test_defaults_for_all_are_below_everything():
+    """router_settings.default_litellm_params."""
+    common = {"params": SharedParams.model_validate({"api_base": LOCAL, "temperature": 0.1, "timeout": 5})}
+
+    deployment, _ = one("openai/m", temperature=0.9, common=common)
+
+    assert (deployment.defaults["temperature"], deployment.timeout_s) == (0.9, 5)
+
+
+def test_ids_are_stable_and_different():
+    """The same entry has the same id at every start; twins still differ; a key of one's own wins."""
+    twins = built(entry("openai/m", api_base=LOCAL), entry("openai/m", api_base=LOCAL))
+    again = built(entry("openai/m", api_base=LOCAL))
+    named, _ = one("openai/m", api_base=LOCAL, info={"id": "mine"})
+
+    ids = [each.id for each in twins.deployments]
+    assert len(set(ids)) == 2
+    assert ids[0] == again.deployments[0].id
+    assert named.id == "mine"
+
+
+def test_weights_come_from_what_the_group_has():
+    """weight if any has one, else rpm, else tpm, else all alike."""
+
+    def weights(*params):
+        result = built(*(entry(f"openai/m{n}", api_base=LOCAL, **each) for n, each in enumerate(params)))
+        return [each.weight for each in result.deployments]
+
+    assert weights({"weight": 2}, {"rpm": 100}) == [2, 0]
+    assert weights({"rpm": 10}, {"rpm": 30}) == [10, 30]
+    assert weights({"tpm": 5}, {}) == [5, 0]
+    assert weights({}, {}) == [1, 1]
+
+
+def test_a_star_alone_is_resolved_by_each_requested_name():
+    """`*` with `model: "*"` serves every provider that is built, and says what is wrong with other names."""
+    result = built(entry("*", name="*"), environ={"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1"})
+    (placeholder,) = result.deployments
+
+    assert result.expand(placeholder, "gpt-4o").backend.host == "api.openai.com"
+    assert result.expand(placeholder, "groq/llama-3.1-8b-instant").model == "llama-3.1-8b-instant"
+    with pytest.raises(UnknownModel, match="anthropic"):
+        result.expand(placeholder, "anthropic/claude-opus-4")
+
+
+def test_a_wildcards_concrete_model_has_its_own_price():
+    """openai/* asked for gpt-4o is billed as gpt-4o."""
+    result = built(entry("openai/*", name="openai/*"), environ={"OPENAI_API_KEY": "sk-1"})
+
+    concrete = result.expand(result.deployments[0], "openai/gpt-4o")
+
+    assert concrete.model == "gpt-4o"
+    assert concrete.rates["output_cost_per_token"] == 1e-05
+    assert concrete.id == result.deployments[0].id
+
+
+def test_limits_of_one_deployment_do_not_leak_into_another():
+    """A window set for one entry is that entry's alone."""
+    result = built(
+        entry("openai/gpt-4o", api_base=LOCAL, info={"max_input_tokens": 5}),
+        entry("openai/gpt-4o", api_base=LOCAL, name="b"),
+    )
+
+    assert [each.info.get("max_input_tokens") for each in result.deployments] == [5, None]
+
+
+def test_mock_responses_need_no_address():
+    """Nor a provider that is known."""
+    deployment, problems = one("openai/any", mock_response="はい")
+
+    assert deployment.mock_response == "はい"
+    assert problems == []
+
+
+def test_known_secrets_are_gathered_for_scrubbing():
+    """Keys and secret-looking headers, not every header."""
+    result = built(
+        entry("openai/m", api_base=LOCAL, api_key="sk-k", extra_headers={"x-api-token": "t-1", "x-team": "everyday"})
+    )
+
+    assert {each.reveal() for each in result.secrets} == {"sk-k", "t-1"}

@@ -1,0 +1,144 @@
+from random import Random
+
+import pytest
+
+from proxy_cli.access.budgets import ProcessBudget
+from proxy_cli.errors import BackendError, BackendUnreachable, BudgetExceeded, StreamOptionsRefused, UnknownModel
+from proxy_cli.gateway import Gateway
+from proxy_cli.routing.attempts import Router
+from proxy_cli.routing.table import Table
+from proxy_cli.shapes import Call, Operation, PlainAnswer, UpstreamRequest, Usage
+from tests.routing.test_table import BACKEND, deployment
+from tests.test_relay import Reader, Reply
+
+
+class Provider:
+    """Prepares a request that says what was asked of it, and reads what it is told to."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = []
+
+    def prepare(self, call, deployment, *, ask_usage):
+        self.asked.append((deployment.id, ask_usage))
+        return UpstreamRequest(backend=BACKEND, target="/", headers=(), body=b"", timeouts=None)
+
+    def read(self, call, deployment, status, headers, body):
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return PlainAnswer(200, (), b"{}", answer)
+
+    def stream_reader(self, call, deployment):
+        return Reader()
+
+    def reply_headers(self, headers):
+        return headers
+
+
+class Upstream:
+    """Sends nothing: each turn gives the next reply or raises it."""
+
+    def __init__(self, *replies):
+        self.replies = list(replies)
+
+    async def send(self, request):
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+
+def gateway(provider, upstream, *deployments, budget=None):
+    return Gateway(
+        router=Router(Table(deployments or (deployment("a", id="1"),)), Random(1)),
+        providers=lambda _deployment: provider,
+        upstream=upstream,
+        budget=ProcessBudget(budget, 422),
+        clock=lambda: 0.0,
+    )
+
+
+def call(model="a", stream=False):
+    return Call(request_id="r", operation=Operation.CHAT, model=model, body=b"{}", stream=stream)
+
+
+class EventReply(Reply):
+    headers = (("content-type", "text/event-stream; charset=utf-8"),)
+
+
+async def test_a_call_is_answered_by_its_deployment():
+    """Admission, a deployment, the backend, the answer."""
+    provider = Provider(Usage(1, 2))
+
+    answer = await gateway(provider, Upstream(Reply())).answer(call())
+
+    assert (answer.status, answer.usage, answer.attempts) == (200, Usage(1, 2), 1)
+
+
+async def test_an_unreachable_backend_gives_the_next_one_its_turn():
+    """Attempts are counted."""
+    provider = Provider(None)
+    pair = (deployment("a", id="1"), deployment("a", id="2"))
+
+    answer = await gateway(provider, Upstream(BackendUnreachable("x"), Reply()), *pair).answer(call())
+
+    assert answer.attempts == 2
+    assert {each for each, _ in provider.asked} == {"1", "2"}
+
+
+async def test_a_refusal_of_stream_options_is_remembered():
+    """One more request, without; and never with again."""
+    provider = Provider(StreamOptionsRefused(400, "stream_options"), None, None)
+    heart = gateway(provider, Upstream(Reply(), Reply(), Reply()))
+
+    await heart.answer(call())
+    await heart.answer(call())
+
+    assert provider.asked == [("1", True), ("1", False), ("1", False)]
+
+
+async def test_a_failed_reply_is_closed():
+    """Whatever goes wrong while it is read, the backend is let go."""
+    reply = Reply()
+
+    with pytest.raises(BackendError):
+        await gateway(Provider(BackendError(500, "no")), Upstream(reply)).answer(call())
+
+    assert reply.closed
+
+
+async def test_a_stream_that_fails_before_its_first_bytes_is_closed_and_raised():
+    """It is still an HTTP error then."""
+    reply = EventReply()
+
+    with pytest.raises(Exception, match="end mark"):
+        await gateway(Provider(), Upstream(reply)).answer(call(stream=True))
+
+    assert reply.closed
+
+
+async def test_a_stream_is_an_answer_once_its_first_bytes_are_here():
+    """The relay holds them."""
+    answer = await gateway(Provider(), Upstream(EventReply(b"a", b"end"))).answer(call(stream=True))
+
+    assert answer.relay is not None
+    assert await answer.relay.next() == b"a"
+    answer.close()
+
+
+async def test_settling_counts_the_cost_and_the_budget_ends():
+    """What is spent is spent; the next call is refused before anything is asked."""
+    priced = deployment("a", id="1", rates={"input_cost_per_token": 1.0, "output_cost_per_token": 1.0})
+    heart = gateway(Provider(Usage(1, 1)), Upstream(Reply()), priced, budget=2.0)
+    answer = await heart.answer(call())
+
+    assert heart.settle(call(), answer) == 2.0
+    with pytest.raises(BudgetExceeded):
+        await heart.answer(call())
+
+
+async def test_an_unknown_model_asks_nobody():
+    """The table says so."""
+    with pytest.raises(UnknownModel):
+        await gateway(Provider(), Upstream()).answer(call("b"))
