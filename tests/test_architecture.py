@@ -20,7 +20,8 @@ OPTIONAL_EXTRAS = {"gunicorn"}
 
 # Where anything at all may be caught, and which boundary that is.
 BOUNDARIES = {
-    "server/problems.py": "request",
+    "server/counter.py": "request",
+    "server/reply.py": "request, once its response has begun",
     "tasks.py": "task",
     "telemetry/exporter.py": "exporter",
     "__main__.py": "command",
