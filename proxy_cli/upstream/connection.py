@@ -32,8 +32,8 @@ class Listener(Protocol):
     def data_came(self, data: bytes) -> None:
         """A piece of its body."""
 
-    def moved(self) -> None:
-        """Bytes went in or out: the backend is alive."""
+    def request_moved(self) -> None:
+        """The backend has taken more of the request."""
 
     def ended(self) -> bool:
         """The reply is complete; says whether the request was, too."""
@@ -139,7 +139,6 @@ class Connection(asyncio.Protocol):
         if exchange is None:
             self.abort()
             return
-        exchange.moved()
         self._read_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -170,7 +169,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The transport wants more."""
         if self._exchange is not None:
-            self._exchange.moved()
+            self._exchange.request_moved()
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._writable = None

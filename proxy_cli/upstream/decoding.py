@@ -15,13 +15,14 @@ _RAW: Final = -zlib.MAX_WBITS
 class Decoder:
     """One coded body on its way to plain bytes. Owns the zlib state and the input that is not decoded yet."""
 
-    __slots__ = ("_coding", "_full", "_inflate", "_started", "_waiting")
+    __slots__ = ("_coding", "_full", "_inflate", "_opening", "_waiting")
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
         self._inflate = zlib.decompressobj(_GZIP if coding == "gzip" else zlib.MAX_WBITS)
         self._waiting = b""
-        self._started = False
+        # Until it is known what the first two bytes are, they are kept here.
+        self._opening: bytes | None = b""
         # A step that gave all it may has, perhaps, a last match inside that no input stands for any more.
         self._full = False
 
@@ -34,12 +35,14 @@ class Decoder:
         """Some of the plain bytes, at most 256 KiB; empty when more input is needed. Raises zlib.error."""
         data = self._waiting + data
         self._waiting = b""
+        if self._opening is not None:
+            data = self._open(self._opening + data)
         while data or self._full:
             if self._inflate.eof:
                 self._full = False
                 data = self._next_member(data)
                 continue
-            out = self._step(data)
+            out = self._inflate.decompress(data, _STEP_BYTES)
             self._full = len(out) == _STEP_BYTES
             data = self._inflate.unconsumed_tail or self._inflate.unused_data
             if out:
@@ -50,20 +53,21 @@ class Decoder:
     def finish(self) -> None:
         """Raise zlib.error if the body ended before its coding did."""
         # A body without a single byte is taken for what it looks like: nothing was sent, so nothing was coded.
-        if self._started and not self._inflate.eof:
+        if self._opening != b"" and not self._inflate.eof:
             raise zlib.error(f"the {self._coding} data is cut off")
 
-    def _step(self, data: bytes) -> bytes:
-        try:
-            out = self._inflate.decompress(data, _STEP_BYTES)
-        except zlib.error:
-            # Some servers mean bare deflate data, without the zlib wrapper that the name stands for (RFC 9110, 8.4.1).
-            if self._started or self._coding != "deflate":
-                raise
+    def _open(self, data: bytes) -> bytes:
+        """The bytes to begin with; nothing while there are fewer than two."""
+        if len(data) < 2:
+            self._opening = data
+            return b""
+        self._opening = None
+        # Some servers mean bare deflate data, without the zlib wrapper that the name stands for (RFC 9110, 8.4.1.2).
+        # The wrapper's two bytes are a multiple of 31 that begins with method 8 (RFC 1950, 2.2).
+        is_wrapped = data[0] & 15 == 8 and int.from_bytes(data[:2], "big") % 31 == 0
+        if self._coding == "deflate" and not is_wrapped:
             self._inflate = zlib.decompressobj(_RAW)
-            out = self._inflate.decompress(data, _STEP_BYTES)
-        self._started = True
-        return out
+        return data
 
     def _next_member(self, data: bytes) -> bytes:
         """A gzip file may be followed by another one, or by zeros that only fill up."""

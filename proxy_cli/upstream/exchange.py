@@ -115,6 +115,8 @@ class Exchange:
 
     def close(self) -> None:
         """Drop the connection unless the reply is complete. Never raises, may be called twice."""
+        if self._connection is not None:
+            self._pieces.clear()
         self._fail(RuntimeError("the reply was closed before its end"))
 
     # What the connection tells.
@@ -135,6 +137,7 @@ class Exchange:
     def data_came(self, data: bytes) -> None:
         """A piece of the body waits to be pulled."""
         self._pieces.append(data)
+        self._watch.touch()
         self._waiting_bytes += len(data)
         if self._waiting_bytes > _ENOUGH_BYTES and not self._paused and self._connection is not None:
             self._paused = True
@@ -142,9 +145,10 @@ class Exchange:
             self._watch.hold()
         self._wake()
 
-    def moved(self) -> None:
-        """Bytes went in or out: the backend is alive."""
-        self._watch.touch()
+    def request_moved(self) -> None:
+        """The backend has taken more of the request: the time to its reply's head counts from now."""
+        if self.head is None:
+            self._watch.touch()
 
     def ended(self) -> bool:
         """The reply is complete; says whether the request was sent in full, too."""

@@ -56,6 +56,7 @@ class RawBackend:
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._transports: list[asyncio.WriteTransport] = []
         self.connections: list[Seen] = []
         self.backend = Backend("https" if tls else "http", "127.0.0.1", 0)
 
@@ -73,6 +74,9 @@ class RawBackend:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for transport in self._transports:
+            transport.abort()
+        await asyncio.sleep(0)  # the event loop closes an aborted socket in its next turn
 
     @property
     def requests(self) -> list[bytes]:
@@ -83,6 +87,7 @@ class RawBackend:
         seen = Seen()
         script = self._scripts[min(len(self.connections), len(self._scripts) - 1)]
         self.connections.append(seen)
+        self._transports.append(writer.transport)
         task = asyncio.get_running_loop().create_task(self._serve(script, seen, reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,197 @@
+"""Which connection is used, how long one is kept, how many there are."""
+
+import asyncio
+
+import pytest
+
+from proxy_cli.errors import BackendBroken, BackendTimeout, Overloaded
+from proxy_cli.shapes import Timeouts
+from proxy_cli.upstream.client import Upstream
+from tests.fakes.raw_backend import FIN, REQUEST, RawBackend, Script
+from tests.upstream.dialogue import OK, Pieces, reply, request_to
+
+TIMES: Script = [REQUEST, OK] * 20
+
+
+async def ask(upstream: Upstream, raw: RawBackend, body: bytes | Pieces = b"{}") -> bytes:
+    """The body of one request."""
+    return await (await upstream.send(request_to(raw.backend, body))).read()
+
+
+def idle(upstream: Upstream) -> int:
+    """How many connections wait to be used."""
+    return sum(map(len, upstream._pool._idle.values()))
+
+
+async def test_most_recent_connection_is_used_first(upstream):
+    """So that what is not needed grows old and goes."""
+    slow, fast = [REQUEST, 0.1, OK, *TIMES], [REQUEST, 0.03, OK, *TIMES]
+    async with RawBackend(slow, fast) as raw:
+        await asyncio.gather(ask(upstream, raw), ask(upstream, raw))
+
+        for _ in range(3):
+            await ask(upstream, raw)
+
+        assert [len(seen.requests) for seen in raw.connections] == [4, 1]
+
+
+async def test_connection_that_the_backend_closed_while_idle_is_not_used(upstream):
+    """What is known to be dead is not tried."""
+    async with RawBackend([REQUEST, OK, FIN], TIMES) as raw:
+        await ask(upstream, raw)
+        await asyncio.sleep(0.05)
+        left = idle(upstream)
+
+        await ask(upstream, raw)
+
+        assert left == 0
+        assert [len(seen.requests) for seen in raw.connections] == [1, 1]
+
+
+async def test_connection_that_was_idle_for_too_long_is_closed(upstream):
+    """After 4 s over plain HTTP: before the server, which would do so as we write."""
+    async with RawBackend(TIMES) as raw:
+        await ask(upstream, raw)
+        connection = next(iter(upstream._pool._open))
+        connection.idle_since -= 3.9
+        await ask(upstream, raw)
+        kept = len(raw.connections) == 1
+
+        connection.idle_since -= 4.1
+        await ask(upstream, raw)
+
+        assert kept
+        assert len(raw.connections) == 2
+        async with asyncio.timeout(1):
+            await raw.connections[0].closed.wait()
+
+
+async def test_idle_connections_are_swept_without_another_request(upstream):
+    """Those that are old enough; the others are looked at again."""
+    async with RawBackend([REQUEST, 0.05, OK]) as raw:
+        await asyncio.gather(ask(upstream, raw), ask(upstream, raw))
+        first, second = upstream._pool._idle[raw.backend]
+        first.idle_since -= 10
+
+        upstream._pool._sweep()
+        after_one = idle(upstream)
+        second.idle_since -= 10
+        upstream._pool._sweep()
+
+        assert (after_one, idle(upstream)) == (1, 0)
+        assert upstream._pool._sweep_handle is None
+
+
+async def test_limit_makes_requests_wait_their_turn():
+    """Never more connections than the limit, and all requests are answered, in their order."""
+    upstream = Upstream(pool_limit=2)
+    answered: list[int] = []
+
+    async def one(number: int) -> None:
+        await ask(upstream, raw)
+        answered.append(number)
+
+    async with RawBackend([REQUEST, 0.01, OK] * 20) as raw:
+        await asyncio.gather(*(one(number) for number in range(12)))
+        await upstream.close()
+
+        assert len(raw.connections) == 2
+    assert sorted(answered) == list(range(12))
+    assert [number // 2 for number in answered] == sorted(number // 2 for number in answered)
+
+
+async def test_wait_for_a_place_is_bounded():
+    """Then the answer is 503, with a hint when to try again."""
+    upstream = Upstream(pool_limit=1, pool_wait_s=0.1)
+
+    async with RawBackend([REQUEST]) as raw:
+        busy = asyncio.ensure_future(ask(upstream, raw))
+        await asyncio.sleep(0.05)
+        with pytest.raises(Overloaded, match=f"all 1 connections to {raw.backend} stayed busy") as failure:
+            await ask(upstream, raw)
+        busy.cancel()
+        await asyncio.gather(busy, return_exceptions=True)
+        await upstream.close()
+
+    assert (failure.value.status, failure.value.retry_after_s) == (503, 1.0)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "timer", "broken"])
+async def test_place_of_a_failed_exchange_is_given_on(how):
+    """However it ended, the next in line gets its turn."""
+    upstream = Upstream(pool_limit=1)
+    timeouts = Timeouts(first_byte_s=0.1 if how == "timer" else 5)
+    first_script: Script = [REQUEST, 0.1, FIN] if how == "broken" else [REQUEST]
+
+    async with RawBackend(first_script, TIMES) as raw:
+        first = asyncio.ensure_future(upstream.send(request_to(raw.backend, timeouts=timeouts)))
+        await asyncio.sleep(0.03)
+        waiting = [asyncio.ensure_future(ask(upstream, raw)) for _ in range(3)]
+        await asyncio.sleep(0.03)
+        waiting[0].cancel()
+        if how == "cancelled":
+            first.cancel()
+
+        with pytest.raises((asyncio.CancelledError, BackendTimeout, BackendBroken)):
+            await first
+        assert await asyncio.gather(*waiting[1:]) == [b"hi", b"hi"]
+        await upstream.close()
+
+
+async def test_a_waiter_that_is_cancelled_on_its_turn_gives_the_turn_on():
+    """A place that was promised to one who left is not lost."""
+    upstream = Upstream(pool_limit=1)
+
+    async with RawBackend(TIMES) as raw:
+        answer = await upstream.send(request_to(raw.backend))
+        waiting = [asyncio.ensure_future(ask(upstream, raw)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        await answer.read()
+        upstream._pool._wake(raw.backend)
+        waiting[0].cancel()
+
+        assert await waiting[1] == b"hi"
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await upstream.close()
+
+
+async def test_body_that_is_read_once_goes_over_a_fresh_connection(upstream):
+    """Because it could not be sent again if a kept one turned out to be dead; afterwards it is kept as any other."""
+    async with RawBackend(TIMES) as raw:
+        await ask(upstream, raw)
+        await ask(upstream, raw, Pieces(b"abc"))
+        await ask(upstream, raw)
+
+        assert [len(seen.requests) for seen in raw.connections] == [1, 2]
+
+
+async def test_fresh_connection_takes_the_place_of_an_idle_one_at_the_limit():
+    """An idle connection is no reason to refuse."""
+    upstream = Upstream(pool_limit=1, pool_wait_s=1)
+
+    async with RawBackend(TIMES) as raw:
+        await ask(upstream, raw)
+        assert await ask(upstream, raw, Pieces(b"abc")) == b"hi"
+        await upstream.close()
+
+    assert len(raw.connections) == 2
+
+
+async def test_close_ends_idle_and_busy_connections():
+    """Who still waits gets an error, and the backend sees every connection go."""
+    upstream = Upstream(pool_limit=1)
+
+    async with RawBackend([REQUEST, OK, REQUEST, reply(b"x" * 10)[:-5]]) as raw:
+        await ask(upstream, raw)
+        answer = await upstream.send(request_to(raw.backend))
+        waiting = asyncio.ensure_future(upstream.send(request_to(raw.backend)))
+        await asyncio.sleep(0.02)
+
+        await upstream.close()
+
+        with pytest.raises(BackendBroken, match="shutting down"):
+            await answer.read()
+        with pytest.raises(Overloaded, match="shutting down"):
+            await waiting
+        async with asyncio.timeout(1):
+            await raw.connections[0].closed.wait()

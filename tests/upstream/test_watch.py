@@ -1,0 +1,110 @@
+"""The timers of one exchange, on a real event loop with short times."""
+
+import asyncio
+
+import pytest
+
+from proxy_cli.errors import BackendTimeout, CallerTimeout, ConnectTimeout, GatewayError
+from proxy_cli.shapes import Backend, Timeouts
+from proxy_cli.upstream.watch import Watch, connect_error
+
+BACKEND = Backend("http", "llm", 8000)
+
+
+class Bell:
+    """A watch, and what it rang with."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.rang: asyncio.Future[GatewayError] = self.loop.create_future()
+        self.watch = Watch(BACKEND, timeouts, self.loop.time(), self.rang.set_result, self.loop)
+
+
+async def test_first_byte_timer_is_named():
+    """The message says which timer, for whom, and how long."""
+    bell = Bell(Timeouts(first_byte_s=0.05))
+
+    bell.watch.await_head()
+
+    failure = await bell.rang
+    assert isinstance(failure, BackendTimeout)
+    assert failure.message == "no first byte from http://llm:8000 within 0.05 s (first byte timeout)"
+
+
+async def test_gap_timer_counts_from_the_last_data():
+    """While data comes more often than the gap, nothing rings; then it does."""
+    bell = Bell(Timeouts(gap_s=0.15))
+    bell.watch.await_data()
+
+    for _ in range(5):
+        await asyncio.sleep(0.05)
+        bell.watch.touch()
+    still_quiet = not bell.rang.done()
+
+    assert still_quiet
+    assert (await bell.rang).message == "no more data from http://llm:8000 within 0.15 s (gap timeout)"
+
+
+async def test_total_timer_rings_however_much_data_comes():
+    """Data does not put the total time off, and neither does holding."""
+    bell = Bell(Timeouts(total_s=0.1, gap_s=0.06))
+    bell.watch.await_data()
+
+    for _ in range(3):
+        await asyncio.sleep(0.03)
+        bell.watch.touch()
+    bell.watch.hold()
+
+    assert "(total timeout)" in (await bell.rang).message
+
+
+async def test_nothing_rings_while_it_holds_or_has_stopped():
+    """A slow caller is not the backend's fault, and what is over is over."""
+    held, stopped = Bell(Timeouts(gap_s=0.03, total_s=None)), Bell(Timeouts(gap_s=0.03))
+    held.watch.await_data()
+    held.watch.hold()
+    stopped.watch.await_data()
+    stopped.watch.stop()
+
+    await asyncio.sleep(0.1)
+
+    assert not held.rang.done()
+    assert not stopped.rang.done()
+
+
+async def test_a_shorter_limit_that_comes_later_is_kept():
+    """Between head and data the limit becomes shorter, and rings in time."""
+    bell = Bell(Timeouts(first_byte_s=30, gap_s=0.05))
+    bell.watch.await_head()
+
+    bell.watch.await_data()
+
+    async with asyncio.timeout(5):
+        assert "(gap timeout)" in (await bell.rang).message
+
+
+async def test_a_limit_of_the_caller_is_the_callers_timeout():
+    """Then the status is 408."""
+    bell = Bell(Timeouts(first_byte_s=0.02, set_by_caller=True))
+
+    bell.watch.await_head()
+
+    assert isinstance(await bell.rang, CallerTimeout)
+
+
+@pytest.mark.parametrize(
+    ("now", "set_by_caller", "kind", "name"),
+    [
+        (105.0, False, ConnectTimeout, "connect timeout"),
+        (105.0, True, ConnectTimeout, "connect timeout"),
+        (110.0, False, BackendTimeout, "total timeout"),
+        (110.0, True, CallerTimeout, "total timeout"),
+    ],
+)
+def test_a_connection_that_is_late_blames_the_timer_that_ran_out(now, set_by_caller, kind, name):
+    """The connect timer is ours even when the caller has set a longer one for the whole."""
+    failure = connect_error(BACKEND, Timeouts(total_s=10, set_by_caller=set_by_caller), 100.0, now)
+
+    assert type(failure) is kind
+    assert name in failure.message
+    assert failure.elsewhere is (kind is ConnectTimeout)
