@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxy_cli import errors
+from proxy_cli.cli import COMMANDS
 from proxy_cli.cli.options import OPTIONS, Option
 from proxy_cli.config import models, schema, settings_general, settings_litellm, settings_router
 from proxy_cli.config.state import Section, State, settings
@@ -16,7 +17,7 @@ from proxy_cli.providers.catalog import ROWS
 from proxy_cli.server.routes import ROUTES
 
 PAGES: Final = Path(__file__).resolve().parent
-_TABLE: Final = re.compile(r"(<!-- table: ([\w .]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+_TABLE: Final = re.compile(r"(<!-- table: ([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DEFAULT_OF_FIELD: Final = "Default of the request field"
 _SECTIONS: Final[dict[str, type[Section]]] = {
     "top level": schema.Config,
@@ -32,7 +33,7 @@ _SECTIONS: Final[dict[str, type[Section]]] = {
 
 def filled(page: str) -> str:
     """A page with every table written anew. Raises KeyError for a table that nobody makes."""
-    return _TABLE.sub(lambda found: found[1] + "\n" + _make(found[2]) + found[3], page)
+    return _TABLE.sub(lambda found: f"{found[1]}\n{_make(found[2])}\n{found[3]}", page)
 
 
 def _make(name: str) -> str:
@@ -62,7 +63,7 @@ def _option_row(option: Option) -> tuple[str, str, str]:
     meaning = option.help or (
         f"Does nothing: {option.unused}." if option.unused else "Ends at once: nothing to set up."
     )
-    return ", ".join(names), f"`{option.variable}`" if option.variable else "", meaning
+    return ", ".join(names), _names(filter(None, [option.variable])), meaning
 
 
 def settings_tables(section: type[Section]) -> str:
@@ -110,7 +111,7 @@ def errors_table() -> str:
     """Every error by status."""
     found = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.GatewayError)]
     shown = [kind for kind in found if kind not in {errors.BackendError, errors.StreamOptionsRefused}]
-    rows = ((str(kind.status), f"`{kind.kind}`", f"`{kind.code}`", _promise(kind)) for kind in shown)
+    rows = ((str(kind.status), f"`{kind.kind}`", f"`{kind.code or 'null'}`", _promise(kind)) for kind in shown)
     return table(["Status", "`type`", "`code`", "When"], sorted(rows))
 
 
@@ -133,6 +134,11 @@ def endpoints_table(tag: str) -> str:
     return table(["Path", "Needs a key", "What it does"], rows)
 
 
+def commands_table() -> str:
+    """The commands of the program."""
+    return table(["Command", "What it does"], ((f"`llmproxy {name}`", meaning) for name, meaning in COMMANDS.items()))
+
+
 def providers_table() -> str:
     """The services that are known by name."""
     rows = (
@@ -144,6 +150,7 @@ def providers_table() -> str:
 
 _MAKERS: Final[dict[str, Callable[[], str]]] = {
     "errors": errors_table,
+    "commands": commands_table,
     "providers": providers_table,
     "endpoints models": lambda: endpoints_table("models"),
     "endpoints information": lambda: endpoints_table("information"),

@@ -7,18 +7,21 @@ own backends may need. Everything that goes wrong on the way becomes one sentenc
 
 import http.client
 import json
+import os
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import click
 
 from proxy_cli import __version__
 from proxy_cli.cli.kinds import Number, Text
+from proxy_cli.cli.surroundings import gather
 from proxy_cli.secret import Secret
 from proxy_cli.shapes import Json
 
@@ -67,7 +70,13 @@ def find_target(options: ClientOptions, environment: Mapping[str, str]) -> Targe
     if options.host is None and options.port is None and environment.get("LLMPROXY_URL"):
         return read_url(environment["LLMPROXY_URL"], "LLMPROXY_URL")
     host = options.host or "127.0.0.1"
-    return Target("http", _EVERYWHERE.get(host, host), options.port or DEFAULT_PORT)
+    return Target("http", _EVERYWHERE.get(host, host), options.port or _served_port(environment))
+
+
+def _served_port(environment: Mapping[str, str]) -> int:
+    """The port that the same variables make a proxy listen on; what cannot be a port is left to it to say."""
+    text = environment.get("LLMPROXY_PORT") or environment.get("PORT") or ""
+    return int(text) if text.isdecimal() and 0 < int(text) < 65536 else DEFAULT_PORT
 
 
 def read_url(text: str, source: str) -> Target:
@@ -91,13 +100,23 @@ def _split(text: str, source: str) -> SplitResult:
     return parts
 
 
-def find_key(
-    options: ClientOptions, environment: Mapping[str, str], from_config: Secret | None = None
-) -> Secret | None:
-    """The key to send, or None: many proxies need none."""
+def find_key(options: ClientOptions, environment: Mapping[str, str]) -> Secret | None:
+    """The key to send, or None: many proxies need none. Raises ClientProblem for a file that cannot be read."""
     named = [options.key, *(environment.get(name) for name in _KEY_VARIABLES)]
     given = next(filter(None, named), None)
-    return Secret(given) if given else from_config
+    if given is None and options.config is not None:
+        return _configured_key(Path(options.config), environment)
+    return Secret(given) if given else None
+
+
+def _configured_key(file: Path, environment: Mapping[str, str]) -> Secret | None:
+    from proxy_cli.config.load import load  # noqa: PLC0415 - only who names a file waits for the settings' rules
+
+    loaded = load(file, environment)
+    if loaded.config is None:
+        first = next(iter(loaded.problems), "it is empty")
+        raise ClientProblem(f"the key cannot be read from the file: {first}")
+    return loaded.config.general_settings.master_key
 
 
 def client_parameters(*, model: bool = False) -> list[click.Parameter]:
@@ -110,11 +129,22 @@ def client_parameters(*, model: bool = False) -> list[click.Parameter]:
         click.Option(["--key"], type=text, help="Key to send (else LLMPROXY_API_KEY, LITELLM_MASTER_KEY, the file's)."),
         click.Option(["-c", "--config"], type=text, help="The YAML file."),
         click.Option(["--timeout"], type=Number(0.001, whole=False), help="Seconds to wait for an answer."),
-        click.Option(["--json"], is_flag=True, default=False, help="Print the result as JSON."),
+        click.Option(["--json"], is_flag=True, default=None, help="Print the result as JSON."),
     ]
     if model:
         parameters.append(click.Option(["-m", "--model"], type=text, help="The model (else the first of /v1/models)."))
     return parameters
+
+
+def given() -> tuple[ClientOptions, Mapping[str, str]]:
+    """What the running command was told, after its name or before it, and the variables that surround it."""
+    context = click.get_current_context()
+    before = context.parent.params if context.parent else {}
+    values: dict[str, Any] = {
+        name: before.get(name) if value is None else value for name, value in context.params.items()
+    }
+    options = ClientOptions(**{**values, "json": bool(values["json"])})
+    return options, gather(os.environ, Path.cwd()).environ
 
 
 class Reply:

@@ -7,7 +7,7 @@ the backend behind it, and a stream that arrives in pieces. Exit code 0 when bot
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -22,6 +22,7 @@ from proxy_cli.cli.client import (
     error_message,
     find_key,
     find_target,
+    given,
     refusal,
 )
 from proxy_cli.shapes import Json
@@ -91,12 +92,11 @@ class _Stream:
         return text
 
 
-def run(options: ClientOptions) -> int:
+def run(options: ClientOptions, environ: Mapping[str, str] = os.environ) -> int:
     """Send the smoke request, plain and streamed, and show what comes back; the exit code."""
-    target = find_target(options, os.environ)
-    key = find_key(options, os.environ)
-    client = Client(target, key, options.timeout or TIMEOUT_S)
     try:
+        target = find_target(options, environ)
+        client = Client(target, find_key(options, environ), options.timeout or TIMEOUT_S)
         model = options.model or _first_model(client)
     except ClientProblem as problem:
         return _report_failure(options, str(problem))
@@ -219,6 +219,6 @@ def _completion_tokens(body: Json) -> int | None:
 
 
 @click.command(params=client_parameters(model=True))
-def test(**values: object) -> int:
+def test(**_values: object) -> int:
     """Send a running proxy a test request, plain and streamed, and show the answer."""
-    return run(ClientOptions(**values))  # type: ignore[arg-type]  # the parameters are the fields' own
+    return run(*given())

@@ -27,8 +27,13 @@ def one_reply(reply: bytes | None) -> Iterator[int]:
                 connection.recv(65536)
                 if reply is None:
                     done.wait(10)
-                else:
-                    connection.sendall(reply)
+                    return
+                connection.sendall(reply)
+                # Unread bytes at a close would reset the connection before the client has read the reply.
+                connection.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):
+                    while connection.recv(65536):
+                        pass
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -51,7 +56,10 @@ def closed_port() -> int:
         (ClientOptions(host="0.0.0.0", port=1), {}, "http://127.0.0.1:1"),
         (ClientOptions(host="::"), {}, "http://[::1]:4000"),
         (ClientOptions(host="gateway"), {}, "http://gateway:4000"),
-        (ClientOptions(), {"LLMPROXY_URL": "https://llm.example"}, "https://llm.example:443"),
+        (ClientOptions(), {"PORT": "10080"}, "http://127.0.0.1:10080"),
+        (ClientOptions(), {"PORT": "1", "LLMPROXY_PORT": "2"}, "http://127.0.0.1:2"),
+        (ClientOptions(), {"PORT": "many"}, "http://127.0.0.1:4000"),
+        (ClientOptions(), {"PORT": "1", "LLMPROXY_URL": "https://llm.example"}, "https://llm.example:443"),
         (ClientOptions(port=5), {"LLMPROXY_URL": "https://llm.example"}, "http://127.0.0.1:5"),
         (ClientOptions(url="localhost:10080"), {"LLMPROXY_URL": "http://other"}, "http://localhost:10080"),
         (ClientOptions(url="http://localhost:10080/v1/"), {}, "http://localhost:10080"),
@@ -75,15 +83,24 @@ def test_an_address_that_cannot_be_is_one_sentence(url):
     assert "pass" not in str(caught.value)
 
 
-def test_the_key_is_taken_from_flag_then_environment_then_file():
+def test_the_key_is_taken_from_flag_then_environment_then_file(tmp_path):
     """--key over LLMPROXY_API_KEY over LITELLM_MASTER_KEY over the file's master_key."""
-    both = {"LLMPROXY_API_KEY": "a", "LITELLM_MASTER_KEY": "b"}
+    file = tmp_path / "config.yaml"
+    file.write_text("model_list: []\ngeneral_settings: {master_key: os.environ/TEAM_KEY}\n")
+    both = {"LLMPROXY_API_KEY": "a", "LITELLM_MASTER_KEY": "b", "TEAM_KEY": "f"}
+    named = ClientOptions(config=str(file))
 
-    assert find_key(ClientOptions(key="k"), both, Secret("f")) == Secret("k")
-    assert find_key(ClientOptions(), both, Secret("f")) == Secret("a")
-    assert find_key(ClientOptions(), {"LITELLM_MASTER_KEY": "b"}, Secret("f")) == Secret("b")
-    assert find_key(ClientOptions(), {"LLMPROXY_API_KEY": ""}, Secret("f")) == Secret("f")
+    assert find_key(ClientOptions(key="k", config=str(file)), both) == Secret("k")
+    assert find_key(named, both) == Secret("a")
+    assert find_key(named, {"LITELLM_MASTER_KEY": "b"}) == Secret("b")
+    assert find_key(named, {"LLMPROXY_API_KEY": "", "TEAM_KEY": "f"}) == Secret("f")
     assert find_key(ClientOptions(), {}) is None
+
+
+def test_a_file_without_a_readable_key_is_one_sentence(tmp_path):
+    """Where the file is asked for the key and cannot be read, its first problem is told."""
+    with pytest.raises(ClientProblem, match=r"the key cannot be read from the file: .*missing\.yaml"):
+        find_key(ClientOptions(config=str(tmp_path / "missing.yaml")), {})
 
 
 async def test_a_request_carries_the_key_and_its_body():

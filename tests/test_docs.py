@@ -1,0 +1,90 @@
+"""The documentation says what the program does: its tables are the program's own, and its examples are run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs.generate import filled
+from proxy_cli.cli import COMMANDS
+from proxy_cli.cli.options import OPTIONS
+from tests.conftest import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_tables_are_those_of_the_program(page):
+    """`make docs` would change nothing."""
+    text = page.read_text("utf-8")
+
+    assert filled(text) == text, "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    """Every link to a file of ours finds it."""
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text("utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_options_that_a_page_names_exist(page):
+    """An option in the text is one of the program's, of a command's, or of another program's command line."""
+    known = {option.name for option in OPTIONS} | {"help", "version"} | options_of_commands()
+    others = {"add_host", "build", "rm", "require_hashes"}
+    text = re.sub(r"```diff.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+
+    named = {name.replace("-", "_") for name in re.findall(r"(?<![\w-])--([a-z][a-z0-9_-]+)", text)}
+
+    assert named - known - others == set()
+
+
+def options_of_commands() -> set[str]:
+    """The options that only a command has, from its own help page."""
+    found = set()
+    for command in COMMANDS:
+        run = subprocess.run(
+            [sys.executable, "-m", "proxy_cli", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        found |= {name.replace("-", "_") for name in re.findall(r"--([a-z][a-z0-9_-]+)", run.stdout)}
+    return found
+
+
+def test_every_option_of_the_help_page_is_documented():
+    """What `llmproxy --help` lists stands in docs/options.md."""
+    run = subprocess.run(
+        [sys.executable, "-m", "proxy_cli", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    page = (ROOT / "docs" / "options.md").read_text("utf-8") + "`--help` `--version`"
+
+    listed = set(re.findall(r"^ +(?:-\w, )?(--[a-z][a-z0-9_-]+)", run.stdout, re.MULTILINE))
+
+    assert len(listed) > 30
+    assert {option for option in listed if f"`{option}`" not in page} == set()
+
+
+def yaml_blocks(page: Path) -> list[str]:
+    """The configuration files that a page shows whole."""
+    blocks = re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    return [block for block in blocks if "model_list:" in block]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if yaml_blocks(page)], ids=lambda page: page.stem)
+def test_configurations_that_a_page_shows_pass_check(page, tmp_path):
+    """A file copied out of the documentation is a valid one."""
+    for block in yaml_blocks(page):
+        file = tmp_path / "config.yaml"
+        file.write_text(block, "utf-8")
+        names = set(re.findall(r"os\.environ/(\w+)", block))
+        run = subprocess.run(
+            [sys.executable, "-m", "proxy_cli", "check", file],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), **dict.fromkeys(names, "sk-0123456789abcdefghij")},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
