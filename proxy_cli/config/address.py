@@ -6,6 +6,7 @@ repeated. There is no default host: an empty address is an error, never somebody
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._"
 _OWN_ENDINGS: Final = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".svc")
 
 
+@lru_cache(maxsize=1024)
 def parse_base(text: str) -> tuple[Backend, str]:
     """The backend and the path before its endpoints, without a slash at the end; a ValueError with a sentence."""
     if not text.strip():

@@ -11,7 +11,8 @@ from pathlib import Path as FilePath
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from proxy_cli.config.checks import cross_checks
+from proxy_cli.config import survey
+from proxy_cli.config.checks import cross_checks, inline_secrets
 from proxy_cli.config.fields import Remarks, described
 from proxy_cli.config.include import Gathered, gather
 from proxy_cli.config.master_key import master_key_problem
@@ -19,7 +20,6 @@ from proxy_cli.config.problem import Path, Place, Problem, Severity, dotted
 from proxy_cli.config.scalar import Scalar
 from proxy_cli.config.schema import Config
 from proxy_cli.config.state import State
-from proxy_cli.config.survey import NO_SUCH_SETTING, survey
 from proxy_cli.config.variables import Finding, Resolved, resolve
 from proxy_cli.shapes import Json
 
@@ -42,10 +42,18 @@ class Loaded:
 
     config: Config | None
     problems: list[Problem]
-    states: list[SettingState]
     files: tuple[FilePath, ...]
     environ: Mapping[str, str]
     _gathered: Gathered
+
+    @property
+    def states(self) -> list[SettingState]:
+        """What becomes of every key of the files; worked out when it is asked for."""
+        values = resolve(self._gathered.values, self.environ).values
+        return [
+            SettingState(dotted(standing.path), standing.state, standing.why, self.key_place(standing.path))
+            for standing in survey.standings(values)
+        ]
 
     def place(self, path: Path) -> Place:
         """Where a value stands, or the nearest parent of one that is missing."""
@@ -64,20 +72,28 @@ def load(path: FilePath, environ: Mapping[str, str], *, public_names: Collection
     """The configuration in a file; `public_names` are models served beside it, which aliases may name."""
     gathered = gather(path)
     if not gathered.documents:
-        return Loaded(None, gathered.problems, [], gathered.files, environ, gathered)
+        return Loaded(None, gathered.problems, gathered.files, environ, gathered)
     resolved = resolve(gathered.values, environ, allow_empty=_allows_empty(gathered.values))
     config, findings = _validated(resolved)
-    surveyed = survey(resolved.values)
     findings += resolved.findings
-    findings += surveyed.findings
+    findings += survey.findings(resolved.values)
     findings += cross_checks(resolved.values, public_names)
+    findings += _readable_secrets(gathered)
     problems = _in_order(gathered, [_placed(gathered, finding) for finding in findings])
     broken = any(problem.severity is Severity.ERROR for problem in problems)
-    states = [
-        SettingState(dotted(standing.path), standing.state, standing.why, gathered.key_place(standing.path))
-        for standing in surveyed.standings
-    ]
-    return Loaded(None if broken else config, problems, states, gathered.files, resolved.environ, gathered)
+    return Loaded(None if broken else config, problems, gathered.files, resolved.environ, gathered)
+
+
+def _readable_secrets(gathered: Gathered) -> list[Finding]:
+    """A file that everybody on the machine can read is no place for keys; said once a file."""
+    exposed = {document.file: document.mode or 0 for document in gathered.documents if (document.mode or 0) & 0o004}
+    found: dict[str, Finding] = {}
+    for path in inline_secrets(gathered.values) if exposed else ():
+        file = gathered.place(path).file
+        if file in exposed and file not in found:
+            message = f"every user of this machine can read this key (mode {exposed[file]:04o})"
+            found[file] = Finding(path, message, f"chmod 600 {file}, or write os.environ/NAME", Severity.WARNING)
+    return list(found.values())
 
 
 def _allows_empty(values: Mapping[str, Json]) -> bool:
@@ -122,6 +138,11 @@ _SHAPES = {
     "a list of mappings": "write one entry a line, each after a dash: - model_name: fast",
     "a mapping": "write its settings below it, indented, as key: value",
 }
+_EXAMPLES: Mapping[tuple[str | int, str | int], str] = {
+    ("model_list", "model"): "model: openai/name-of-the-model",
+    ("model_list", "model_name"): "model_name: the-name-callers-use",
+    ("model_list", "litellm_params"): "litellm_params: with model: openai/name-of-the-model below it",
+}
 _LISTS_OF_MAPPINGS = frozenset({("model_list",), ("credential_list",)})
 
 
@@ -133,8 +154,8 @@ def _missing(path: Path, values: Json) -> tuple[str, str]:
         name = entry.get("model_name") if isinstance(entry, dict) else None
         if isinstance(name, Scalar) and name.text:
             message = f"is missing; the entry's model_name is '{name.text}'"
-    examples = {"model": "model: openai/name-of-the-model", "model_name": "model_name: the-name-callers-use"}
-    return message, f"add {examples.get(str(path[-1]), f'{path[-1]}:')}"
+    example = _EXAMPLES.get((path[0], path[-1]), f"{path[-1]}: ...")
+    return message, f"add {example}"
 
 
 def at(tree: Json, path: Path) -> Json:
@@ -185,7 +206,9 @@ def leaves(tree: Json, path: Path = ()) -> list[tuple[Path, Scalar]]:
 
 
 def _placed(gathered: Gathered, finding: Finding) -> Problem:
-    place = gathered.key_place(finding.path) if finding.message == NO_SUCH_SETTING else gathered.place(finding.path)
+    place = (
+        gathered.key_place(finding.path) if finding.message == survey.NO_SUCH_SETTING else gathered.place(finding.path)
+    )
     return Problem(place, finding.message, finding.cure, dotted(finding.path), finding.severity)
 
 

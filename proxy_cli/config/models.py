@@ -29,7 +29,7 @@ from proxy_cli.config.fields import (
     Usd,
 )
 from proxy_cli.config.request_fields import RequestFields
-from proxy_cli.config.state import OTHERS, PRICES, Section, Unknown, group, ignored, later, used
+from proxy_cli.config.state import OTHERS, PRICES, KeysOf, Section, Unknown, group, ignored, later, used
 from proxy_cli.secret import Secret
 from proxy_cli.shapes import Json
 
@@ -136,8 +136,8 @@ class SharedParams(Section):
     cache: Anything = later("Caching of this deployment.")
     caching: Flag | None = later("Caching of this deployment.")
 
-    request: RequestFields = group("(request fields)", "Defaults of request fields.", RequestFields())
-    cloud: CloudCredentials = group("(cloud)", "What the clouds need.", CloudCredentials())
+    request: Annotated[Mapping[str, Json], KeysOf(RequestFields)] = group("(request)", "Defaults of request fields.")
+    cloud: Annotated[Mapping[str, Json], KeysOf(CloudCredentials)] = group("(cloud)", "What the clouds need.")
     rates: Mapping[str, Price] = group(PRICES, "Prices in USD, by the price list's names.")
     others: Mapping[str, Anything] = group(OTHERS, "Default fields of the request's body.")
 
@@ -159,14 +159,14 @@ class SharedParams(Section):
 
     def body_defaults(self) -> dict[str, Json]:
         """The fields that a request's body gets where the caller did not set them."""
-        return {**self.request.given(), **self.others, **self.extra_body}
+        return {**self.request, **self.others, **self.extra_body}
 
     def public(self) -> dict[str, Json]:
         """What may be shown: everything that is set, but for keys, headers, and passwords in addresses."""
         hidden = {"headers", "extra_headers", "request", "cloud", "rates", "others"}
         given = {name: getattr(self, name) for name in sorted(self.model_fields_set - hidden)}
         shown = {name: value for name, value in given.items() if not isinstance(value, Secret)}
-        return {**shown, **self.request.given(), **self.rates, **self.others}
+        return {**shown, **self.request, **self.rates, **self.others}
 
 
 class ModelParams(SharedParams):
@@ -233,7 +233,7 @@ class CredentialValues(Section):
     organization: Text | None = used("OpenAI organization.")
     custom_llm_provider: Text | None = used("The provider.")
 
-    cloud: CloudCredentials = group("(cloud)", "What the clouds need.", CloudCredentials())
+    cloud: Annotated[Mapping[str, Json], KeysOf(CloudCredentials)] = group("(cloud)", "What the clouds need.")
 
 
 class Credential(Section):

@@ -6,7 +6,6 @@ servers know (vLLM, Ollama, llama.cpp, hosted services) are declared too: settin
 
 from proxy_cli.config.fields import Anything, Flag, Float, Tally, Text, Whole
 from proxy_cli.config.state import Section, used
-from proxy_cli.shapes import Json
 
 _SENT = "Default of the request field"
 
@@ -108,7 +107,3 @@ class RequestFields(Section):
     enable_thinking: Anything = used(f"{_SENT} `enable_thinking` of Qwen.")
     thinking_budget: Anything = used(f"{_SENT} `thinking_budget` of Qwen.")
     safety_settings: Anything = used(f"{_SENT} `safety_settings` of Gemini.")
-
-    def given(self) -> dict[str, Json]:
-        """The fields that were set."""
-        return {name: getattr(self, name) for name in sorted(self.model_fields_set)}

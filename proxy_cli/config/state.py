@@ -7,13 +7,15 @@ that no field declares are refused, or sorted into one of the groups that some s
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
 
 from proxy_cli.config.scalar import Scalar
 from proxy_cli.shapes import Json
@@ -79,8 +81,6 @@ class Section(BaseModel):
 
 
 def _joined(own: object, below: object) -> object:
-    if isinstance(own, Section) and isinstance(below, Section):
-        return own.filled(below)
     if isinstance(own, Mapping) and isinstance(below, Mapping):
         return {**below, **own}
     return own
@@ -110,13 +110,32 @@ def is_group(field: FieldInfo) -> bool:
 
 def group_section(field: FieldInfo) -> type[Section] | None:
     """The section that declares a group's keys; None for prices and others."""
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+    return next((each.section for each in field.metadata if isinstance(each, KeysOf)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class KeysOf:
+    """Marks a group: its keys are declared by a section, and only those that are set are kept, as a plain mapping."""
+
+    # A section holds a value for each of its fields; a hundred of them, for ten thousand entries, would be 50 MB.
+    section: type[Section]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(_given, handler.generate_schema(self.section))
+
+
+def _given(section: Section) -> Mapping[str, Json]:
+    return {name: getattr(section, name) for name in sorted(section.model_fields_set)}
 
 
 def is_price(key: str) -> bool:
     """Whether a key is one of the price list's names for a price."""
     return _PRICE.search(key) is not None
+
+
+def takes_prices(section: type[Section]) -> bool:
+    """Whether a section gathers prices."""
+    return PRICES in _homes(section)
 
 
 def used(description: str, default: Any = None, *, note: str = "", later: tuple[str, ...] = ()) -> Any:
@@ -152,9 +171,12 @@ def _field(default: Any, description: str, extra: dict[str, Json]) -> Any:
     return Field(default=default, description=description, json_schema_extra=extra)
 
 
-def group(alias: str, description: str, default: Any = MappingProxyType({})) -> Any:
-    """A field that gathers keys of its section: `PRICES`, `OTHERS`, or those of a section of their own."""
-    return Field(default_factory=lambda: default, alias=alias, description=description)
+def group(alias: str, description: str) -> Any:
+    """A field that gathers keys of its section: `PRICES`, `OTHERS`, or those that another section declares."""
+    return Field(default_factory=lambda: _EMPTY, alias=alias, description=description)
+
+
+_EMPTY: Final[Mapping[str, Json]] = MappingProxyType({})
 
 
 def extra(field: FieldInfo) -> dict[str, Json]:

@@ -7,7 +7,7 @@ many entries have in common is said once, at the first of them.
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Final, cast, get_args, get_origin
+from typing import Annotated, Final, NamedTuple, cast, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -15,7 +15,7 @@ from proxy_cli.config.privacy import shown
 from proxy_cli.config.problem import Path, Severity, did_you_mean
 from proxy_cli.config.scalar import Scalar, plain
 from proxy_cli.config.schema import Config
-from proxy_cli.config.state import PRICES, Section, State, Unknown, extra, is_nothing, is_price, settings
+from proxy_cli.config.state import Section, State, Unknown, extra, is_nothing, is_price, settings, takes_prices
 from proxy_cli.config.variables import Finding
 from proxy_cli.shapes import Json
 
@@ -32,85 +32,99 @@ class Standing:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """The states of all keys, and what is to be said about them."""
+class Visit(NamedTuple):
+    """One key of the file, and the field that declares it, if one does."""
 
-    standings: list[Standing]
-    findings: list[Finding]
-
-
-def survey(values: Mapping[str, Json]) -> Survey:
-    """Walk a tree along the declaration."""
-    return _Walk().run(values)
+    section: type[Section]
+    path: Path
+    key: str
+    value: Json
+    field: FieldInfo | None
 
 
-class _Walk:
-    def __init__(self) -> None:
-        self._standings: list[Standing] = []
-        # By path without the numbers of entries, and what is said: the first place, and how many there are.
-        self._said: dict[tuple[Path, str], tuple[Finding, int]] = {}
-
-    def run(self, values: Mapping[str, Json]) -> Survey:
-        self._section(Config, values, ())
-        findings = [_counted(finding, count) for finding, count in self._said.values()]
-        return Survey(self._standings, findings)
-
-    def _section(self, section: type[Section], tree: Json, path: Path) -> None:
-        if not isinstance(tree, Mapping):
-            return
-        declared = settings(section)
-        for key, value in tree.items():
-            field = declared.get(key)
-            if field is None:
-                self._undeclared(section, (*path, key), key)
-                continue
-            self._declared(field, (*path, key), value)
-            inside = _inside(field)
-            if inside is not None:
-                for inner_path, inner in _entries(value, (*path, key), inside):
-                    self._section(inside.section, inner, inner_path)
-
-    def _declared(self, field: FieldInfo, path: Path, value: Json) -> None:
-        told = extra(field)
-        state, why = State(told.get("x-state", State.USED)), told.get("x-why", "")
-        if state is State.USED and isinstance(value, Scalar) and value.text in told.get(_LATER_VALUES, ()):
-            self._standings.append(Standing(path, State.LATER, _SHUFFLED))
-            self._say(path, f"{value.text} is {_NOT_YET}", _SHUFFLED)
-            return
-        self._standings.append(Standing(path, state, why or told.get("x-note", "")))
-        if is_nothing(value):
-            return
-        if state is State.LATER and (told.get("x-always") or _asks_for_something(value)):
-            self._say(path, _NOT_YET, why)
-        elif state is State.IGNORED:
-            self._say(path, f"does nothing here: {why}", "take it out")
-        elif note := told.get("x-note"):
-            self._say(path, note, severity=Severity.NOTE)
-
-    def _undeclared(self, section: type[Section], path: Path, key: str) -> None:
-        if PRICES in {field.alias for field in section.__pydantic_fields__.values()} and is_price(key):
-            self._standings.append(Standing(path, State.USED))
-        elif section.unknown is Unknown.KEEP:
-            self._standings.append(Standing(path, State.USED, "kept, and shown by /model/info"))
-        elif section.unknown is Unknown.SEND and _meant(section, key) is None:
-            self._standings.append(Standing(path, State.USED, "sent to the backend"))
-            self._say(path, "unknown here; sent to the backend as a default field of the request's body")
-        else:
-            self._say(path, NO_SUCH_SETTING, _cure(section, key), severity=Severity.ERROR)
-
-    def _say(self, path: Path, message: str, cure: str = "", *, severity: Severity = Severity.WARNING) -> None:
-        finding = Finding(path, message, cure, severity)
-        if severity is Severity.ERROR:
-            self._said[(path, message)] = (finding, 1)
-            return
-        alike = tuple("*" if isinstance(step, int) else step for step in path)
-        first, count = self._said.get((alike, message), (finding, 0))
-        self._said[(alike, message)] = (first, count + 1)
+def visits(values: Json, section: type[Section] = Config, path: Path = ()) -> Iterator[Visit]:
+    """Every key of a tree that stands where a section is declared."""
+    declared = settings(section)
+    for key, value in values.items() if isinstance(values, Mapping) else ():
+        field = declared.get(key)
+        yield Visit(section, (*path, key), key, value, field)
+        inside = _inside(field) if field is not None else None
+        if inside is not None:
+            for inner_path, inner in _entries(value, (*path, key), inside):
+                yield from visits(inner, inside.section, inner_path)
 
 
+def standings(values: Mapping[str, Json]) -> Iterator[Standing]:
+    """What becomes of each key; of one that is an error, nothing."""
+    for visit in visits(values):
+        if visit.field is not None:
+            yield _standing(visit, visit.field)
+        elif (why := _undeclared(visit)) is not None:
+            yield Standing(visit.path, State.USED, why)
+
+
+def findings(values: Mapping[str, Json]) -> list[Finding]:
+    """What is to be said of the keys; what several entries have in common once, at the first."""
+    said: dict[tuple[Path, str], tuple[Finding, int]] = {}
+    for visit in visits(values):
+        finding = _finding(visit)
+        if finding is not None:
+            path = visit.path
+            if finding.severity is not Severity.ERROR:
+                path = tuple("*" if isinstance(step, int) else step for step in path)
+            first, count = said.get((path, finding.message), (finding, 0))
+            said[(path, finding.message)] = (first, count + 1)
+    return [_counted(finding, count) for finding, count in said.values()]
+
+
+def _standing(visit: Visit, field: FieldInfo) -> Standing:
+    told = extra(field)
+    if _is_later_value(visit.value, told):
+        return Standing(visit.path, State.LATER, _SHUFFLED)
+    return Standing(visit.path, State(told["x-state"]), told.get("x-why") or told.get("x-note", ""))
+
+
+def _is_later_value(value: Json, told: Mapping[str, Json]) -> bool:
+    return isinstance(value, Scalar) and value.text in told.get("x-not-yet-supported-values", ())
+
+
+def _finding(visit: Visit) -> Finding | None:
+    if visit.field is not None:
+        return None if is_nothing(visit.value) else _declared(visit, extra(visit.field))
+    why = _undeclared(visit)
+    if why is None:
+        return Finding(visit.path, NO_SUCH_SETTING, _cure(visit.section, visit.key))
+    return Finding(visit.path, f"unknown here; {why}", severity=Severity.WARNING) if why is _SENT else None
+
+
+def _declared(visit: Visit, told: Mapping[str, Json]) -> Finding | None:
+    why = told.get("x-why", "")
+    match told["x-state"]:
+        case State.LATER if told.get("x-always") or _asks_for_something(visit.value):
+            return Finding(visit.path, _NOT_YET, why, Severity.WARNING)
+        case State.IGNORED:
+            return Finding(visit.path, f"does nothing here: {why}", "take it out", Severity.WARNING)
+        case State.USED if _is_later_value(visit.value, told):
+            return Finding(visit.path, f"{visit.value.text} is {_NOT_YET}", _SHUFFLED, Severity.WARNING)
+        case State.USED if note := told.get("x-note"):
+            return Finding(visit.path, note, severity=Severity.NOTE)
+    return None
+
+
+def _undeclared(visit: Visit) -> str | None:
+    """What becomes of a key that no field declares; None: it is an error."""
+    if is_price(visit.key) and takes_prices(visit.section):
+        return "a price"
+    match visit.section.unknown:
+        case Unknown.KEEP:
+            return "kept, and shown by /model/info"
+        case Unknown.SEND if _meant(visit.section, visit.key) is None:
+            return _SENT
+    return None
+
+
+_SENT: Final = "sent to the backend as a default field of the request's body"
 _SHAPES: Final[Mapping[object, str]] = {tuple: "list", dict: "map"}
-_LATER_VALUES: Final = "x-not-yet-supported-values"
 _SHUFFLED: Final = "requests are shared at random, by weight"
 
 

@@ -21,7 +21,7 @@ _INSIDE = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
 _HEADERS: Final = frozenset({"headers", "extra_headers", "static_headers"})
 # Names that steer the process itself: a configuration file is no place for them.
 _PROCESS = re.compile(r"PATH|HOME|SHELL|IFS|LD_.*|DYLD_.*|PYTHON.*|VIRTUAL_ENV|GCONV_PATH|BASH_ENV|ENV")
-_NOTHING: Final = Scalar(text="", quoted=False, kind="null")
+NOTHING: Final = Scalar(text="", quoted=False, kind="null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,9 @@ class _Resolver:
         if not _NAME.fullmatch(name):
             self._find(path, "os.environ/ is not followed by the name of a variable", "write os.environ/NAME")
             self._resolved.unresolved.add(path)
-            return _NOTHING
+            return NOTHING
         value = self._value(name, path)
-        return _NOTHING if value is None else Scalar(value, True, "text", True)
+        return NOTHING if value is None else Scalar(value, True, "text", True)
 
     def _value(self, name: str, path: Path) -> str | None:
         raw = self._resolved.environ.get(name)
