@@ -199,6 +199,7 @@ _FORMS: Final = frozenset(
 )
 _ERRORS: Final[Mapping[str, str]] = {
     "400": "The request is not understood, or names no model that is known.",
+    "401": "No key, or a wrong one.",
     "408": "The caller's own time limit has passed.",
     "413": "The body is too large.",
     "422": "The budget is spent.",
@@ -214,9 +215,6 @@ def openapi(routes: Sequence[RouteLike], *, version: str, server_root_path: str,
     for route in routes:
         path = _SLOT.sub(r"{\1}", route.path_template)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route, path, needs_key)
-    components: dict[str, Json] = {"schemas": dict(_SCHEMAS)}
-    if needs_key:
-        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -227,8 +225,27 @@ def openapi(routes: Sequence[RouteLike], *, version: str, server_root_path: str,
         "servers": [{"url": server_root_path.rstrip("/") or "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
         "paths": paths,
-        "components": components,
+        "components": _components(needs_key),
     }
+
+
+def _components(needs_key: bool) -> Json:
+    """What paths refer to: several lead to one operation, and all fail in the same ways."""
+    failed = {"application/json": {"schema": _reference("Error")}}
+    schemas = dict(_SCHEMAS)
+    for kind, schema in _REQUESTS.items():
+        needed = [field for field in schema["required"] if field != "model"]
+        schemas[_request_name(kind, named=False)] = schema
+        schemas[_request_name(kind, named=True)] = {**schema, "required": needed}
+        if kind in _ANSWERS:
+            schemas[_answer_name(kind)] = _ANSWERS[kind]
+    components: dict[str, Json] = {
+        "schemas": schemas,
+        "responses": {f"E{status}": {"description": text, "content": failed} for status, text in _ERRORS.items()},
+    }
+    if needs_key:
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    return components
 
 
 def _operation(route: RouteLike, path: str, needs_key: bool) -> Json:
@@ -247,7 +264,9 @@ def _operation(route: RouteLike, path: str, needs_key: bool) -> Json:
         told["security"] = [{"key": []}]
     if kind is not None:
         media = "multipart/form-data" if kind in _FORMS else "application/json"
-        told["requestBody"] = {"required": True, "content": {media: {"schema": _body(kind, path)}}}
+        # Where the path names the model the body need not.
+        schema = _reference(_request_name(kind, named="{" in path))
+        told["requestBody"] = {"required": True, "content": {media: {"schema": schema}}}
     return told
 
 
@@ -257,21 +276,10 @@ def _kind(path: str) -> Operation | None:
     return max(ending, key=lambda operation: len(operation.value), default=None)
 
 
-def _body(kind: Operation, path: str) -> Json:
-    schema = _REQUESTS[kind]
-    if "{" not in path:
-        return schema
-    # The path names the model, so the body need not.
-    return {**schema, "required": [field for field in schema["required"] if field != "model"]}
-
-
 def _responses(kind: Operation | None, *, needs_key: bool) -> Json:
-    errors = dict(_ERRORS) if kind is not None else {}
-    if needs_key:
-        errors["401"] = "No key, or a wrong one."
-    failed = {"application/json": {"schema": _reference("Error")}}
-    told = {status: {"description": text, "content": failed} for status, text in sorted(errors.items())}
-    return {"200": {"description": "Done.", "content": _good(kind)}, **told}
+    statuses = [status for status in _ERRORS if (needs_key if status == "401" else kind is not None)]
+    failed = {status: {"$ref": f"#/components/responses/E{status}"} for status in statuses}
+    return {"200": {"description": "Done.", "content": _good(kind)}, **failed}
 
 
 def _good(kind: Operation | None) -> Json:
@@ -279,8 +287,20 @@ def _good(kind: Operation | None) -> Json:
         return {"audio/*": {"schema": _FILE}}
     if kind is None:
         return {"application/json": {"schema": {}}}
-    content = {"application/json": {"schema": _ANSWERS[kind]}}
+    content = {"application/json": {"schema": _reference(_answer_name(kind))}}
     return {**content, "text/event-stream": {"schema": {"type": "string"}}} if kind in _STREAMED else content
+
+
+def _request_name(kind: Operation, *, named: bool) -> str:
+    return f"{_title(kind)}Request{'ToNamedModel' if named else ''}"
+
+
+def _answer_name(kind: Operation) -> str:
+    return f"{_title(kind)}Answer"
+
+
+def _title(kind: Operation) -> str:
+    return "".join(word.title() for word in kind.name.split("_"))
 
 
 def _identifier(method: str, path: str) -> str:

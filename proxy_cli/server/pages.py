@@ -145,7 +145,8 @@ const draw = (doc) => {
         }
         make("p", "Answers", box).className = "faint";
         const answers = make("table", undefined, box);
-        for (const [status, answer] of Object.entries(told.responses)) {
+        for (const [status, each] of Object.entries(told.responses)) {
+          const answer = resolve(doc, each);
           const row = make("tr", undefined, answers);
           make("code", status, make("td", undefined, row));
           make("td", answer.description, row);

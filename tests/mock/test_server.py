@@ -38,7 +38,7 @@ def chat(text: str, **more: object) -> dict[str, object]:
 
 async def until(condition) -> None:
     """Wait until something holds; the test's own time limit ends a wait in vain."""
-    while not condition():  # noqa: ASYNC110 - what is waited for happens in the server, which tells nobody
+    while not condition():
         await asyncio.sleep(0.005)
 
 
