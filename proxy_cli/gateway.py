@@ -114,6 +114,8 @@ class Gateway:
 
     async def _send(self, call: Call, request: UpstreamRequest | LocalReply) -> UpstreamReply:
         if isinstance(request, LocalReply):
+            if self._tap:
+                self._tap.step(call.request_id, f"{call.model} is answered by its mock_response")
             return LocalExchange(request)
         if self._tap:
             self._tap.sent(call.request_id, request)

@@ -75,7 +75,9 @@ class Inference:
                 record.cost_usd = self._gateway.settle(call, answer)
                 if record.cost_usd:
                     headers = (*headers, ("x-litellm-response-cost", repr(record.cost_usd)))
+                self._show(call, answer, headers)
                 return reply.plain(answer.status, headers, answer.body)
+            self._show(call, answer, headers)
             return await reply.stream(
                 visit.request, call, answer, headers, problems=self._problems, record=record, clock=self._clock
             )
@@ -84,6 +86,10 @@ class Inference:
             if answer.relay is not None:
                 # Also when the caller has left: what was used until then is spent.
                 record.cost_usd = self._gateway.settle(call, answer)
+
+    def _show(self, call: Call, answer: Answer, headers: Headers) -> None:
+        if self._tap:
+            self._tap.client_reply(call.request_id, answer.status, headers, None if answer.relay else answer.body)
 
     def _own_headers(self, call: Call, answer: Answer) -> Headers:
         deployment = answer.deployment
@@ -133,6 +139,8 @@ class Inference:
 
     async def _form_call(self, visit: Visit, headers: Headers, operation: Operation) -> Call:
         request = visit.request
+        if self._tap:
+            self._tap.client_request(visit.record.request_id, request.method, request.raw_path, headers, b"")
         upload = await multipart.receive(
             request.content.readany,
             request.headers["content-type"],

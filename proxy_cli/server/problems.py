@@ -9,13 +9,9 @@ from typing import Final
 
 import msgspec
 
-from proxy_cli.errors import (
-    BackendTimeout,
-    BackendUnreachable,
-    GatewayError,
-    Unauthenticated,
-)
+from proxy_cli.errors import GatewayError, Unauthenticated
 from proxy_cli.secret import Scrubber
+from proxy_cli.server import compat
 from proxy_cli.shapes import Headers, Json, Operation, header_text
 
 INTERNAL: Final = GatewayError(
@@ -33,17 +29,15 @@ class Problems:
 
     def status(self, error: GatewayError) -> int:
         """The HTTP status of an error."""
-        if self.compat_litellm:
-            for kind, status in _LITELLM_STATUS.items():
-                if isinstance(error, kind):
-                    return status
-        return error.status
+        return compat.status(error) if self.compat_litellm else error.status
 
     def envelope(self, error: GatewayError) -> Json:
         """OpenAI's error object."""
-        code = str(self.status(error)) if self.compat_litellm else error.code
-        message = self.scrubber.scrub(error.message)
-        return {"error": {"message": message, "type": error.kind, "param": error.param, "code": code}}
+        if self.compat_litellm:
+            told = compat.envelope(error)
+        else:
+            told = {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}
+        return {"error": {**told, "message": self.scrubber.scrub(told["message"])}}
 
     def body(self, error: GatewayError) -> bytes:
         """The envelope as the body of a response."""
@@ -66,10 +60,3 @@ class Problems:
             return b"event: error\ndata: " + msgspec.json.encode(fields) + b"\n\n"
         data = b"data: " + self.body(error) + b"\n\n"
         return data if self.compat_litellm else data + _DONE
-
-
-_LITELLM_STATUS: Final[dict[type[GatewayError], int]] = {
-    BackendUnreachable: 500,
-    BackendTimeout: 408,
-    Unauthenticated: 400,
-}

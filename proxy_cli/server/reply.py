@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError
 from proxy_cli.gateway import Answer
+from proxy_cli.server import compat
 from proxy_cli.server.problems import INTERNAL, Problems
 from proxy_cli.shapes import Call, Headers, Record
 
@@ -62,7 +63,7 @@ async def stream(
             if record.first_byte_s is None:
                 record.first_byte_s = clock()
             record.bytes_out += len(data)
-            await response.write(data)
+            await response.write(compat.usage_event(data) if problems.compat_litellm else data)
     except GatewayError as failure:
         record.error = failure.message
         await response.write(problems.event(failure, call.operation))

@@ -59,6 +59,7 @@ def test_a_responses_stream_ends_with_its_own_error_event():
         (errors.BackendUnreachable("x"), 502, 500),
         (errors.BackendTimeout("x"), 504, 408),
         (errors.Unauthenticated("x"), 401, 400),
+        (errors.Unauthenticated("x", code="missing_api_key"), 401, 401),
         (errors.UnknownModel("x"), 400, 400),
     ],
 )
