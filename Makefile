@@ -23,12 +23,7 @@ DEV := $(VENV)/.dev
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(RUNTIME)  ## serve examples/quickstart.yaml (CONFIG=, HOST= and PORT= change what and where)
-	@echo "Starting on http://$(HOST):$(PORT); stop with Ctrl-C. Then try, in another terminal:"
-	@echo
-	@echo "  curl http://$(HOST):$(PORT)/v1/chat/completions -H 'Content-Type: application/json' \\"
-	@echo "    -d '{\"model\": \"gpt-4o\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]}'"
-	@echo
+run: $(RUNTIME)  ## serve examples/quickstart.yaml and print a request to try (CONFIG=, HOST= and PORT= change what and where)
 	@exec $(BIN)/llmproxy --config $(CONFIG) --host $(HOST) --port $(PORT)
 
 test: $(DEV)  ## run the tests (TESTS=tests/wire runs some of them)

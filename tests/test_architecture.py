@@ -22,8 +22,6 @@ OPTIONAL_EXTRAS = {"gunicorn"}
 BOUNDARIES = {
     "server/counter.py": "request",
     "server/reply.py": "request, once its response has begun",
-    "tasks.py": "task",
-    "telemetry/exporter.py": "exporter",
     "__main__.py": "command",
 }
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ def test_options_that_a_page_names_exist(page):
     assert named - known - others == set()
 
 
+@cache
 def options_of_commands() -> set[str]:
     """The options that only a command has, from its own help page."""
     found = set()

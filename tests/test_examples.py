@@ -128,6 +128,7 @@ def test_the_quickstart_answers_as_it_says(tmp_path):
     assert streamed[1].endswith("data: [DONE]\n\n")
     assert len(json.loads(vector[1])["data"][0]["embedding"]) == 1536
     assert busy[0] == 429
+    assert f"curl http://127.0.0.1:{port}/v1/chat/completions" in (tmp_path / "log").read_text("utf-8")
 
 
 async def test_the_quickstart_passes_its_own_client_commands(tmp_path):
