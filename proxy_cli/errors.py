@@ -110,6 +110,14 @@ class UnsupportedMedia(GatewayError):
     code = "unsupported_media_type"
 
 
+class ExpectationFailed(GatewayError):
+    """An Expect header that we do not understand."""
+
+    status = 417
+    kind = "invalid_request_error"
+    code = "expectation_failed"
+
+
 class BudgetExceeded(GatewayError):
     """The money that was set aside is spent; the status is a setting, because LiteLLM's versions differ."""
 

@@ -39,6 +39,8 @@ class Connection(RequestHandler):
             max_line_size=16 * 1024,
             max_field_size=16 * 1024,
             max_headers=max_headers,
+            # A refused upload is read a little longer, so that its sender sees the refusal before a reset.
+            lingering_time=2.0,
         )
         self._problems = problems
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -30,7 +31,7 @@ _HTML: Headers = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: the document is made once, when it is first asked for
 class Information:
     """The routes that answer from what is known, without a backend."""
 
@@ -94,13 +95,17 @@ class Information:
 
     async def openapi(self, _visit: Visit) -> web.StreamResponse:
         """The OpenAPI document."""
-        return _json(
-            pages.openapi(self.routes.all, version=__version__, server_root_path=self.root, needs_key=self.needs_key)
-        )
+        return reply.plain(200, _JSON, self._document)
 
     async def docs(self, _visit: Visit) -> web.StreamResponse:
         """The OpenAPI document for people."""
         return reply.plain(200, _HTML, pages.docs(f"{self.root}/openapi.json").encode())
+
+    @cached_property
+    def _document(self) -> bytes:
+        return msgspec.json.encode(
+            pages.openapi(self.routes.all, version=__version__, server_root_path=self.root, needs_key=self.needs_key)
+        )
 
     def _model(self, name: str) -> Json:
         model: dict[str, Json] = {"id": name, "object": "model", "created": CREATED, "owned_by": "openai"}

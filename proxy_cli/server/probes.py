@@ -23,6 +23,7 @@ from proxy_cli.server import reply
 from proxy_cli.server.visit import Visit
 from proxy_cli.shapes import Call, Deployment, Json, LocalReply, Operation, Timeouts
 from proxy_cli.upstream.client import Upstream
+from proxy_cli.wire import multipart
 from proxy_cli.wire import request as wire_request
 
 PROBE_TIMEOUT_S: Final = 60.0
@@ -37,6 +38,7 @@ _OPERATIONS: Final[Mapping[str, Operation]] = {
     "responses": Operation.RESPONSES,
     "audio_speech": Operation.SPEECH,
     "image_generation": Operation.IMAGE_GENERATIONS,
+    "audio_transcription": Operation.TRANSCRIPTIONS,
 }
 _BODIES: Final[Mapping[Operation, Json]] = {
     Operation.CHAT: {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1},
@@ -48,6 +50,22 @@ _BODIES: Final[Mapping[Operation, Json]] = {
     Operation.SPEECH: {"input": "Hi", "voice": "alloy"},
     Operation.IMAGE_GENERATIONS: {"prompt": "a dot", "n": 1},
 }
+# A tenth of a second of silence: 8 kHz, 8 bits, one channel.
+_SILENCE: Final = (
+    b"RIFF\x44\x03\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x40\x1f\x00\x00\x01\x00\x08\x00"
+    b"data\x20\x03\x00\x00" + b"\x80" * 800
+)
+_BOUNDARY: Final = "llmproxy-probe"
+_FORM: Final = (
+    (
+        f'--{_BOUNDARY}\r\ncontent-disposition: form-data; name="model"\r\n\r\nprobe\r\n'
+        f'--{_BOUNDARY}\r\ncontent-disposition: form-data; name="file"; filename="silence.wav"\r\n'
+        "content-type: audio/wav\r\n\r\n"
+    ).encode()
+    + _SILENCE
+    + f"\r\n--{_BOUNDARY}--\r\n".encode()
+)
+
 # A server that has no such path, or whose model cannot do it, says so with one of these: then the next kind is tried.
 _NOT_THIS_KIND: Final = frozenset({400, 404, 405, 415, 422, 500, 501})
 _UNTOLD: Final = (Operation.CHAT, Operation.EMBEDDINGS, Operation.COMPLETIONS)
@@ -106,19 +124,20 @@ async def _ask(
 ) -> Probe:
     started_s = clock()
     try:
-        await _exchange(deployment, operation, upstream, providers(deployment), timeout_s)
+        call = await _call(deployment, operation)
+        try:
+            await _exchange(call, deployment, upstream, providers(deployment), timeout_s)
+        finally:
+            if not isinstance(call.body, bytes):
+                call.body.close()
     except GatewayError as error:
         return Probe(deployment, False, clock() - started_s, error.message, error.status, operation)
     return Probe(deployment, True, clock() - started_s, operation=operation)
 
 
 async def _exchange(
-    deployment: Deployment, operation: Operation, upstream: Upstream, provider: Provider, timeout_s: float
+    call: Call, deployment: Deployment, upstream: Upstream, provider: Provider, timeout_s: float
 ) -> None:
-    body = msgspec.json.encode({"model": deployment.group, **_BODIES[operation]})
-    call = Call(
-        request_id="probe", operation=operation, model=deployment.group, body=body, fields=wire_request.cut(body)
-    )
     request = provider.prepare(call, deployment, ask_usage=False)
     if isinstance(request, LocalReply):
         local = LocalExchange(request)
@@ -130,6 +149,22 @@ async def _exchange(
         provider.read(call, deployment, answer.status, answer.headers, await answer.read())
     finally:
         answer.close()
+
+
+async def _call(deployment: Deployment, operation: Operation) -> Call:
+    """The smallest request of its kind."""
+    name = deployment.group
+    if operation is Operation.TRANSCRIPTIONS:
+        pieces = [_FORM]
+
+        async def read() -> bytes:
+            return pieces.pop() if pieces else b""
+
+        kind = f"multipart/form-data; boundary={_BOUNDARY}"
+        form = await multipart.receive(read, kind, len(_FORM), max_bytes=len(_FORM))
+        return Call(request_id="probe", operation=operation, model=name, body=form, headers=(("content-type", kind),))
+    body = msgspec.json.encode({"model": name, **_BODIES[operation]})
+    return Call(request_id="probe", operation=operation, model=name, body=body, fields=wire_request.cut(body))
 
 
 class Health:

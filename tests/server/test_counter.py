@@ -158,3 +158,47 @@ async def test_compat_litellm_answers_as_litellm_does(backend):
 
     assert response.status == 500
     assert answer["error"]["code"] == "500"
+
+
+async def raw(port: int, head: bytes, body: bytes = b"") -> tuple[bytes, bytes]:
+    """What comes before the body is sent, and what comes after."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head)
+    before = await asyncio.wait_for(reader.read(4096), 2)
+    writer.write(body)
+    after = await asyncio.wait_for(reader.read(4096), 2) if body else b""
+    writer.close()
+    await writer.wait_closed()
+    return before, after
+
+
+async def test_a_known_caller_is_invited_to_upload(locked):
+    """100 comes once the key is known, then the answer."""
+    body = b'{"model": "gpt-3.5-turbo", "messages": []}'
+    head = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nx-api-key: %s\r\nexpect: 100-continue\r\n" % MASTER.encode()
+    )
+
+    before, after = await raw(locked.port, head + b"content-length: %d\r\n\r\n" % len(body), body)
+
+    assert before == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert after.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_an_unknown_caller_is_not_invited_to_upload(locked):
+    """The refusal comes at once, no 100 before it."""
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 20000000\r\n\r\n"
+
+    before, _ = await raw(locked.port, head)
+
+    assert before.startswith(b"HTTP/1.1 401 ")
+    assert b"100 Continue" not in before
+
+
+async def test_another_expectation_is_a_417(proxy):
+    """What is not understood is not ignored."""
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nexpect: x\r\ncontent-length: 2\r\n\r\n{}"
+
+    before, _ = await raw(proxy.port, head)
+
+    assert before.startswith(b"HTTP/1.1 417 ")

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.fakes.backend import running_backend
 from tests.fakes.proxy import running_proxy
 
@@ -58,3 +60,55 @@ async def test_callers_who_come_together_share_one_round():
 
     assert counts == [2] * 8
     assert len(backend.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "path"),
+    [
+        ("chat", "chat/completions"),
+        ("completion", "completions"),
+        ("embedding", "embeddings"),
+        ("moderation", "moderations"),
+        ("rerank", "rerank"),
+        ("responses", "responses"),
+        ("audio_speech", "audio/speech"),
+        ("audio_transcription", "audio/transcriptions"),
+        ("image_generation", "images/generations"),
+    ],
+)
+async def test_each_mode_is_asked_for_something_of_its_kind(mode, path):
+    """model_info.mode decides the endpoint."""
+    async with running_backend() as backend:
+        config = f"""
+            model_list:
+              - model_name: a
+                litellm_params: {{model: openai/m, api_base: "{backend.url}"}}
+                model_info: {{mode: {mode}}}
+        """
+        async with running_proxy(config) as proxy:
+            async with proxy.get("/health") as response:
+                answer = await response.json()
+
+        assert answer["healthy_count"] == 1, answer
+        assert [each.path for each in backend.requests] == [f"/v1/{path}"]
+        assert backend.last.body["model"] == "m"
+
+
+async def test_a_wildcard_is_asked_by_its_health_check_model():
+    """A pattern has no model of its own to ask."""
+    async with running_backend() as backend:
+        config = f"""
+            model_list:
+              - model_name: "x/*"
+                litellm_params: {{model: "openai/*", api_base: "{backend.url}"}}
+              - model_name: "y/*"
+                litellm_params: {{model: "openai/*", api_base: "{backend.url}"}}
+                model_info: {{health_check_model: openai/small}}
+        """
+        async with running_proxy(config) as proxy:
+            async with proxy.get("/health") as response:
+                answer = await response.json()
+
+    assert (answer["healthy_count"], answer["unhealthy_count"]) == (1, 1)
+    assert "health_check_model" in answer["unhealthy_endpoints"][0]["error"]
+    assert backend.last.body["model"] == "small"
