@@ -8,8 +8,13 @@ from proxy_cli.shapes import Call, Deployment, Headers, LocalReply, PlainAnswer,
 class StreamReader(Protocol):
     """Turns the pieces of one backend stream into bytes for the caller, and counts beside them."""
 
-    usage: Usage | None
-    finished: bool  # the end mark was seen: `[DONE]`
+    @property
+    def usage(self) -> Usage | None:
+        """What the backend has counted so far."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the end mark was seen: `[DONE]`."""
 
     def feed(self, data: bytes) -> bytes:
         """The bytes to send on for this piece; empty while an event is incomplete or dropped."""

@@ -11,8 +11,10 @@ import msgspec
 
 from proxy_cli.providers.catalog import ROWS
 from proxy_cli.providers.parameters import left_out, renames
+from proxy_cli.providers.prompting import prompts_tools
 from proxy_cli.shapes import BodySource, Call, Deployment, Json, Operation
 from proxy_cli.wire.splice import edit, encode, is_null
+from proxy_cli.wire.toolprompt import to_prompt
 
 _STREAM_USAGE: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
@@ -29,10 +31,13 @@ Changes = dict[str, bytes | None]
 
 
 def request_body(call: Call, deployment: Deployment, *, ask_usage: bool) -> bytes | BodySource:
-    """The body to send. Raises UnsupportedParameter."""
+    """The body to send. Raises UnsupportedParameter, or InvalidRequest for tools that are none."""
     if not isinstance(call.body, bytes):
         return call.body.rewritten(deployment.model, _form_fields(deployment.defaults))
-    return edit(call.body, _changes(call, deployment, ask_usage=ask_usage), call.fields)
+    changes = _changes(call, deployment, ask_usage=ask_usage)
+    if prompts_tools(call, deployment):
+        return edit(to_prompt(call.body), changes)
+    return edit(call.body, changes, call.fields)
 
 
 def adds_stream_usage(call: Call) -> bool:

@@ -1,10 +1,12 @@
 """OpenAI's dialect, for every service of the catalog: what comes in goes out, but for a handful of fields."""
 
+from dataclasses import replace
 from typing import Final
 
 from proxy_cli.providers.base import StreamReader
 from proxy_cli.providers.headers import bearer, reply_headers
 from proxy_cli.providers.passing import PassingStream
+from proxy_cli.providers.prompting import called_back, calling_back, prompts_tools
 from proxy_cli.providers.replies import read_reply, spoken
 from proxy_cli.providers.request import request_to
 from proxy_cli.shapes import Call, Deployment, Headers, LocalReply, Operation, PlainAnswer, UpstreamRequest
@@ -24,13 +26,17 @@ class OpenAICompatible:
         return request_to(call, deployment, target=target, credentials=bearer(deployment), ask_usage=ask_usage)
 
     def read(self, call: Call, deployment: Deployment, status: int, headers: Headers, body: bytes) -> PlainAnswer:
-        """The answer in a whole reply."""
-        return read_reply(call, deployment, status, headers, body)
+        """The answer in a whole reply. Raises BackendError and its kin."""
+        answer = read_reply(call, deployment, status, headers, body)
+        if prompts_tools(call, deployment):
+            return replace(answer, body=called_back(call, answer.body))
+        return answer
 
-    def stream_reader(self, call: Call, deployment: Deployment) -> StreamReader:  # noqa: ARG002 - as all
+    def stream_reader(self, call: Call, deployment: Deployment) -> StreamReader:
         """A reader that shows the name asked for and keeps a usage chunk only for who wants it."""
         if call.operation in _CHAT:
-            return ChatStream(call.model, keep_usage=call.wants_usage, rename=True)
+            reader = ChatStream(call.model, keep_usage=call.wants_usage, rename=True)
+            return calling_back(call, reader) if prompts_tools(call, deployment) else reader
         if call.operation is Operation.RESPONSES:
             return ResponsesStream(call.model, rename=True)
         return PassingStream(spoken(call))

@@ -13,9 +13,11 @@ import msgspec
 
 from proxy_cli.errors import UnsupportedParameter
 from proxy_cli.providers.catalog import Compatible
+from proxy_cli.providers.prompting import prompts_tools
 from proxy_cli.shapes import Call, Deployment, Json
+from proxy_cli.wire.toolprompt import TOOL_FIELDS
 
-_TOOLS: Final = frozenset({"tools", "tool_choice", "functions", "function_call", "parallel_tool_calls"})
+_TOOLS: Final = frozenset(TOOL_FIELDS)
 
 # What a `supports_...: false` in model_info (or the price table) rules out. `supports_vision` and its like are not
 # here: they speak of a message's content, and there is no field to leave out.
@@ -97,9 +99,12 @@ def renames(deployment: Deployment, row: Compatible | None) -> tuple[tuple[str, 
 def left_out(call: Call, deployment: Deployment) -> frozenset[str]:
     """The fields that are known not to be taken and must not be sent. Raises UnsupportedParameter without drop_params.
 
-    The request's `drop_params` wins over the deployment's; `allowed_openai_params` of either lets a field pass.
+    The request's `drop_params` wins over the deployment's; `allowed_openai_params` of either lets a field pass. Tools
+    that go into the prompt are not left out.
     """
     unwanted = deployment.refuses - deployment.allowed_openai_params - call.controls.allowed_openai_params
+    if prompts_tools(call, deployment):
+        unwanted -= _TOOLS
     if not unwanted:
         return unwanted
     unwanted = frozenset(name for name in unwanted if not _passes(name, call.fields.get(name)))
