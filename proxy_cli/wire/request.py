@@ -30,7 +30,8 @@ __all__ = [
     "wants_usage",
 ]
 
-_ROUTING = (b'"model"', b'"stream"', b'"stream_options"')
+# Fields of every request that are no numbers; if one is, whoever reads it says so.
+_NO_NUMBERS = frozenset({"model", "messages", "stream", "stream_options", "tools", "prompt", "input"})
 # An escape of a letter or an underscore: another way to spell a routing field, which no honest client writes.
 _ESCAPED_LETTER = re.compile(rb"\\u00[567]")
 _POSITION = re.compile(r"(?:malformed: )?([^:]*) \(byte (\d+)\)$")
@@ -85,7 +86,7 @@ def cut(body: bytes) -> Fields:
     if (fault := _utf8_fault(body)) is not None:
         raise _not_utf8(fault)
     for name, raw in fields.items():
-        if memoryview(raw)[0] in _NUMBER_STARTS:
+        if name not in _NO_NUMBERS and memoryview(raw)[0] in _NUMBER_STARTS:
             _check_number(name, bytes(raw))
     _refuse_second_spellings(body, fields)
     return fields
@@ -145,6 +146,12 @@ def _not_utf8(position: int) -> InvalidRequest:
 
 def _utf8_fault(body: bytes) -> int | None:
     """The first byte that is not UTF-8: raw fields are cut out without a look at their characters."""
+    if len(body) <= _PIECE:
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            return error.start
+        return None
     if body.isascii():
         return None
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -185,8 +192,10 @@ def _check_number(name: str, digits: bytes) -> None:
 
 def _refuse_second_spellings(body: bytes, fields: Fields) -> None:
     """Raise InvalidRequest if an object names a field twice; looked for only where a routing field may be one."""
-    doubtful = any(body.count(name) > 1 for name in _ROUTING)
-    if not doubtful and not (b"\\u00" in body and _ESCAPED_LETTER.search(body)):
+    doubtful = body.count(b'"model"') > 1 or (
+        body.count(b'"stream') > 1 and (body.count(b'"stream"') > 1 or body.count(b'"stream_options"') > 1)
+    )
+    if not doubtful and (b"\\u00" not in body or not _ESCAPED_LETTER.search(body)):
         return
     try:
         for _ in members(body, fields):
