@@ -7,15 +7,14 @@ setting's own reader refuses is passed over here.
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
-from functools import lru_cache
 from typing import Final
 
 from proxy_cli.config.address import is_own, parse_base
-from proxy_cli.config.privacy import is_secret_name, shown
+from proxy_cli.config.privacy import shown
 from proxy_cli.config.problem import Path, Severity, dotted
 from proxy_cli.config.references import reference_checks
 from proxy_cli.config.scalar import Scalar
-from proxy_cli.config.variables import NOTHING, PREFIX, Finding
+from proxy_cli.config.variables import NOTHING, Finding
 from proxy_cli.shapes import Json
 
 _PLACEHOLDER = re.compile(
@@ -30,7 +29,6 @@ _NO_KEY: Final = frozenset({
     "not-used", "none-needed", "no-key-needed", "no-key-required", "anything", "any", "x", "-", "test", "0", "1",
 })  # fmt: skip
 _CALLS_OPENAI: Final = frozenset({"openai", "azure", "text-completion-openai"})
-_SHORTEST_SECRET: Final = 8
 
 
 def cross_checks(values: Mapping[str, Json], public_names: Collection[str]) -> list[Finding]:
@@ -58,28 +56,6 @@ def text_of(tree: Json, *path: str) -> str | None:
     for key in path:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree.text if isinstance(tree, Scalar) and tree.kind not in ("bool", "null") else None
-
-
-def inline_secrets(tree: Json, path: Path = ()) -> Iterator[Path]:
-    """Where a key or password is written out in the file."""
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            if not isinstance(value, Scalar):
-                yield from inline_secrets(value, (*path, key))
-            elif _names_secret(key) and _may_be_key(value.text):
-                yield (*path, key)
-    elif isinstance(tree, list):
-        for index, value in enumerate(tree):
-            yield from inline_secrets(value, (*path, index))
-
-
-_names_secret = lru_cache(maxsize=4096)(is_secret_name)
-
-
-def _may_be_key(text: str) -> bool:
-    if len(text) < _SHORTEST_SECRET or text.startswith(PREFIX):
-        return False
-    return text.lower() not in _NO_KEY and not _PLACEHOLDER.fullmatch(text)
 
 
 def _emptiness(

@@ -284,6 +284,9 @@ _WHOLE = Number("a whole number", integer=True)
 _STATUS = Number("an HTTP status from 400 to 599", least=400, most=599, integer=True)
 _PERCENT = Number("a number from 0 to 1", least=0, most=1)
 
+_PRICE_SCHEMA: Final[dict[str, Json]] = {"anyOf": [*PRICE.schema()["anyOf"], {"type": ["object", "array"]}]}
+_NAMES_SCHEMA: Final[dict[str, Json]] = {"type": ["string", "array"], "items": {"type": "string"}}
+
 Text = Annotated[str, PlainValidator(read_text), WithJsonSchema(_TEXT_SCHEMA)]
 Name = Annotated[str, PlainValidator(read_name), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
 Key = Annotated[Secret, PlainValidator(read_secret), WithJsonSchema({"type": "string", "minLength": 1})]
@@ -292,7 +295,7 @@ DatabaseUrl = Annotated[Secret, PlainValidator(read_database_url), WithJsonSchem
 Verify = Annotated[bool | str, PlainValidator(read_verify), WithJsonSchema({"type": ["boolean", "string"]})]
 Flag = Annotated[bool, PlainValidator(read_flag), WithJsonSchema({"type": ["boolean", "string"]})]
 Float = Annotated[float, PlainValidator(_NUMBER), WithJsonSchema(_NUMBER.schema())]
-Price = Annotated[Json, PlainValidator(read_price), WithJsonSchema(PRICE.schema())]
+Price = Annotated[Json, PlainValidator(read_price), WithJsonSchema(_PRICE_SCHEMA)]
 Seconds = Annotated[float, PlainValidator(_SECONDS), WithJsonSchema(_SECONDS.schema())]
 Pause = Annotated[float, PlainValidator(_PAUSE), WithJsonSchema(_PAUSE.schema())]
 Usd = Annotated[float, PlainValidator(_USD), WithJsonSchema(_USD.schema())]
@@ -305,6 +308,6 @@ Whole = Annotated[int, PlainValidator(_WHOLE), WithJsonSchema(_WHOLE.schema())]
 Status = Annotated[int, PlainValidator(_STATUS), WithJsonSchema(_STATUS.schema())]
 Anything = Annotated[Json, PlainValidator(read_anything), WithJsonSchema({})]
 Names = tuple[Name, ...]
-NameOrNames = Annotated[tuple[Name, ...], BeforeValidator(one_or_many)]
+NameOrNames = Annotated[tuple[Name, ...], BeforeValidator(one_or_many), WithJsonSchema(_NAMES_SCHEMA)]
 JsonMap = dict[str, Anything]
 HeaderMap = dict[str, Key]

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from proxy_cli.config import survey
-from proxy_cli.config.checks import cross_checks, inline_secrets
+from proxy_cli.config.checks import cross_checks
+from proxy_cli.config.exposure import exposed
 from proxy_cli.config.fields import Remarks, described
 from proxy_cli.config.include import Gathered, gather
 from proxy_cli.config.master_key import master_key_problem
@@ -78,22 +79,9 @@ def load(path: FilePath, environ: Mapping[str, str], *, public_names: Collection
     findings += resolved.findings
     findings += survey.findings(resolved.values)
     findings += cross_checks(resolved.values, public_names)
-    findings += _readable_secrets(gathered)
     problems = _in_order(gathered, [_placed(gathered, finding) for finding in findings])
     broken = any(problem.severity is Severity.ERROR for problem in problems)
     return Loaded(None if broken else config, problems, gathered.files, resolved.environ, gathered)
-
-
-def _readable_secrets(gathered: Gathered) -> list[Finding]:
-    """A file that everybody on the machine can read is no place for keys; said once a file."""
-    exposed = {document.file: document.mode or 0 for document in gathered.documents if (document.mode or 0) & 0o004}
-    found: dict[str, Finding] = {}
-    for path in inline_secrets(gathered.values) if exposed else ():
-        file = gathered.place(path).file
-        if file in exposed and file not in found:
-            message = f"every user of this machine can read this key (mode {exposed[file]:04o})"
-            found[file] = Finding(path, message, f"chmod 600 {file}, or write os.environ/NAME", Severity.WARNING)
-    return list(found.values())
 
 
 def _allows_empty(values: Mapping[str, Json]) -> bool:
@@ -218,5 +206,6 @@ def _in_order(gathered: Gathered, found: list[Problem]) -> list[Problem]:
     refused = {(each.place, each.path) for each in gathered.problems if each.severity is Severity.ERROR}
     kept = [each for each in found if (each.place, each.path) not in refused]
     order = {document.file: index for index, document in enumerate(gathered.documents)}
-    unique = dict.fromkeys([*gathered.problems, *kept])
+    readable = [problem for document in gathered.documents for problem in exposed(document)]
+    unique = dict.fromkeys([*gathered.problems, *kept, *readable])
     return sorted(unique, key=lambda problem: (order.get(problem.place.file, len(order)), problem))

@@ -118,6 +118,7 @@ class SharedParams(Section):
     use_chat_completions_api: Flag | None = later("Answer `/responses` by way of `/chat/completions`.")
     use_litellm_proxy: Flag | None = later("Send the call by way of another proxy.", "write `litellm_proxy/` before it")
     rust: Flag | None = ignored("LiteLLM's Rust path.", "there is one path here, and it is fast")
+    base_model: Text | None = ignored("The name prices are looked up by.", "it belongs below `model_info`")
     mock_timeout: Flag | None = later("Pretend a timeout.")
     auto_router_config: Anything = later("Routing by meaning.")
     auto_router_config_path: Text | None = later("Routing by meaning.")
@@ -241,4 +242,4 @@ class Credential(Section):
 
     credential_name: Name = used("What `litellm_credential_name` refers to.", default=...)
     credential_values: CredentialValues = used("The credentials.", default=...)
-    credential_info: JsonMap = ignored("A description.", "it is for people", default={})
+    credential_info: JsonMap = used("A description, for people.", default={})

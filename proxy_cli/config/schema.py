@@ -7,13 +7,15 @@ A new setting is one field in one of the sections, and the room that reads it.
 from typing import Final
 
 from proxy_cli.config.fields import Anything, JsonMap, NameOrNames, Text
-from proxy_cli.config.models import Credential, ModelEntry
+from proxy_cli.config.models import CloudCredentials, Credential, ModelEntry
+from proxy_cli.config.request_fields import RequestFields
 from proxy_cli.config.settings_general import GeneralSettings
 from proxy_cli.config.settings_litellm import LiteLLMSettings
 from proxy_cli.config.settings_router import RouterSettings
 from proxy_cli.config.state import OTHERS, PRICE_KEYS, PRICES, Section, later, used
 from proxy_cli.shapes import Json
 
+_GROUPED: Final = (CloudCredentials, RequestFields)
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -54,6 +56,8 @@ def json_schema() -> dict[str, Json]:
     for section in (schema, *definitions.values()):
         if "properties" in section:
             _ungroup(section, definitions)
+    for grouped in _GROUPED:
+        definitions.pop(grouped.__name__, None)
     return {"$schema": _DRAFT, **schema, "title": "llmproxy configuration"}
 
 

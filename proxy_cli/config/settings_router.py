@@ -59,7 +59,7 @@ def fallback_name(value: object) -> str:
     raise wrong("expected the name of a model", 'write it as ["name", "other name"]')
 
 
-Alias = Annotated[AliasTarget, BeforeValidator(read_alias)]
+Alias = Annotated[AliasTarget, BeforeValidator(read_alias, json_schema_input_type=str | AliasTarget)]
 FallbackName = Annotated[str, PlainValidator(fallback_name), WithJsonSchema({"type": ["string", "object"]})]
 Fallbacks = tuple[dict[str, tuple[FallbackName, ...]], ...]
 

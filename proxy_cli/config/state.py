@@ -140,7 +140,7 @@ def takes_prices(section: type[Section]) -> bool:
 
 def used(description: str, default: Any = None, *, note: str = "", later: tuple[str, ...] = ()) -> Any:
     """A setting that does its job; `note` is said where it is set, `later` names values not yet supported."""
-    extra: dict[str, Json] = {"x-state": State.USED.value}
+    extra: dict[str, Json] = {"x-state": State.USED}
     if note:
         extra["x-note"] = note
     if later:
@@ -150,13 +150,13 @@ def used(description: str, default: Any = None, *, note: str = "", later: tuple[
 
 def ignored(description: str, why: str, default: Any = None) -> Any:
     """A setting that does nothing here, for a reason."""
-    extra: dict[str, Json] = {"x-state": State.IGNORED.value, "x-why": why}
+    extra: dict[str, Json] = {"x-state": State.IGNORED, "x-why": why}
     return _field(default, description, extra)
 
 
 def later(description: str, meanwhile: str = "", default: Any = None, *, always: bool = False) -> Any:
     """A setting that is known and not yet supported; `always`: a false or empty value asks for something too."""
-    extra: dict[str, Json] = {"x-state": State.LATER.value}
+    extra: dict[str, Json] = {"x-state": State.LATER}
     if meanwhile:
         extra["x-why"] = meanwhile
     if always:

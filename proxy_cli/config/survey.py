@@ -4,10 +4,10 @@ Every key is used, ignored for a reason, not yet supported, sent on, kept, or an
 many entries have in common is said once, at the first of them.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Final, NamedTuple, cast, get_args, get_origin
+from typing import Annotated, Final, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -32,33 +32,49 @@ class Standing:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """A section below a key: as it is, or as the entries of a list or a mapping."""
+
+    section: type[Section]
+    shape: str  # one, list or map
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the declaration says of a key."""
+
+    told: Mapping[str, Json]
+    inside: Inside | None
+    silent: bool  # there is never anything to say about it
+
+
 class Visit(NamedTuple):
-    """One key of the file, and the field that declares it, if one does."""
+    """One key of the file, and its declaration, if there is one."""
 
     section: type[Section]
     path: Path
     key: str
     value: Json
-    field: FieldInfo | None
+    declared: Declared | None
 
 
 def visits(values: Json, section: type[Section] = Config, path: Path = ()) -> Iterator[Visit]:
     """Every key of a tree that stands where a section is declared."""
-    declared = settings(section)
+    known = _declarations(section)
     for key, value in values.items() if isinstance(values, Mapping) else ():
-        field = declared.get(key)
-        yield Visit(section, (*path, key), key, value, field)
-        inside = _inside(field) if field is not None else None
-        if inside is not None:
-            for inner_path, inner in _entries(value, (*path, key), inside):
-                yield from visits(inner, inside.section, inner_path)
+        declared = known.get(key)
+        yield Visit(section, (*path, key), key, value, declared)
+        if declared is not None and declared.inside is not None:
+            for inner_path, inner in _entries(value, (*path, key), declared.inside):
+                yield from visits(inner, declared.inside.section, inner_path)
 
 
 def standings(values: Mapping[str, Json]) -> Iterator[Standing]:
     """What becomes of each key; of one that is an error, nothing."""
     for visit in visits(values):
-        if visit.field is not None:
-            yield _standing(visit, visit.field)
+        if visit.declared is not None:
+            yield _standing(visit, visit.declared.told)
         elif (why := _undeclared(visit)) is not None:
             yield Standing(visit.path, State.USED, why)
 
@@ -67,8 +83,9 @@ def findings(values: Mapping[str, Json]) -> list[Finding]:
     """What is to be said of the keys; what several entries have in common once, at the first."""
     said: dict[tuple[Path, str], tuple[Finding, int]] = {}
     for visit in visits(values):
-        finding = _finding(visit)
-        if finding is not None:
+        if visit.declared is not None and visit.declared.silent:
+            continue
+        if (finding := _finding(visit)) is not None:
             path = visit.path
             if finding.severity is not Severity.ERROR:
                 path = tuple("*" if isinstance(step, int) else step for step in path)
@@ -77,8 +94,7 @@ def findings(values: Mapping[str, Json]) -> list[Finding]:
     return [_counted(finding, count) for finding, count in said.values()]
 
 
-def _standing(visit: Visit, field: FieldInfo) -> Standing:
-    told = extra(field)
+def _standing(visit: Visit, told: Mapping[str, Json]) -> Standing:
     if _is_later_value(visit.value, told):
         return Standing(visit.path, State.LATER, _SHUFFLED)
     return Standing(visit.path, State(told["x-state"]), told.get("x-why") or told.get("x-note", ""))
@@ -89,8 +105,8 @@ def _is_later_value(value: Json, told: Mapping[str, Json]) -> bool:
 
 
 def _finding(visit: Visit) -> Finding | None:
-    if visit.field is not None:
-        return None if is_nothing(visit.value) else _declared(visit, extra(visit.field))
+    if visit.declared is not None:
+        return None if is_nothing(visit.value) else _declared(visit, visit.declared.told)
     why = _undeclared(visit)
     if why is None:
         return Finding(visit.path, NO_SUCH_SETTING, _cure(visit.section, visit.key))
@@ -102,7 +118,7 @@ def _declared(visit: Visit, told: Mapping[str, Json]) -> Finding | None:
     match told["x-state"]:
         case State.LATER if told.get("x-always") or _asks_for_something(visit.value):
             return Finding(visit.path, _NOT_YET, why, Severity.WARNING)
-        case State.IGNORED:
+        case State.IGNORED if _asks_for_something(visit.value):
             return Finding(visit.path, f"does nothing here: {why}", "take it out", Severity.WARNING)
         case State.USED if _is_later_value(visit.value, told):
             return Finding(visit.path, f"{visit.value.text} is {_NOT_YET}", _SHUFFLED, Severity.WARNING)
@@ -140,30 +156,30 @@ def _asks_for_something(value: Json) -> bool:
     return bool(plain(value)) if isinstance(value, Scalar) else bool(value)
 
 
-@dataclass(frozen=True, slots=True)
-class _Inside:
-    section: type[Section]
-    shape: str  # one, list or map
-
-
 @cache
-def _inside_of(annotation: Hashable) -> _Inside | None:
+def _declarations(section: type[Section]) -> Mapping[str, Declared]:
+    return {key: _declaration(field) for key, field in settings(section).items()}
+
+
+def _declaration(field: FieldInfo) -> Declared:
+    told = extra(field)
+    silent = told["x-state"] is State.USED and told.keys() <= {"x-state"}
+    return Declared(told, _inside(field.annotation), silent)
+
+
+def _inside(annotation: object) -> Inside | None:
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        return _Inside(annotation, "one")
+        return Inside(annotation, "one")
     shape = _SHAPES.get(get_origin(annotation))
     if shape is None:
         return None
     arguments = get_args(annotation)
     inner = arguments[0] if shape == "list" else arguments[1]
     inner = get_args(inner)[0] if get_origin(inner) is Annotated else inner
-    return _Inside(inner, shape) if isinstance(inner, type) and issubclass(inner, Section) else None
+    return Inside(inner, shape) if isinstance(inner, type) and issubclass(inner, Section) else None
 
 
-def _inside(field: FieldInfo) -> _Inside | None:
-    return _inside_of(cast("Hashable", field.annotation))
-
-
-def _entries(value: Json, path: Path, inside: _Inside) -> Iterator[tuple[Path, Json]]:
+def _entries(value: Json, path: Path, inside: Inside) -> Iterator[tuple[Path, Json]]:
     match value:
         case dict() if inside.shape == "one":
             yield path, value
@@ -195,10 +211,10 @@ def _cure(section: type[Section], key: str) -> str:
 def _homes() -> dict[str, str]:
     """Where a key belongs that stands in the wrong section."""
     homes: dict[str, str] = {}
-    for name, field in settings(Config).items():
-        if (inside := _inside(field)) is not None:
-            for key, inner in settings(inside.section).items():
+    for name, declared in _declarations(Config).items():
+        if declared.inside is not None:
+            for key, inner in _declarations(declared.inside.section).items():
                 homes.setdefault(key, name)
-                if (deeper := _inside(inner)) is not None and deeper.shape == "one":
-                    homes |= {k: f"{name}[].{key}" for k in settings(deeper.section) if k not in homes}
+                if inner.inside is not None and inner.inside.shape == "one":
+                    homes |= {deep: f"{name}[].{key}" for deep in settings(inner.inside.section) if deep not in homes}
     return homes
