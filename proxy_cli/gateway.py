@@ -82,11 +82,12 @@ class Gateway:
         while True:
             try:
                 answer = await self._ask(call, deployment)
-            except StreamOptionsRefused:
-                # Asked again at once, and from now on, without the field; so this turn can come only once.
-                self._without_usage.add(deployment.id)
             except GatewayError as failure:
-                deployment = attempts.next(failure)
+                if isinstance(failure, StreamOptionsRefused) and deployment.id not in self._without_usage:
+                    # Asked again at once, and from now on, without the field.
+                    self._without_usage.add(deployment.id)
+                else:
+                    deployment = attempts.next(failure)
             else:
                 answer.attempts = attempts.made
                 return answer

@@ -98,6 +98,14 @@ async def test_a_refusal_of_stream_options_is_remembered():
     assert provider.asked == [("1", True), ("1", False), ("1", False)]
 
 
+async def test_a_refusal_that_goes_on_is_a_failure():
+    """A backend that complains of stream_options even without them is not asked for ever."""
+    refusal = StreamOptionsRefused(400, "stream_options")
+
+    with pytest.raises(StreamOptionsRefused):
+        await gateway(Provider(refusal, refusal), Upstream(Reply(), Reply())).answer(call())
+
+
 async def test_a_failed_reply_is_closed():
     """Whatever goes wrong while it is read, the backend is let go."""
     reply = Reply()

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from proxy_cli import __version__
@@ -19,7 +18,7 @@ from proxy_cli.server import reply
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.routes import Match
 from proxy_cli.server.visit import Visit
-from proxy_cli.shapes import Call, Controls, Fields, Headers, Operation, header_text
+from proxy_cli.shapes import Call, Controls, Headers, Operation, header_text
 from proxy_cli.telemetry.tap import Tap
 from proxy_cli.wire import multipart
 from proxy_cli.wire import request as wire_request
@@ -131,7 +130,7 @@ class Inference:
             body=wire_request.strip_bom(body),
             fields=fields,
             stream=stream,
-            wants_usage=stream and (self._limits.always_usage or _asks_usage(fields)),
+            wants_usage=stream and (self._limits.always_usage or wire_request.wants_usage(fields)),
             headers=headers,
             controls=_with_headers(wire_request.controls(fields), request.headers),
             received_s=record.started_s,
@@ -201,14 +200,6 @@ def _too_large(limit: int) -> TooLarge:
         f"the body is larger than {limit // _MEGABYTE} MiB, the limit here; "
         "send less, or raise general_settings.max_request_size_mb"
     )
-
-
-def _asks_usage(fields: Fields) -> bool:
-    raw = fields.get("stream_options")
-    if raw is None:
-        return False
-    options = msgspec.json.decode(raw)
-    return isinstance(options, dict) and options.get("include_usage") is True
 
 
 def _with_headers(controls: Controls, headers: Mapping[str, str]) -> Controls:
