@@ -20,7 +20,7 @@ _MOST_TOLD: Final = 1000
 _CUT: Final = re.compile(r"(?<=[ \t])#(?=[^\s#!])")
 _SETTING: Final = re.compile(r"\s*(?:- +)*(?P<quote>[\"']?)(?P<key>[\w.-]+)(?P=quote)\s*:\s+(?P<value>[^#]*)$")
 _FROM_VARIABLE: Final = "os.environ/"
-_PASSWORD_BEGUN: Final = re.compile(r"://[^/\s@]*:\S*$")
+_PASSWORD_BEGUN: Final = re.compile(r"://[^/\s@]*:(?!\d*$)[^/\s]*$")
 
 
 def cut_values(root: Mapping, text: Text, spans: Sequence[Span], file: str) -> list[Problem]:

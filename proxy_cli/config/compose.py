@@ -228,6 +228,8 @@ class Composer:
 
     def _place(self, tree: Tree, spot: Spot) -> None:
         if not self._open:
+            if isinstance(tree, Scalar) and tree.text in self._dubious:
+                self._doubt(tree, spot)
             self._out.root, self._out.spot = tree, spot
             return
         frame = self._open[-1]
@@ -243,7 +245,7 @@ class Composer:
             branch.append(tree)
             branch.marks.append(spot)
         if not isinstance(tree, Scalar):
-            frame.size += tree.size
+            frame.size += tree.size - 1
             frame.height = max(frame.height, tree.height)
 
     def _value(self, frame: _Frame, branch: Mapping, tree: Tree, spot: Spot) -> None:

@@ -17,6 +17,7 @@ _SPACE: Final = re.compile(f"[{_SPACES}]")
 _BLANK: Final = re.compile(f"[{_SPACES}{_UNSEEN}]")
 _QUOTE: Final = re.compile(f"[{_QUOTES}]")
 _COLON: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*(\uff1a)")
+_SPACE_AFTER_COLON: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_]*:([{_SPACES}{_UNSEEN}])")
 _DASH: Final = re.compile(rf"([{_DASHES}])[\s{_SPACES}]")
 _COMMENT: Final = re.compile(r"(?:^|(?<=[ \t]))#.*")
 _LONGEST: Final = 2000  # a slip in the structure shows before; each look at a blank reads the text around it
@@ -62,6 +63,9 @@ def in_line(line: str) -> Iterator[Found]:
 def _slip(text: str) -> Found | None:
     if colon := _COLON.match(text):
         return Found(colon.start(1), colon[1], "stands for the colon of a key", f'type ":" and a space, {_OR_QUOTE}')
+    if space := _SPACE_AFTER_COLON.match(text):
+        what = "stands for the space after the colon"
+        return Found(space.start(1), space[1], what, f"type a plain space, {_OR_QUOTE}")
     if dash := _DASH.match(text):
         return Found(dash.start(1), dash[1], "stands for the dash of a list entry", f'type "- ", {_OR_QUOTE}')
     if _QUOTE.match(text):
@@ -83,7 +87,7 @@ def _blank(text: str, offset: int) -> Found:
 
 
 def _at_an_end(text: str, offset: int) -> bool:
-    return not text[:offset].strip() or not text[offset:].strip()
+    return not _BLANK.sub("", text[:offset]).strip() or not _BLANK.sub("", text[offset:]).strip()
 
 
 def _parts_ascii(text: str, offset: int) -> bool:

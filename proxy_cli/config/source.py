@@ -100,7 +100,7 @@ def _compose(text: Text, file: str) -> tuple[Composed, list[Problem]]:
             return composed, slips
         found = slips_of(composed, text)
         slips += [Problem(Place(file, *slip.spot), slip.message, slip.cure) for slip in found]
-        section = next_section(text, composed)
+        section = next_section(text, max(slip.spot[0] for slip in found))
         if section is None or len(slips) >= _MOST_SLIPS:
             return composed, slips
         # Empty lines in place of what was read keep the line numbers right.

@@ -82,10 +82,8 @@ def slips_of(composed: Composed, text: Text) -> list[Slip]:
     return odd or [slip, *(_more_tabs(slip, text) if slip.message == _TAB else ())]
 
 
-def next_section(text: Text, composed: Composed) -> int | None:
-    """The line of the next key at the left margin, where reading can be taken up again after a failure."""
-    failure = composed.failure
-    after = _spot(failure.problem_mark)[0] if failure is not None else 0
+def next_section(text: Text, after: int) -> int | None:
+    """The line of the next key at the left margin, where reading can be taken up again after a slip."""
     if after >= len(text.starts):
         return None
     section = _SECTION.search(text.whole, text.starts[after])
