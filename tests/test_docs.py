@@ -90,3 +90,23 @@ def test_configurations_that_a_page_shows_pass_check(page, tmp_path):
             text=True,
         )
         assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_mistake_that_the_documentation_shows_is_answered_so(tmp_path):
+    """The sentence about a mistyped key is the program's, with its place."""
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    (shown,) = re.findall(r"^config\.yaml:.*$", page, re.MULTILINE)
+    (block,) = yaml_blocks(ROOT / "docs" / "configuration.md")
+    head, _, rest = block.rpartition("model: ")
+    (tmp_path / "config.yaml").write_text(f"{head}modle: {rest}", "utf-8")
+
+    run = subprocess.run(
+        [sys.executable, "-m", "proxy_cli", "check", "config.yaml"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "OPENAI_API_KEY": "x"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert run.returncode == 2
+    assert shown in run.stdout + run.stderr
