@@ -32,6 +32,9 @@ class Listener(Protocol):
     def data_came(self, data: bytes) -> None:
         """A piece of its body."""
 
+    def more_expected(self) -> None:
+        """What came is read, and the reply is not complete."""
+
     def request_moved(self) -> None:
         """The backend has taken more of the request."""
 
@@ -44,6 +47,9 @@ class Listener(Protocol):
 
 class Owner(Protocol):
     """Who is told what becomes of a connection: the pool."""
+
+    def made(self, connection: "Connection") -> None:
+        """It is open; `lost` will follow."""
 
     def free(self, connection: "Connection") -> None:
         """It can carry the next exchange."""
@@ -69,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._exchange: Listener | None = None
         self._writable: asyncio.Future[None] | None = None
         self._paused = False
+        # What came before anything was asked: some servers say at once why they will not serve.
+        self._early = b""
         # Of the reply that is being read:
         self._fields: list[tuple[str, str]] = []
         self._read_bytes = 0
@@ -91,12 +99,16 @@ class Connection(asyncio.Protocol):
         self._complete = False
         if len(body) <= _JOIN_BYTES:
             self.write(head + body)
-        elif self._transport is not None:
+        elif self._transport is not None and not self._transport.is_closing():
             self._transport.writelines((head, body))
+        if self._early:
+            self.data_received(self._early)
+        if self._transport is None:
+            self._close_came(None)
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the transport; nothing happens on a closed one."""
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     async def drain(self) -> None:
@@ -106,13 +118,13 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading: the backend's own sending will stall in time."""
-        if self._transport is not None and not self._paused:
+        if self.is_open and self._transport is not None and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Go on reading."""
-        if self._transport is not None and self._paused:
+        if self.is_open and self._transport is not None and self._paused:
             self._paused = False
             self._transport.resume_reading()
 
@@ -132,12 +144,13 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
+        self._owner.made(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and see whether that was the end of the reply."""
         exchange = self._exchange
         if exchange is None:
-            self.abort()
+            self._unasked(data)
             return
         self._read_bytes += len(data)
         try:
@@ -149,6 +162,8 @@ class Connection(asyncio.Protocol):
                 self.shut(head_too_large(self.backend, f"more than {MAX_HEAD_BYTES} bytes before a reply's body"))
         if self._complete:
             self._finish()
+        else:
+            exchange.more_expected()
 
     def eof_received(self) -> bool:
         """The backend has said all it will."""
@@ -213,6 +228,12 @@ class Connection(asyncio.Protocol):
             self._complete = True
             self._reusable = self._reusable and self._parser.should_keep_alive()
 
+    def _unasked(self, data: bytes) -> None:
+        """Bytes that answer nothing: kept for the first exchange of a new connection, the end of a used one."""
+        self._early += data
+        if self.reused or len(self._early) > MAX_HEAD_BYTES:
+            self.abort()
+
     def _refuse(self, error: Exception) -> None:
         """The parser met what it cannot read, or what came out of it was refused."""
         if self._complete:
@@ -229,16 +250,17 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         """The reply is complete: the exchange goes its way, the connection waits for the next one or is closed."""
         exchange, self._exchange = self._exchange, None
-        transport = self._transport
-        if exchange is None or transport is None:
+        if exchange is None:
             return
-        request_sent = exchange.ended() and transport.get_write_buffer_size() == 0
-        if self._reusable and request_sent and not transport.is_closing():
+        is_whole = exchange.ended() and self._reusable and not self._early
+        if self._transport is None:
+            return
+        if is_whole and not self._transport.is_closing() and self._transport.get_write_buffer_size() == 0:
             self.resume()
             self.reused = True
             self._owner.free(self)
         else:
-            transport.abort()
+            self._transport.abort()
 
     def _close_came(self, error: Exception | None) -> None:
         exchange = self._exchange

@@ -72,8 +72,8 @@ class Exchange:
         self._connection = connection
         body = self._request.body
         if isinstance(body, bytes):
-            connection.begin(self, head, body)
             self._watch.await_head()
+            connection.begin(self, head, body)
         else:
             connection.begin(self, head, b"")
             # Held here and ended with the exchange; its failure is the exchange's, not a background task's.
@@ -131,19 +131,25 @@ class Exchange:
         if head.status >= 300:
             # The rest of the body is not wanted (RFC 9112, 9.5), and writing on might cost us the reply.
             self._stop_upload()
-        self._watch.await_data()
         self._wake()
 
     def data_came(self, data: bytes) -> None:
         """A piece of the body waits to be pulled."""
         self._pieces.append(data)
-        self._watch.touch()
         self._waiting_bytes += len(data)
-        if self._waiting_bytes > _ENOUGH_BYTES and not self._paused and self._connection is not None:
+        self._wake()
+
+    def more_expected(self) -> None:
+        """What came is read, and it was not the end: take care of the pace, and of the time."""
+        # Not done piece by piece: most replies end with the segment that they begin with, and need neither.
+        if self.head is None or self._paused or self._connection is None:
+            return
+        if self._waiting_bytes > _ENOUGH_BYTES:
             self._paused = True
             self._connection.pause()
             self._watch.hold()
-        self._wake()
+        else:
+            self._watch.await_data()
 
     def request_moved(self) -> None:
         """The backend has taken more of the request: the time to its reply's head counts from now."""

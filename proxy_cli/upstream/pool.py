@@ -22,8 +22,8 @@ _IDLE_S: Final = {"http": 4.0, "https": 15.0}
 class Pool:
     """Connections by backend.
 
-    Owns the idle ones, the set of all that are open, the number of places taken at each backend (open or being
-    opened), those who wait for a place, and the timer that closes what was idle for too long.
+    Owns the idle ones, the set of all that are open, the number that are being opened to each backend, those who
+    wait for a place, and the timer that closes what was idle for too long.
     """
 
     def __init__(self, tls: ssl.SSLContext, limit: int | None, wait_s: float) -> None:
@@ -31,8 +31,8 @@ class Pool:
         self._limit = limit
         self._wait_s = wait_s
         self._idle: dict[Backend, list[Connection]] = {}
-        self._open: set[Connection] = set()
-        self._places: dict[Backend, int] = {}
+        self._open: dict[Backend, set[Connection]] = {}
+        self._dialing: dict[Backend, int] = {}
         self._waiters: dict[Backend, deque[asyncio.Future[None]]] = {}
         self._sweep_handle: asyncio.TimerHandle | None = None
         self._closed = False
@@ -47,6 +47,10 @@ class Pool:
             if connection is not None:
                 return connection
         return await self._dial(backend, timeouts, started)
+
+    def made(self, connection: Connection) -> None:
+        """A new connection is open."""
+        self._open.setdefault(connection.backend, set()).add(connection)
 
     def free(self, connection: Connection) -> None:
         """Keep a connection that can carry the next exchange."""
@@ -63,11 +67,15 @@ class Pool:
 
     def lost(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
-        self._open.discard(connection)
-        idle = self._idle.get(connection.backend)
+        backend = connection.backend
+        idle = self._idle.get(backend)
         if idle and connection in idle:
             idle.remove(connection)
-        self._give_back(connection.backend)
+        connections = self._open.get(backend, set())
+        connections.discard(connection)
+        if not connections:
+            self._open.pop(backend, None)
+        self._wake(backend)
         if self._emptied is not None and not self._open and not self._emptied.done():
             self._emptied.set_result(None)
 
@@ -80,7 +88,7 @@ class Pool:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_exception(Overloaded("llmproxy is shutting down", code="shutting_down"))
-        for connection in list(self._open):
+        for connection in [connection for connections in self._open.values() for connection in connections]:
             connection.shut(BackendBroken("llmproxy is shutting down", code="shutting_down"))
         if self._open:
             self._emptied = asyncio.get_running_loop().create_future()
@@ -104,22 +112,29 @@ class Pool:
         limit_s = timeouts.connect_s
         if timeouts.total_s is not None:
             limit_s = min(limit_s, started + timeouts.total_s - loop.time())
-        self._places[backend] = self._places.get(backend, 0) + 1
+        self._dialing[backend] = self._dialing.get(backend, 0) + 1
         try:
             async with asyncio.timeout(limit_s):
                 connection = await dial(backend, self._tls, limit_s, lambda: Connection(backend, self))
-        except BaseException as error:
-            self._give_back(backend)
-            if isinstance(error, TimeoutError):
-                raise connect_error(backend, timeouts, started, loop.time()) from error
-            raise
-        self._open.add(connection)
+        except TimeoutError as error:
+            raise connect_error(backend, timeouts, started, loop.time()) from error
+        finally:
+            self._dialed(backend)
         if self._closed:
             connection.abort()
         return connection
 
+    def _dialed(self, backend: Backend) -> None:
+        """One less is being opened; if nothing came of it, somebody else may try."""
+        self._dialing[backend] -= 1
+        if not self._dialing[backend]:
+            del self._dialing[backend]
+        if not self._is_full(backend):
+            self._wake(backend)
+
     def _is_full(self, backend: Backend) -> bool:
-        return self._limit is not None and self._places.get(backend, 0) >= self._limit
+        places = len(self._open.get(backend, ())) + self._dialing.get(backend, 0)
+        return self._limit is not None and places >= self._limit
 
     async def _wait_for_place(
         self, backend: Backend, timeouts: Timeouts, started: float, *, fresh: bool
@@ -168,14 +183,6 @@ class Pool:
         """Close the oldest idle connection, whose place somebody needs for a new one."""
         if idle := self._idle.get(backend):
             idle.pop(0).abort()
-
-    def _give_back(self, backend: Backend) -> None:
-        left = self._places.get(backend, 0) - 1
-        if left > 0:
-            self._places[backend] = left
-        else:
-            self._places.pop(backend, None)
-        self._wake(backend)
 
     def _sweep(self) -> None:
         """Close what was idle for too long, and come again while anything is idle."""

@@ -24,7 +24,7 @@ async def upload(outlet: Outlet, source: BodySource, watch: Watch) -> None:
     """Write a whole body, with its framing. Raises what the source does; ValueError if its length was a lie."""
     length, sent = source.length, 0
     # While the caller is slow it is not the backend that is late; while it takes nothing, it is.
-    watch.hold()
+    watch.await_caller()
     while piece := await source.read():
         sent += len(piece)
         if length is None:
@@ -34,7 +34,7 @@ async def upload(outlet: Outlet, source: BodySource, watch: Watch) -> None:
         watch.await_head()
         outlet.write(piece)
         await outlet.drain()
-        watch.hold()
+        watch.await_caller()
     if length is None:
         outlet.write(b"0\r\n\r\n")
     elif sent != length:

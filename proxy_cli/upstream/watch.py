@@ -24,6 +24,7 @@ class Watch:
         "_backend",
         "_expire",
         "_handle",
+        "_has_head",
         "_limit_s",
         "_loop",
         "_name",
@@ -48,20 +49,28 @@ class Watch:
         self._handle: asyncio.TimerHandle | None = None
         self._limit_s: float | None = None
         self._name = ""
+        self._has_head = False
         self._set_for = 0.0
         self._since = started
         self._total_at = None if timeouts.total_s is None else started + timeouts.total_s
 
     def await_head(self) -> None:
-        """The request is sent, or is being taken by the backend: the reply's head must come."""
-        self._await(self._timeouts.first_byte_s, "first byte")
+        """The request is sent, or is being taken by the backend: the reply's head must come, if it has not."""
+        if not self._has_head:
+            self._await(self._timeouts.first_byte_s, "first byte")
+
+    def await_caller(self) -> None:
+        """More of the request must come before the backend can answer: only the total time counts."""
+        if not self._has_head:
+            self._await(None, "")
 
     def await_data(self) -> None:
         """The head is here: data must keep coming."""
+        self._has_head = True
         self._await(self._timeouts.gap_s, "gap")
 
     def hold(self) -> None:
-        """It is not the backend that keeps us waiting: only the total time counts."""
+        """More data than is wanted is here already: only the total time counts."""
         self._await(None, "")
 
     def touch(self) -> None:

@@ -118,6 +118,8 @@ class RawBackend:
                 case Step.RST:
                     _reset(writer)
                 case bytes():
+                    if writer.is_closing():
+                        return  # the peer has gone; uvloop would call a write a programming error
                     writer.write(step)
                     await writer.drain()
                 case _:

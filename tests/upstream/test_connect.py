@@ -225,7 +225,7 @@ async def test_nagle_is_off_and_keepalive_on():
     upstream = Upstream()
     async with RawBackend([REQUEST, OK]) as raw:
         await (await upstream.send(request_to(raw.backend))).read()
-        (connection,) = upstream._pool._open
+        (connection,) = upstream._pool._open[raw.backend]
         assert connection._transport is not None
         sock = connection._transport.get_extra_info("socket")
 

@@ -166,6 +166,28 @@ async def test_connection_is_not_used_again_when_its_state_is_in_doubt(upstream,
         assert len(raw.connections) == 2
 
 
+@pytest.mark.row("U-08")
+@pytest.mark.parametrize("end", [FIN, RST])
+async def test_server_that_hangs_up_at_once_is_an_error_at_once(upstream, end):
+    """Before the request is written, or just after; nobody waits for a timer."""
+    async with RawBackend([end]) as raw:
+        for _ in range(20):
+            async with asyncio.timeout(2):
+                with pytest.raises(BackendBroken) as failure:
+                    await ask(upstream, raw)
+            assert failure.value.code == "upstream_empty_response"
+
+
+async def test_server_that_speaks_first_is_heard(upstream):
+    """Some say why they will not serve before anything is asked; others are no HTTP servers at all."""
+    busy = reply(b"busy", status="503 Service Unavailable")
+
+    async with RawBackend([busy, FIN], [b"SSH-2.0-OpenSSH_9.2\r\n"]) as raw:
+        assert await ask(upstream, raw) == (503, b"busy")
+        with pytest.raises(BackendBroken, match="what is not HTTP"):
+            await ask(upstream, raw)
+
+
 @pytest.mark.row("U-19")
 async def test_bytes_that_come_while_idle_close_the_connection(upstream):
     """Nobody asked for them, so they cannot become the answer to what is asked next."""

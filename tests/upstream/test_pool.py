@@ -52,7 +52,7 @@ async def test_connection_that_was_idle_for_too_long_is_closed(upstream):
     """After 4 s over plain HTTP: before the server, which would do so as we write."""
     async with RawBackend(TIMES) as raw:
         await ask(upstream, raw)
-        connection = next(iter(upstream._pool._open))
+        connection = next(iter(upstream._pool._open[raw.backend]))
         connection.idle_since -= 3.9
         await ask(upstream, raw)
         kept = len(raw.connections) == 1

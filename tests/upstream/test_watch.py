@@ -60,16 +60,23 @@ async def test_total_timer_rings_however_much_data_comes():
 
 async def test_nothing_rings_while_it_holds_or_has_stopped():
     """A slow caller is not the backend's fault, and what is over is over."""
-    held, stopped = Bell(Timeouts(gap_s=0.03, total_s=None)), Bell(Timeouts(gap_s=0.03))
+    held, stopped, uploading = (
+        Bell(Timeouts(gap_s=0.03, total_s=None)),
+        Bell(Timeouts(gap_s=0.03)),
+        Bell(Timeouts(0.03, 0.03, None)),
+    )
     held.watch.await_data()
     held.watch.hold()
     stopped.watch.await_data()
     stopped.watch.stop()
+    uploading.watch.await_head()
+    uploading.watch.await_caller()
 
     await asyncio.sleep(0.1)
 
     assert not held.rang.done()
     assert not stopped.rang.done()
+    assert not uploading.rang.done()
 
 
 async def test_a_shorter_limit_that_comes_later_is_kept():
@@ -78,6 +85,18 @@ async def test_a_shorter_limit_that_comes_later_is_kept():
     bell.watch.await_head()
 
     bell.watch.await_data()
+
+    async with asyncio.timeout(5):
+        assert "(gap timeout)" in (await bell.rang).message
+
+
+async def test_once_the_head_is_here_an_upload_that_goes_on_does_not_change_the_limit():
+    """The reply came early; from then on its data is what is waited for."""
+    bell = Bell(Timeouts(first_byte_s=30, gap_s=0.05))
+    bell.watch.await_data()
+
+    bell.watch.await_caller()
+    bell.watch.await_head()
 
     async with asyncio.timeout(5):
         assert "(gap timeout)" in (await bell.rang).message
