@@ -8,13 +8,16 @@ Rule: half an event never goes out, for what follows it would be read as its sec
 
 from typing import Final
 
-from proxy_cli.shapes import Fields, Usage
-from proxy_cli.wire.splice import edit, encode, is_null, is_text, object_fields, only_model, rename_model
+import msgspec
+
+from proxy_cli.shapes import Fields, Json, Usage
+from proxy_cli.wire.splice import decoded, edit, encode, is_null, is_text, object_fields, only_model, rename_model
 from proxy_cli.wire.sse import Events, data_of, with_data
 from proxy_cli.wire.usage import usage_of
 
 _DONE: Final = b"[DONE]"
 _EMPTY_LISTS: Final = ([b"[]"], [b"[", b"]"])
+_SMALL: Final = 400  # bytes; empty choices are never more, and a small value is cheap and safe to decode
 _ENDS: Final = {b'"response.completed"', b'"response.failed"', b'"response.incomplete"'}
 
 
@@ -67,7 +70,7 @@ class ChatStream:
         if usage is None:
             return False
         self.usage = usage
-        return not self._keep_usage and "choices" in fields and bytes(fields["choices"]).split() in _EMPTY_LISTS
+        return not self._keep_usage and "choices" in fields and _says_nothing(fields["choices"])
 
     def _renamed(self, event: bytes, data: bytes, fields: Fields, name: bytes) -> bytes:
         if not is_text(fields.get("model")):
@@ -140,6 +143,23 @@ def last_event(rest: bytes) -> bytes:
     if data is None or (data.strip() != _DONE and object_fields(data) is None):
         return b""
     return rest.rstrip(b"\r\n") + b"\n\n"
+
+
+def _says_nothing(choices: msgspec.Raw) -> bool:
+    """Whether the choices of a usage chunk hold nothing for the caller: OpenAI sends none, LiteLLM an empty delta."""
+    if bytes(choices).split() in _EMPTY_LISTS:
+        return True
+    if len(bytes(choices)) > _SMALL:
+        return False
+    found = decoded(choices)
+    return isinstance(found, list) and all(
+        isinstance(each, dict) and each.keys() <= {"index", "delta", "finish_reason", "logprobs"} and not _content(each)
+        for each in found
+    )
+
+
+def _content(choice: dict[str, Json]) -> bool:
+    return any(choice.get(name) for name in ("delta", "finish_reason", "logprobs"))
 
 
 def _is(fields: Fields, name: str, value: bytes) -> bool:

@@ -207,3 +207,22 @@ def test_the_ways_a_responses_stream_ends(last, finished, failed):
     assert passed(reader, [last]) == last
     assert reader.finished is finished
     assert reader.error_event == (last if failed else None)
+
+
+@pytest.mark.parametrize(
+    ("choices", "dropped"),
+    [
+        (b"[]", True),
+        (b'[{"index":0,"delta":{}}]', True),
+        (b'[{"index":0,"delta":{},"finish_reason":null}]', True),
+        (b'[{"index":0,"delta":{},"finish_reason":"stop"}]', False),
+        (b'[{"index":0,"delta":{"content":"a"}}]', False),
+        (b'[{"index":0,"text":""}]', False),
+    ],
+)
+def test_a_usage_chunk_that_says_nothing_else_is_dropped_unless_it_was_asked_for(choices, dropped):
+    """LiteLLM as a backend puts an empty delta where OpenAI has no choice at all."""
+    event = b'data: {"choices":' + choices + b',"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+
+    assert ChatStream("a", keep_usage=False, rename=True).feed(event) == (b"" if dropped else event)
+    assert ChatStream("a", keep_usage=True, rename=True).feed(event) == event
