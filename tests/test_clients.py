@@ -52,6 +52,7 @@ async def test_stream(client):
         text += event.choices[0].delta.content or "" if event.choices else ""
 
     assert text == whole.choices[0].message.content
+    assert usage is not None
     assert usage.total_tokens == whole.usage.total_tokens
 
 

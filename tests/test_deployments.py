@@ -22,8 +22,8 @@ def built(*entries, environ=None, **common):
     return build(entries, Common(environ=environ or {}, prices=PRICES, **common), lambda _path: Place("f", 1, 1))
 
 
-def one(*args, environ=None, info=None, common=None, **params):
-    result = built(entry(*args, info=info, **params), environ=environ, **(common or {}))
+def one(model, environ=None, info=None, common=None, **params):
+    result = built(entry(model, info=info, **params), environ=environ, **(common or {}))
     assert len(result.deployments) == 1, [str(problem) for problem in result.problems]
     return result.deployments[0], [problem.message for problem in result.problems]
 

@@ -7,7 +7,7 @@ from proxy_cli.errors import BackendError, BackendUnreachable, BudgetExceeded, S
 from proxy_cli.gateway import Gateway
 from proxy_cli.routing.attempts import Router
 from proxy_cli.routing.table import Table
-from proxy_cli.shapes import Call, Operation, PlainAnswer, UpstreamRequest, Usage
+from proxy_cli.shapes import Call, Headers, Operation, PlainAnswer, Timeouts, UpstreamRequest, Usage
 from tests.routing.test_table import BACKEND, deployment
 from tests.test_relay import Reader, Reply
 
@@ -21,7 +21,7 @@ class Provider:
 
     def prepare(self, call, deployment, *, ask_usage):
         self.asked.append((deployment.id, ask_usage))
-        return UpstreamRequest(backend=BACKEND, target="/", headers=(), body=b"", timeouts=None)
+        return UpstreamRequest(backend=BACKEND, target="/", headers=(), body=b"", timeouts=Timeouts())
 
     def read(self, call, deployment, status, headers, body):
         answer = self.answers.pop(0)
@@ -64,7 +64,7 @@ def call(model="a", stream=False):
 
 
 class EventReply(Reply):
-    headers = (("content-type", "text/event-stream; charset=utf-8"),)
+    headers: Headers = (("content-type", "text/event-stream; charset=utf-8"),)
 
 
 async def test_a_call_is_answered_by_its_deployment():

@@ -4,7 +4,7 @@ import pytest
 
 from proxy_cli.errors import BackendBroken
 from proxy_cli.relay import LocalExchange, Relay
-from proxy_cli.shapes import LocalReply
+from proxy_cli.shapes import Headers, LocalReply
 
 
 class Reader:
@@ -26,7 +26,7 @@ class Reply:
     """A backend that sends these pieces and then ends, or hangs."""
 
     status = 200
-    headers = ()
+    headers: Headers = ()
 
     def __init__(self, *pieces, hangs=False):
         self.pieces = list(pieces)

@@ -15,7 +15,7 @@ PATHS = {
 }
 
 
-def events_of(text: str) -> list:
+def events_of(text: str):
     """The data of a stream's events, decoded but for the end mark."""
     data = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
     return [each if each == "[DONE]" else json.loads(each) for each in data]
