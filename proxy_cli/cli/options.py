@@ -7,12 +7,15 @@ all come from the table `OPTIONS`.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
 from proxy_cli.cli.kinds import HeadersObject, KeyAssignment, Kind, Number, OptionalText, Switch, Text
 from proxy_cli.config.flags import Flags
+
+if TYPE_CHECKING:
+    from proxy_cli.config.environment import Variables
 
 Values = Mapping[str, object]  # an option's name to its value; None where nothing was said
 
@@ -34,7 +37,7 @@ class Option:
     section: Section
     help: str
     short: str | None = None
-    variable: str | None = None  # LiteLLM's name; `LLMPROXY_` before it is read first
+    variable: str | None = None  # LiteLLM's name of the one that stands for it
     bare: str | None = None  # the value when the option stands without one
     unused: str | None = None  # why it does nothing, and what to do instead
 
@@ -42,12 +45,6 @@ class Option:
     def flag(self) -> str:
         """As it is written on the command line."""
         return f"--{self.name}"
-
-    def variables(self) -> tuple[str, ...]:
-        """The variables that stand for it, the strongest first."""
-        if self.variable is None:
-            return ()
-        return (f"LLMPROXY_{self.name.upper()}", f"LLMPROXY_{self.variable}", self.variable)
 
     def click_option(self) -> click.Option:
         """The same for Click. The default is always None, so that 'nothing was said' can be told apart."""
@@ -66,7 +63,7 @@ _NO_DATABASE = "there is no database yet; leave it out"
 _OWN_SERVER = "llmproxy brings its own server; leave it out, or use --run_gunicorn"
 
 OPTIONS: Final[tuple[Option, ...]] = (
-    Option("config", FILE, "Serving", "The YAML file to serve.", short="-c", variable="CONFIG_FILE_PATH"),
+    Option("config", FILE, "Serving", "The YAML file to serve.", short="-c"),
     Option("host", TEXT, "Serving", "Address to listen on (0.0.0.0).", variable="HOST"),
     Option("port", Number(1, 65535), "Serving", "Port to listen on (4000).", variable="PORT"),
     Option("local", None, "Serving", "Listen on this machine only, with logs for a developer's eyes."),
@@ -139,30 +136,33 @@ OPTIONS: Final[tuple[Option, ...]] = (
 )  # fmt: skip
 
 
+# Where the value of a variable lies, if not under the option's own name.
+_FIELDS: Final = {"request_timeout": "request_timeout_s", "keepalive_timeout": "keepalive_timeout_s"}
+
+
 def click_options() -> list[click.Parameter]:
     """Fresh Click options for a command that serves."""
     return [option.click_option() for option in OPTIONS]
 
 
-def with_variables(values: Values, environ: Mapping[str, str], sources: Mapping[str, str]) -> dict[str, object]:
-    """The values, and where an option was not given, what a variable says; `sources` says which file one is from."""
+def with_variables(values: Values, variables: "Variables") -> dict[str, object]:
+    """The values, and where an option was not given, what a variable says."""
     filled = dict(values)
     for option in OPTIONS:
-        if filled.get(option.name) is not None:
-            continue
-        name = next((name for name in option.variables() if environ.get(name)), None)
-        if name is not None:
-            filled[option.name] = _from_variable(option, name, environ[name], sources.get(name, "the environment"))
+        said = getattr(variables, _FIELDS.get(option.name, option.name), None) if option.variable else None
+        # A variable that says no to a switch says nothing: that is its default.
+        if filled.get(option.name) is None and said is not None and said is not False:
+            filled[option.name] = _within_bounds(option, said)
+    if variables.log_level == "DEBUG" and filled.get("detailed_debug") is None:
+        filled["debug"] = True
     return filled
 
 
-def _from_variable(option: Option, name: str, text: str, source: str) -> object:
+def _within_bounds(option: Option, said: object) -> object:
     try:
-        value = (option.kind or SWITCH).read(text)
+        return said if option.kind is None else option.kind.read(str(said))
     except ValueError as problem:
-        raise click.UsageError(f"{name} (set in {source}): {problem}") from problem
-    # A variable that says no to a switch says nothing: that is its default.
-    return None if value is False else value
+        raise click.UsageError(f"{option.variable}: {problem}") from problem
 
 
 def unused(values: Values) -> Iterator[str]:

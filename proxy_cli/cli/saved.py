@@ -126,9 +126,7 @@ def _checked(file: Path, name: str, entry: object) -> dict[str, object]:
         try:
             checked[str(key)] = _read_value(option, value)
         except ValueError as problem:
-            raise click.UsageError(
-                f"{file}: {key} of the entry {name!r}: {problem}; correct it or remove it"
-            ) from None
+            raise click.UsageError(f"{file}: {key} of the entry {name!r}: {problem}; correct it or remove it") from None
     return checked
 
 

@@ -38,6 +38,11 @@ def open_listeners(host: str, port: int, count: int = 1) -> list[socket.socket]:
     return [_listen(address, host, shared=True) for _ in range(count)]
 
 
+def check_address(host: str, port: int) -> None:
+    """Raise CannotListen if the address cannot be listened on; nothing stays open."""
+    _listen(_resolve(host, port), host, shared=False).close()
+
+
 def _resolve(host: str, port: int) -> Address:
     plain = host.removeprefix("[").removesuffix("]")
     try:

@@ -81,14 +81,19 @@ async def _serve(
     stopping = _stop_event(signals, lifeline)
     server = plan.make()
     await server.start(listener, plan.tls)
-    on_ready()
-    if plan.max_requests is None:
-        await stopping.wait()
-    else:
-        # The processes must not all retire in the same second.
-        limit = plan.max_requests + random.randint(0, plan.max_requests_jitter)  # noqa: S311 - no secret
-        if await _limit_reached(server, limit, stopping):
-            on_retire()
+    try:
+        on_ready()
+        if plan.max_requests is None:
+            await stopping.wait()
+        else:
+            # The processes must not all retire in the same second.
+            limit = plan.max_requests + random.randint(0, plan.max_requests_jitter)  # noqa: S311 - no secret
+            if await _limit_reached(server, limit, stopping):
+                on_retire()
+    except Exception:
+        # An event loop does not close well over a server that is still open.
+        await server.stop()
+        raise
     await server.stop()
     return 0
 

@@ -7,6 +7,7 @@ import click
 import pytest
 
 from proxy_cli.cli.options import OPTIONS, flags_from, unused, with_variables
+from proxy_cli.config.environment import Variables
 from proxy_cli.config.flags import Flags
 
 BY_NAME = {option.name: option for option in OPTIONS}
@@ -44,44 +45,44 @@ def test_options_that_were_not_given_are_not_mentioned():
     assert list(unused({option.name: None for option in OPTIONS})) == []
 
 
-@pytest.mark.parametrize(
-    ("environ", "port"),
-    [
-        ({"PORT": "8080"}, 8080),
-        ({"LLMPROXY_PORT": "9090", "PORT": "8080"}, 9090),
-        ({"PORT": ""}, None),
-        ({}, None),
-    ],
-)
-def test_variables_stand_for_options_our_own_name_first(environ, port):
-    """`LLMPROXY_PORT` over `PORT`; an empty one counts as unset."""
-    assert with_variables({}, environ, {}).get("port") == port
+def test_variables_stand_for_options():
+    """Every variable of the table has its field in what the environment was read into."""
+    said = Variables(port=8080, num_workers=2, request_timeout_s=1.5, keepalive_timeout_s=3.0, debug=True)
+
+    filled = with_variables({}, said)
+
+    assert filled == {"port": 8080, "num_workers": 2, "request_timeout": 1.5, "keepalive_timeout": 3.0, "debug": True}
+
+
+def test_variables_of_serving_options_are_all_read():
+    """An option that names a variable is filled from it."""
+    read = {field.name for field in dataclasses.fields(Variables)}
+    named = [option.name for option in OPTIONS if option.variable and option.section != "LiteLLM's"]
+
+    assert not [name for name in named if not {name, f"{name}_s"} & read]
 
 
 def test_variables_yield_to_the_command_line():
     """Flag over variable."""
-    assert with_variables({"port": 1234}, {"PORT": "8080"}, {})["port"] == 1234
+    assert with_variables({"port": 1234}, Variables(port=8080)) == {"port": 1234}
 
 
 def test_variables_that_say_no_to_a_switch_say_nothing():
     """`DEBUG=false` is the default."""
-    assert with_variables({}, {"DEBUG": "false"}, {})["debug"] is None
-    assert with_variables({}, {"DEBUG": "1"}, {})["debug"] is True
+    assert with_variables({}, Variables(debug=False)) == {}
 
 
-@pytest.mark.row("C-55")
-@pytest.mark.parametrize(
-    ("environ", "sources", "sentence"),
-    [
-        ({"PORT": "abc"}, {}, r"PORT \(set in the environment\): 'abc' is not a whole number from 1 to 65535"),
-        ({"NUM_WORKERS": "-1"}, {"NUM_WORKERS": ".env"}, r"NUM_WORKERS \(set in .env\): '-1' is not a whole number"),
-        ({"LLMPROXY_DEBUG": "x"}, {}, r"LLMPROXY_DEBUG \(set in the environment\): 'x' is neither true nor false"),
-    ],
-)
-def test_variables_with_bad_values_are_named_with_their_source(environ, sources, sentence):
-    """One sentence: the variable, where it was set, the value, what is wanted."""
-    with pytest.raises(click.UsageError, match=sentence):
-        with_variables({}, environ, sources)
+def test_variables_log_level_debug_means_debug():
+    """As LiteLLM reads LITELLM_LOG; what was asked for in more detail stays."""
+    assert with_variables({}, Variables(log_level="DEBUG")) == {"debug": True}
+    assert with_variables({"detailed_debug": True}, Variables(log_level="DEBUG")) == {"detailed_debug": True}
+    assert with_variables({}, Variables(log_level="INFO")) == {}
+
+
+def test_variables_keep_to_the_bounds_of_their_options():
+    """What the option refuses, its variable does not bring in."""
+    with pytest.raises(click.UsageError, match=r"^NUM_WORKERS: '5000' is not a whole number from 1 to 256$"):
+        with_variables({}, Variables(num_workers=5000))
 
 
 def test_flags_carry_every_serving_option_down():

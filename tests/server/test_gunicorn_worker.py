@@ -37,7 +37,8 @@ def serve(root, port):
             env={**os.environ, "PYTHONPATH": str(root)},
         )
         started.append(process)
-        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", process.communicate()
         return process
 
     yield start
@@ -68,7 +69,7 @@ def test_gunicorn_serves_with_its_workers_and_ends_cleanly(serve, port):
 def test_gunicorn_replaces_a_worker_after_its_number_of_requests(serve, port):
     """`--max_requests_before_restart` holds here too."""
     process = serve("1", "3")
-    first = [get(port) for _ in range(3)][0]
+    first, *_ = [get(port) for _ in range(3)]
 
     until = time.monotonic() + AT_MOST_S
     while Path(f"/proc/{first}").exists() and time.monotonic() < until:

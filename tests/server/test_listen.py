@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy_cli.server.listen import CannotListen, open_listeners, port_holder
+from proxy_cli.server.listen import CannotListen, check_address, open_listeners, port_holder
 
 NOBODY = 65534
 
@@ -48,6 +48,15 @@ def test_listeners_for_several_processes_share_the_port(free):
 
     assert len(listeners) == 3
     assert addresses == {("127.0.0.1", free)}
+
+
+def test_check_address_leaves_nothing_open(free):
+    """After it the port is free as before."""
+    check_address("127.0.0.1", free)
+
+    with socket.create_server(("127.0.0.1", free)):
+        with pytest.raises(CannotListen, match=f"^port {free} is in use"):
+            check_address("127.0.0.1", free)
 
 
 @pytest.mark.row("C-48")

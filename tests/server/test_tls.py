@@ -42,6 +42,7 @@ def test_tls_is_off_when_no_file_is_named():
 def test_tls_context_serves_the_certificate(pems):
     """A client that trusts the certificate can shake hands, in memory."""
     server = tls_context(pems / "good.crt", pems / "good.key", NOW)
+    assert server is not None
     client = ssl.create_default_context(cafile=pems / "good.crt")
     client.check_hostname = False
     here, there = (ssl.MemoryBIO(), ssl.MemoryBIO()), (ssl.MemoryBIO(), ssl.MemoryBIO())
@@ -55,7 +56,9 @@ def test_tls_context_serves_the_certificate(pems):
             here[0].write(there[1].read())
             there[0].write(here[1].read())
 
-    assert theirs.getpeercert()["subject"] == ((("commonName", "good"),),)
+    shown = theirs.getpeercert()
+    assert shown is not None
+    assert shown["subject"] == ((("commonName", "good"),),)
 
 
 @pytest.mark.row("C-57")
@@ -91,7 +94,8 @@ def test_tls_certificate_out_of_its_time_is_refused_with_the_date(pems, days, se
     with pytest.raises(UnusableTls, match=sentence) as caught:
         tls_context(pems / "good.crt", pems / "good.key", NOW + timedelta(days=days))
 
-    told = datetime.strptime(re.search(sentence, str(caught.value))[1], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+    [date] = re.findall(sentence, str(caught.value))
+    told = datetime.strptime(date, "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
     assert abs(told - MADE - timedelta(days=30 if days > 0 else 0)) < timedelta(minutes=5)
 
 

@@ -40,7 +40,8 @@ def serve(root, port):
         )
         started.append(process)
         if wait:
-            assert process.stdout.readline() == "ready\n", process.stderr.read()
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", process.communicate()
         return process
 
     yield start
