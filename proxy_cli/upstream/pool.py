@@ -165,10 +165,10 @@ class Pool:
         try:
             await waiter
         except asyncio.CancelledError:
-            if waiter.cancelled():
-                waiters.remove(waiter)
-            else:
+            if not waiter.cancelled():
                 self._wake(backend)  # it was our turn, and we do not take it
+            elif waiter in waiters:
+                waiters.remove(waiter)
             raise
 
     def _wake(self, backend: Backend) -> None:

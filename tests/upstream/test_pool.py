@@ -138,20 +138,25 @@ async def test_place_of_a_failed_exchange_is_given_on(how):
         await upstream.close()
 
 
-async def test_a_waiter_that_is_cancelled_on_its_turn_gives_the_turn_on():
-    """A place that was promised to one who left is not lost."""
+@pytest.mark.parametrize("first", ["its turn", "the cancelling"])
+async def test_a_waiter_that_is_cancelled_on_its_turn_gives_the_turn_on(first):
+    """Whichever comes first, a place that was promised to one who left is not lost."""
     upstream = Upstream(pool_limit=1)
 
-    async with RawBackend(TIMES) as raw:
-        answer = await upstream.send(request_to(raw.backend))
+    async with RawBackend([REQUEST, 0.1, OK, *TIMES]) as raw:
+        busy = asyncio.ensure_future(ask(upstream, raw))
+        await asyncio.sleep(0.03)
         waiting = [asyncio.ensure_future(ask(upstream, raw)) for _ in range(2)]
-        await asyncio.sleep(0.05)
-        await answer.read()
+        await asyncio.sleep(0.03)
+        if first == "the cancelling":
+            waiting[0].cancel()
         upstream._pool._wake(raw.backend)
         waiting[0].cancel()
 
         assert await waiting[1] == b"hi"
-        await asyncio.gather(*waiting, return_exceptions=True)
+        assert await busy == b"hi"
+        with pytest.raises(asyncio.CancelledError):
+            await waiting[0]
         await upstream.close()
 
 
