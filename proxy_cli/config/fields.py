@@ -40,7 +40,8 @@ class Remarks:
 
 def wrong(message: str, cure: str = "") -> PydanticCustomError:
     """The error a reader raises: one sentence, and what to do."""
-    return PydanticCustomError("setting", "{message}", {"message": message, "cure": cure})
+    template = "{message} - {cure}" if cure else "{message}"
+    return PydanticCustomError("setting", template, {"message": message, "cure": cure})
 
 
 def described(value: object) -> str:

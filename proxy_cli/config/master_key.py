@@ -12,6 +12,7 @@ from proxy_cli.secret import Secret
 
 SHORTEST: Final = 16
 _FEWEST_LETTERS: Final = 6  # different ones: sk-1111111111111111 is no key
+_ROWS: Final = ("0123456789" * 4, "abcdefghijklmnopqrstuvwxyz" * 2, "0123456789abcdef" * 4)
 _MAKE_ONE: Final = 'make one: export LITELLM_MASTER_KEY="sk-$(openssl rand -hex 32)"'
 _PERMIT: Final = "general_settings.dangerously_permit_weak_or_unset_master_key"
 # Keys of tutorials and of this project's own examples, without the usual prefix and in small letters.
@@ -55,6 +56,8 @@ def _weakness(key: str) -> str | None:
         return "everybody tries this one first"
     if len(key) < SHORTEST:
         return f"it is shorter than {SHORTEST} characters"
+    if any(bare in row for row in _ROWS):
+        return "it counts up"
     if len(set(bare)) < _FEWEST_LETTERS:
         return "it repeats the same few characters"
     return None

@@ -215,7 +215,7 @@ class ModelEntry(Section):
     """One deployment. Entries with the same `model_name` share that name's traffic."""
 
     model_name: Name = used("The name callers ask for; `*` stands for any text.", default=...)
-    litellm_params: ModelParams = used("What is called, and how.", default=...)
+    litellm_params: ModelParams = used("The model that is called, where, and with what.", default=...)
     model_info: ModelInfo = used("What is known of it.", default=ModelInfo())
     guardrails: Anything = later("Guardrails of this deployment.")
     tpm: Count | None = later("Tokens a minute.", "write it below `litellm_params`")

@@ -23,7 +23,7 @@ class Config(Section):
     """A whole configuration, with nothing left to look up."""
 
     model_list: tuple[ModelEntry, ...] = used("The deployments.", default=())
-    litellm_settings: LiteLLMSettings = used("What holds for every call.", default=LiteLLMSettings())
+    litellm_settings: LiteLLMSettings = used("Settings that hold for every call.", default=LiteLLMSettings())
     router_settings: RouterSettings = used("Which deployment is asked.", default=RouterSettings())
     general_settings: GeneralSettings = used("The server itself.", default=GeneralSettings())
     environment_variables: dict[str, Text] = used("Variables, as if they were set outside.", default={})

@@ -11,7 +11,7 @@ from typing import Annotated, Final, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from proxy_cli.config.privacy import shown
+from proxy_cli.config.privacy import looks_secret, shown
 from proxy_cli.config.problem import Path, Severity, did_you_mean
 from proxy_cli.config.scalar import Scalar, plain
 from proxy_cli.config.schema import Config
@@ -134,7 +134,7 @@ def _undeclared(visit: Visit) -> str | None:
     match visit.section.unknown:
         case Unknown.KEEP:
             return "kept, and shown by /model/info"
-        case Unknown.SEND if _meant(visit.section, visit.key) is None:
+        case Unknown.SEND if _meant(visit.section, visit.key) is None and not looks_secret(visit.key):
             return _SENT
     return None
 
@@ -211,10 +211,10 @@ def _cure(section: type[Section], key: str) -> str:
 def _homes() -> dict[str, str]:
     """Where a key belongs that stands in the wrong section."""
     homes: dict[str, str] = {}
+    deeper: dict[str, str] = {}
     for name, declared in _declarations(Config).items():
-        if declared.inside is not None:
-            for key, inner in _declarations(declared.inside.section).items():
-                homes.setdefault(key, name)
-                if inner.inside is not None and inner.inside.shape == "one":
-                    homes |= {deep: f"{name}[].{key}" for deep in settings(inner.inside.section) if deep not in homes}
-    return homes
+        for key, inner in _declarations(declared.inside.section).items() if declared.inside else ():
+            homes.setdefault(key, name)
+            if inner.inside is not None and inner.inside.shape == "one":
+                deeper |= {each: f"{name}[].{key}" for each in settings(inner.inside.section) if each not in deeper}
+    return {**deeper, **homes}

@@ -1,0 +1,122 @@
+"""Base addresses, strictly."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_cli.config.address import is_loopback, is_own, masked, parse_base
+from proxy_cli.shapes import Backend
+
+
+@pytest.mark.parametrize(
+    ("text", "backend", "path"),
+    [
+        ("http://localhost:20080/v1", Backend("http", "localhost", 20080), "/v1"),
+        ("http://host.docker.internal:20080/v1/", Backend("http", "host.docker.internal", 20080), "/v1"),
+        ("HTTPS://API.Example.com", Backend("https", "api.example.com", 443), ""),
+        ("http://[::1]:8000/v1", Backend("http", "::1", 8000), "/v1"),
+        ("http://[0:0::1]", Backend("http", "::1", 80), ""),
+        ("http://vllm_1:8000", Backend("http", "vllm_1", 8000), ""),
+        ("http://例え.jp/パス", Backend("http", "xn--r8jz45g.jp", 80), "/%E3%83%91%E3%82%B9"),
+        ("https://x.openai.azure.com/", Backend("https", "x.openai.azure.com", 443), ""),
+        ("http://10.0.0.1/a%20b", Backend("http", "10.0.0.1", 80), "/a%20b"),
+    ],
+)
+def test_an_address_is_taken_apart(text, backend, path):
+    """Scheme, host, port and the path below which the endpoints lie."""
+    assert parse_base(text) == (backend, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        (" ", "is empty"),
+        ("http://", "has no host"),
+        ("http:///v1", "has no host"),
+        ("http:/host/v1", "two slashes belong after http: in http:/host/v1; write http://host/v1"),
+        ("htp:/nowhere", "got 'htp'"),
+        ("ftp://host", "got 'ftp'"),
+        ("://host", "got ''"),
+        ("localhost:8000", "has no scheme: localhost:8000; write http://localhost:8000"),
+        ("api.example.com/v1", "has no scheme"),
+        ("None", "has no scheme"),
+        ("http://host:0", "1 to 65535, got 0"),
+        ("http://host:99999", "1 to 65535, got 99999"),
+        ("http://host:", "got nothing"),
+        ("http://host:８０", "1 to 65535"),
+        ("http://host:80:80", "IPv6 address needs brackets"),
+        ("http://::1/v1", "IPv6 address needs brackets"),
+        ("http://[::g]/v1", "not an IPv6 address"),
+        ("http://300.1.1.1/v1", "not an IPv4 address"),
+        ("http://-host-/v1", "cannot be the name of a host"),
+        ("http://a..b/v1", "cannot be the name of a host"),
+        ("http://host/v1?api-version=1", "a query (?...) has no place"),
+        ("http://host/v1#x", "a fragment (#...) has no place"),
+        ("http://host/v1 ", "U+0020"),
+        ("http://host\u00a0/v1", "U+00A0"),
+        ("http://host/v1\n", "U+000A"),
+        ("http:\\\\host", "backslash"),
+        ("http://${HOST}/v1", "cannot be the name of a host"),
+    ],
+)
+def test_what_is_no_address_is_refused_with_a_sentence(text, said):
+    """It names the slip."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the sentence is looked at below
+        parse_base(text)
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://u:hunter22@h/v1", "http:/u:hunter22@h", "u:hunter22@h", "http://u:hunter22@h:99999", "ftp://u:hunter22@h",
+     "http://h/v1?key=hunter22", "http://u:hunter22@h/v1#a", "http://a@u:hunter22@h"],
+)  # fmt: skip
+def test_a_password_in_an_address_is_never_repeated(text):
+    """Nor the query, where keys stand too."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the sentence is looked at below
+        parse_base(text)
+
+    assert "hunter22" not in str(caught.value)
+    assert "hunter22" not in masked(text) or "//" not in text
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("localhost", True), ("127.0.0.1", True), ("::1", True), ("10.1.2.3", True), ("192.168.0.1", True),
+        ("172.16.0.1", True), ("100.64.0.1", True), ("fd00::1", True), ("gpu", True), ("box.local", True),
+        ("host.docker.internal", True), ("vllm.models.svc.cluster.local", True), ("api.openai.com", False),
+        ("8.8.8.8", False), ("2606:4700::1", False),
+    ],
+)  # fmt: skip
+def test_ones_own_hosts_are_told_from_public_ones(host, own):
+    """By address, by ending, or because the name has no dot."""
+    assert is_own(host) is own
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("localhost", True), ("127.0.0.2", True), ("::1", True), ("[::1]", True), ("0.0.0.0", False), ("::", False),
+     ("10.0.0.1", False), ("example.com", False)],
+)  # fmt: skip
+def test_loopback_is_what_only_this_machine_reaches(host, loopback):
+    """The wildcard address is not."""
+    assert is_loopback(host) is loopback
+
+
+@given(st.one_of(st.text(), st.from_regex(r"https?://[a-z0-9.:@\[\]-]{1,20}(/[^?#]*)?", fullmatch=True)))
+def test_any_text_is_an_address_or_a_sentence(text):
+    """Nothing else ever happens; a backend's own spelling is read back."""
+    read = parse_or_none(text)
+
+    assert read is None or parse_base(f"{read[0]}{read[1]}") == read
+
+
+def parse_or_none(text):
+    """What an address says, or None where it is refused."""
+    try:
+        return parse_base(text)
+    except ValueError:
+        return None

@@ -1,0 +1,87 @@
+"""What only shows when settings are looked at together."""
+
+import pytest
+
+from proxy_cli.config.checks import cross_checks, entries, text_of
+from proxy_cli.config.problem import Severity
+from proxy_cli.config.scalar import Scalar, kind_of
+
+
+def tree(value):
+    """Plain values as a file's tree."""
+    if isinstance(value, dict):
+        return {key: tree(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [tree(inner) for inner in value]
+    return Scalar(value, False, kind_of(value))
+
+
+def found(**params):
+    """What is said of one entry with these parameters."""
+    return cross_checks(
+        tree({"model_list": [{"model_name": "a", "litellm_params": {"model": "openai/a", **params}}]}), ()
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["your-api-key", "YOUR_API_KEY", "sk-...", "sk-…", "<api key>", "${KEY}", "$KEY", "sk-xxxxxxxx", "changeme",
+     "replace-me", "sk-your-key", "{{ key }}", "my-api-key", "insert key here", "***", "todo"],
+)  # fmt: skip
+def test_a_placeholder_is_refused(key):
+    """It was never replaced."""
+    assert [(each.severity, each.path[-1]) for each in found(api_key=key)] == [(Severity.ERROR, "api_key")]
+
+
+@pytest.mark.parametrize(
+    "key", ["None", "EMPTY", "fake-key", "sk-1234", "anything", "lm-studio", "ollama", "token-abc123"]
+)
+def test_keys_that_ones_own_servers_take_are_taken(key):
+    """Nobody checks them there."""
+    assert found(api_key=key, api_base="http://localhost:8000/v1") == []
+    assert found(api_key=key, api_base="http://gpu:8000/v1") == []
+    assert found(api_key=key, api_base="http://10.0.0.5:8000/v1") == []
+
+
+def test_a_key_that_is_none_on_a_public_host_is_warned_of():
+    """Also where the host is the provider's own; not where the provider runs on one's own machine."""
+    assert [each.severity for each in found(api_key="EMPTY", api_base="https://api.example.com/v1")] == [
+        Severity.WARNING
+    ]
+    assert [each.severity for each in found(api_key="None")] == [Severity.WARNING]
+    assert found(api_key="None", model="ollama/llama3") == []
+
+
+def test_two_different_bases_are_warned_of():
+    """One of them is not used."""
+    (said,) = found(api_base="http://a/v1", base_url="http://b/v1")
+
+    assert said.path[-1] == "base_url"
+    assert found(api_base="http://a/v1", base_url="http://a/v1") == []
+
+
+def test_a_wildcard_that_stands_for_nothing_is_warned_of():
+    """The backend would be asked for a model named `*`."""
+    assert [each.path[-1] for each in found(model="openai/*")] == ["model"]
+
+
+def test_placeholders_in_other_places_are_refused():
+    """The master key and shared credentials are keys too."""
+    values = tree(
+        {
+            "model_list": [{"model_name": "a", "litellm_params": {"model": "openai/a"}}],
+            "general_settings": {"master_key": "your-master-key"},
+            "credential_list": [{"credential_name": "c", "credential_values": {"api_key": "<key>"}}],
+        }
+    )
+
+    assert [each.path[0] for each in cross_checks(values, ())] == ["general_settings", "credential_list"]
+
+
+def test_broken_trees_are_left_to_their_readers():
+    """The checks never fail, whatever stands there."""
+    broken = tree({"model_list": ["x", {"litellm_params": ["y"]}, {"model_info": "z"}], "general_settings": ["a"]})
+
+    assert cross_checks(broken, ()) == []
+    assert [path for path, _ in entries(broken)] == [("model_list", 1), ("model_list", 2)]
+    assert text_of(broken, "general_settings", "x") is None

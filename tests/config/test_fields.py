@@ -1,0 +1,177 @@
+"""Values as the text in the file says, each kind on its own."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from proxy_cli.config.fields import (
+    Anything,
+    Base,
+    Count,
+    DatabaseUrl,
+    Flag,
+    Float,
+    Fraction,
+    HeaderMap,
+    Key,
+    Name,
+    NameOrNames,
+    Price,
+    Remarks,
+    Seconds,
+    Status,
+    Tally,
+    Text,
+    Verify,
+    described,
+    trim,
+)
+from proxy_cli.config.scalar import Scalar, kind_of
+
+
+def written(text, *, quoted=False, replaced=False):
+    """A scalar as it stands in a file."""
+    return Scalar(text, quoted, "text" if quoted else kind_of(text), replaced)
+
+
+def read(kind, value, context=None):
+    """A value by its kind."""
+    return TypeAdapter(kind).validate_python(value, context=context)
+
+
+def refusal(kind, value):
+    """What is said of a value that is refused: the message and the cure."""
+    with pytest.raises(ValidationError) as caught:
+        read(kind, value)
+    (error,) = caught.value.errors()
+    return f"{error['ctx']['message']} - {error['ctx']['cure']}"
+
+
+@pytest.mark.parametrize("text", ["fast", "4.1", "2024-10-21", "0x10", "日本語"])
+def test_a_text_is_what_is_written(text):
+    """Whatever YAML sees in it."""
+    assert read(Text, written(text)) == text
+
+
+def test_a_number_as_a_text_is_remarked_on():
+    """The remark is found by the scalar it was made on, and a quoted one makes none."""
+    remarks = Remarks()
+    plain = written("4.1")
+
+    read(Text, plain, remarks)
+    read(Text, written("4.1", quoted=True), remarks)
+
+    assert [scalar for scalar, _, _ in remarks.found.values()] == [plain]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        (Text, written("no"), 'got a boolean (no) - quote it: "no"'),
+        (Text, written("null"), "got nothing (null)"),
+        (Text, ["a"], "expected a text, got a list"),
+        (Name, written("  ", quoted=True), "is empty - write a name"),
+        (Key, written("yes"), "expected a key, got a boolean"),
+        (Key, written("~"), "expected a key, got nothing"),
+        (Key, {"a": "b"}, "expected a key, got a mapping"),
+        (Flag, written("maybe"), "expected true or false, got 'maybe'"),
+        (Flag, written("1"), "expected true or false, got '1'"),
+        (Seconds, written("yes"), "got a boolean (yes)"),
+        (Seconds, written("3s"), "got '3s'"),
+        (Count, written("1.5"), "not a whole number"),
+        (Tally, written("-1"), "must be at least 0, got -1"),
+        (Status, written("200"), "must be at least 400, got 200"),
+        (Status, written("600"), "must be at most 599, got 600"),
+        (Fraction, written("1.1"), "must be at most 1, got 1.1"),
+        (Price, written("-1"), "must be at least 0"),
+        (Price, {"low": written("x")}, "got 'x'"),
+        (Base, written("yes"), "expected an address, got a boolean"),
+        (DatabaseUrl, written("postgresql:///name"), "has no host"),
+        (DatabaseUrl, written("host:5432"), "must be postgresql://"),
+        (Verify, written("", quoted=True), "is empty"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_a_cure(kind, value, said):
+    """One sentence says what was wanted and what was found."""
+    assert said in refusal(kind, value)
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("False", False), ("on", True), ("no", False)])
+def test_flags_are_words(text, value):
+    """Bare or quoted."""
+    assert read(Flag, written(text)) is value
+    assert read(Flag, written(text, quoted=True)) is value
+
+
+def test_a_variable_may_say_one_or_zero():
+    """Shells have no booleans."""
+    assert read(Flag, written("1", quoted=True, replaced=True)) is True
+    assert read(Flag, written("0", quoted=True, replaced=True)) is False
+
+
+def test_anything_becomes_plain_json():
+    """Lists and mappings hold plain values in the end."""
+    tree = {"a": [written("1"), written("1", quoted=True), {"b": written("null")}]}
+
+    assert read(Anything, tree) == {"a": [1, "1", {"b": None}]}
+
+
+def test_prices_may_come_as_tables():
+    """As the price list has them for tiers."""
+    tiers = [{"range": [written("0"), written("32000")], "input_cost_per_token": written("1e-6")}]
+
+    assert read(Price, tiers) == [{"range": [0, 32000], "input_cost_per_token": 1e-06}]
+
+
+def test_header_values_are_secrets():
+    """A header may be a key, so none is shown."""
+    headers = read(HeaderMap, {"authorization": written("Bearer abc")})
+
+    assert "abc" not in repr(headers)
+    assert headers["authorization"].reveal() == "Bearer abc"
+
+
+def test_a_database_address_is_a_secret():
+    """It holds a password."""
+    assert "pass" not in repr(read(DatabaseUrl, written("postgresql://user:pass@host:5432/name")))
+
+
+@pytest.mark.parametrize(("text", "value"), [("false", False), ("/etc/ca.pem", "/etc/ca.pem")])
+def test_certificates_are_checked_or_not_or_by_a_bundle(text, value):
+    """A word that is no boolean is a path."""
+    assert read(Verify, written(text)) == value
+
+
+def test_one_name_may_stand_for_a_list_of_one():
+    """`callbacks: otel` and `callbacks: [otel]` are the same."""
+    assert read(NameOrNames, written("otel")) == read(NameOrNames, [written("otel")]) == ("otel",)
+
+
+@pytest.mark.parametrize("value", [True, 3, 0.5, "x", None])
+def test_plain_python_values_are_read_too(value):
+    """A configuration can be made without a file."""
+    assert read(Anything, value) == value
+    assert described([value]) == "a list"
+
+
+def test_plain_numbers_and_flags_are_read_by_their_kinds():
+    """Python's own values pass the same rules."""
+    assert (read(Seconds, 3), read(Float, 1e-05), read(Flag, True), read(Text, 4.1)) == (3.0, 1e-05, True, "4.1")
+
+
+@given(st.floats(min_value=1e-12, max_value=1e12))
+def test_every_positive_number_that_python_prints_is_read_back(value):
+    """The grammar takes what programs write."""
+    assert math.isclose(read(Seconds, written(repr(value))), value)
+
+
+@given(st.text())
+def test_what_is_trimmed_has_no_blanks_around_it(text):
+    """Blanks go, and what is left has none around it."""
+    bare, changed = trim(text)
+
+    assert changed == (bare != text)
+    assert bare == bare.strip(" \t\r\n\u00a0\u3000")

@@ -1,0 +1,73 @@
+"""Names that refer to models."""
+
+from proxy_cli.config.problem import Severity
+from proxy_cli.config.references import reference_checks
+from proxy_cli.config.scalar import Scalar, kind_of
+
+
+def tree(value):
+    """Plain values as a file's tree."""
+    if isinstance(value, dict):
+        return {key: tree(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [tree(inner) for inner in value]
+    return Scalar(value, False, kind_of(value))
+
+
+def said(names, public=(), **sections):
+    """Severity, last step and message of all that is said."""
+    models = [{"model_name": name} for name in names]
+    found = reference_checks(tree({"model_list": models, **sections}), public)
+    return [(each.severity, each.path[-1], each.message) for each in found]
+
+
+def test_names_ids_aliases_and_wildcards_are_known():
+    """Whatever a caller may ask for, a setting may name."""
+    router = {
+        "model_group_alias": {"quick": "fast", "quicker": "quick", "wild": "openai/gpt-4o"},
+        "fallbacks": [{"*": ["quick"]}, {"openai/x": ["outside"]}],
+    }
+
+    assert said(["fast", "openai/*"], ["outside"], router_settings=router) == []
+
+
+def test_a_stand_in_that_leads_nowhere_is_an_error():
+    """Every call would fail."""
+    found = said(["fast"], general_settings={"completion_model": "fsat", "embedding_model": "fast"})
+
+    assert [(severity, step) for severity, step, _ in found] == [(Severity.ERROR, "completion_model")]
+
+
+def test_a_loop_of_aliases_is_said_once():
+    """At its first alias, with the whole way round; an alias that only leads into it is not the loop."""
+    router = {"model_group_alias": {"in": "a", "a": "b", "b": {"model": "c"}, "c": "a", "self": "self"}}
+
+    assert [message for _, _, message in said(["x"], router_settings=router)] == [
+        "this alias leads back to itself: a -> b -> c -> a",
+        "this alias leads back to itself: self -> self",
+    ]
+
+
+def test_a_fallback_for_a_model_that_is_not_there_is_warned_of():
+    """It is never used."""
+    found = said(["fast", "slow"], litellm_settings={"context_window_fallbacks": [{"fats": ["slow", "fast"]}]})
+
+    assert [(severity, step) for severity, step, _ in found] == [(Severity.WARNING, "fats")]
+
+
+def test_a_short_chain_that_ends_is_fine():
+    """One after the other, as it is meant."""
+    router = {"fallbacks": [{"a": ["b", "c"]}, {"b": ["c"]}]}
+
+    assert said(["a", "b", "c"], router_settings=router) == []
+
+
+def test_a_ring_is_said_once_for_all_its_members():
+    """However it is entered."""
+    router = {"fallbacks": [{"a": ["b"]}, {"b": ["c"]}, {"c": ["a"]}]}
+
+    found = said(["a", "b", "c"], router_settings=router)
+
+    assert [(severity, message[:52]) for severity, _, message in found] == [
+        (Severity.WARNING, "these fall back to each other: a -> b -> c -> a; non")
+    ]

@@ -1,0 +1,121 @@
+"""Every key has a state, and what is worth a word is said once."""
+
+from proxy_cli.config.problem import Severity
+from proxy_cli.config.scalar import Scalar
+from proxy_cli.config.state import State
+from proxy_cli.config.survey import findings, standings
+
+
+def word(text, kind="text"):
+    """A scalar of a kind."""
+    return Scalar(text, False, kind)
+
+
+def said(values):
+    """Path, severity and message of all that is said."""
+    return [(each.path, each.severity, each.message) for each in findings(values)]
+
+
+def states(values):
+    """The state of each key by its last step."""
+    return {each.path[-1]: each.state for each in standings(values)}
+
+
+def test_a_key_nobody_knows_is_refused_with_the_one_that_was_meant():
+    """Or with the section it belongs to."""
+    found = findings({"litellm_setings": {}, "router_settings": {"drop_params": word("true", "bool")}})
+
+    assert [(each.path[-1], each.severity, each.cure) for each in found] == [
+        ("litellm_setings", Severity.ERROR, 'did you mean "litellm_settings"?'),
+        ("drop_params", Severity.ERROR, "it belongs below litellm_settings"),
+    ]
+
+
+def test_a_key_one_level_too_high_is_sent_home():
+    """`api_key` beside `model_name` belongs below `litellm_params`."""
+    (found,) = findings({"model_list": [{"api_key": word("x")}]})
+
+    assert found.cure == "it belongs below model_list[].litellm_params"
+
+
+def test_later_settings_are_said_when_they_ask_for_something():
+    """A switch that is off asks for nothing; its state is told all the same."""
+    values = {"litellm_settings": {"cache": word("true", "bool"), "modify_params": word("false", "bool")}}
+
+    assert said(values) == [
+        (("litellm_settings", "cache"), Severity.WARNING, "known, not yet supported"),
+    ]
+    assert states(values)["modify_params"] is State.LATER
+
+
+def test_a_switch_that_is_on_by_default_is_said_when_it_is_turned_off():
+    """There, `false` is what asks for something."""
+    values = {"general_settings": {"health_check_details": word("false", "bool")}}
+
+    assert [severity for _, severity, _ in said(values)] == [Severity.WARNING]
+
+
+def test_an_ignored_setting_says_why():
+    """Never without a reason."""
+    values = {"litellm_settings": {"set_verbose": word("true", "bool")}}
+
+    assert "use --debug" in said(values)[0][2]
+    assert states(values)["set_verbose"] is State.IGNORED
+
+
+def test_a_value_that_is_not_supported_yet_is_said():
+    """The setting works, this value of it does not."""
+    values = {"router_settings": {"routing_strategy": word("least-busy")}}
+
+    assert said(values)[0][2] == "least-busy is known, not yet supported"
+    assert states(values)["routing_strategy"] is State.LATER
+
+
+def test_what_entries_have_in_common_is_said_once():
+    """At the first of them, with how many there are."""
+    entry = {"litellm_params": {"order": word("1", "int")}}
+
+    assert said({"model_list": [entry, entry, entry]}) == [
+        (
+            ("model_list", 0, "litellm_params", "order"),
+            Severity.WARNING,
+            "known, not yet supported (here and in 2 more)",
+        )
+    ]
+
+
+def test_errors_are_said_each_on_its_own():
+    """Every one of them has to be cured."""
+    entry = {"litellm_params": {"modle": word("a")}}
+
+    assert len(said({"model_list": [entry, entry]})) == 2
+
+
+def test_prices_and_notes_of_ones_own_are_no_slips():
+    """The price list's names, and anything in `model_info`."""
+    values = {
+        "model_list": [
+            {
+                "litellm_params": {"input_cost_per_token_batches": word("1", "int")},
+                "model_info": {"mod": word("x"), "output_cost_per_image": word("1", "int")},
+            }
+        ]
+    }
+
+    assert said(values) == []
+    assert set(states(values).values()) == {State.USED}
+
+
+def test_a_key_of_the_body_that_looks_like_a_secret_is_refused():
+    """It stands where its name should be."""
+    secret = "sk-Zx81bQ0mTt5vKp93LwYd"
+
+    (found,) = findings({"model_list": [{"litellm_params": {secret: word("1")}}]})
+
+    assert found.severity is Severity.ERROR
+    assert secret not in found.message + found.cure
+
+
+def test_what_is_no_mapping_is_left_to_its_reader():
+    """The walk never fails on a broken tree."""
+    assert said({"model_list": word("x"), "general_settings": [word("x")]}) == []
