@@ -87,8 +87,8 @@ class Composer:
         self._out = Composed()
         self._open: list[_Frame] = []
         self._anchors: dict[str, Tree] = {}
-        # Many values of a file are equal: each is made and looked at once.
-        self._scalars: dict[tuple[str, str | None], Scalar] = {}
+        # Many words of a file are equal: each is made and looked at once. These raise no doubt, as key or as value.
+        self._usual: dict[str, Scalar] = {}
         self._dubious: set[str] = set()
         self._expanded = 0
         self._documents = 0
@@ -142,25 +142,45 @@ class Composer:
             raise _Enough
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
-        spot, style = _spot(event), event.style
+        """The usual case, a plain word that was seen before, goes straight to its place."""
+        text = event.value
+        usual = None if event.style or event.tag or event.anchor else self._usual.get(text)
+        if usual is None or not self._open:
+            self._unusual(event)
+            return
+        frame = self._open[-1]
+        key, branch = frame.key, frame.branch
+        if isinstance(branch, Mapping) and isinstance(key, str):
+            branch[key] = usual
+            branch.marks[key] = (frame.key_spot, _spot(event))
+            frame.key = _NEEDS_KEY
+        elif isinstance(branch, Mapping) and key is _NEEDS_KEY and text not in branch:
+            frame.key, frame.key_spot = text, _spot(event)
+        else:
+            self._unusual(event)
+
+    def _unusual(self, event: yaml.ScalarEvent) -> None:
         self._event = event
+        spot, style = _spot(event), event.style
         if style and event.start_mark and event.end_mark:
             begin, end = event.start_mark.index + self._shift, event.end_mark.index + self._shift
             self._out.spans.append(Span(begin, end, style in _QUOTES))
         if event.tag is not None:
             scalar = self._tagged(event.tag, event.value, spot)
+        elif style:
+            scalar = Scalar(event.value, True, "text")
         else:
-            known = self._scalars.get((event.value, style))
-            scalar = known if known is not None else self._new_scalar(event.value, style)
+            scalar = self._usual.get(event.value) or self._plain(event.value)
         if event.anchor is not None:
             self._anchors[event.anchor] = scalar
         self._place(scalar, spot)
 
-    def _new_scalar(self, text: str, style: str | None) -> Scalar:
-        scalar = Scalar(text, True, "text") if style else Scalar(text, False, kind_of(text))
-        self._scalars[text, style] = scalar
-        if not scalar.quoted and (is_sexagesimal(text) or has_leading_zero(text) or lookalike.ODD.search(text)):
+    def _plain(self, text: str) -> Scalar:
+        scalar = Scalar(text, False, kind_of(text))
+        if is_sexagesimal(text) or has_leading_zero(text) or (not text.isascii() and lookalike.ODD.search(text)):
             self._dubious.add(text)
+        elif text not in ("", "<<"):
+            self._usual[text] = scalar
         return scalar
 
     def _tagged(self, tag: str, text: str, spot: Spot) -> Scalar:
