@@ -351,6 +351,21 @@ async def test_cancelled_upload_stops_the_source(upstream):
     assert source.cancelled
 
 
+@pytest.mark.parametrize("end", [FIN, RST])
+async def test_upload_to_a_server_that_hangs_up_is_an_error_at_once(upstream, end):
+    """Though the source would go on for ever, and whether it was asked or not: nobody reads it afterwards."""
+    tasks_before = asyncio.all_tasks()
+
+    async with RawBackend([end]) as raw:
+        for _ in range(20):
+            async with asyncio.timeout(2):
+                with pytest.raises(BackendBroken):
+                    await upstream.send(request_to(raw.backend, Endless(b"abc")))
+    await asyncio.sleep(0.01)
+
+    assert asyncio.all_tasks() == tasks_before
+
+
 async def test_backend_that_takes_nothing_of_an_upload_runs_into_the_first_byte_timer(upstream):
     """While a slow source does not: that is not the backend's doing."""
     big, slow = Pieces(b"x" * 20_000_000), Endless(b"abc")
