@@ -125,10 +125,11 @@ def _run(setup: "Setup") -> int:
     from proxy_cli.server.app import Server  # noqa: PLC0415
     from proxy_cli.server.listen import open_listeners  # noqa: PLC0415
     from proxy_cli.server.tls import tls_context  # noqa: PLC0415
-    from proxy_cli.server.workers import Plan, run  # noqa: PLC0415
+    from proxy_cli.server.workers import Plan  # noqa: PLC0415
     from proxy_cli.telemetry.log import configure  # noqa: PLC0415
 
     flags = setup.flags
+    run = _way_to_run(flags)
     tls = tls_context(flags.ssl_certfile, flags.ssl_keyfile, datetime.now(UTC))
     plan = Plan(
         make=lambda: Server(setup),
@@ -146,7 +147,7 @@ def _run(setup: "Setup") -> int:
         scrubber=setup.scrubber,
     )
     try:
-        return _run_gunicorn(plan, flags.num_workers) if flags.run_gunicorn else run(plan)
+        return run(plan)
     finally:
         # Also in the worker processes, which leave through here.
         logs.close()
@@ -173,12 +174,17 @@ def _announce(setup: "Setup", *, secure: bool) -> None:
     )
 
 
-def _run_gunicorn(plan: "Plan", workers: int) -> int:
+def _way_to_run(flags: Flags) -> "Callable[[Plan], int]":
+    """Through our own parent of workers, or through gunicorn's."""
+    if not flags.run_gunicorn:
+        from proxy_cli.server.workers import run  # noqa: PLC0415
+
+        return run
     try:
         from proxy_cli.server import gunicorn_worker  # noqa: PLC0415 - an optional extra
     except ImportError as problem:
         raise click.ClickException(_NO_GUNICORN) from problem
-    return gunicorn_worker.run(plan, workers)
+    return lambda plan: gunicorn_worker.run(plan, flags.num_workers)
 
 
 def _say(lines: Iterable[str]) -> None:

@@ -223,7 +223,7 @@ class Supervisor:
         timeout = None if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic())
         readable, _, _ = select.select([self._signals, *by_pipe], [], [], timeout)
         if not readable:
-            self._send(signal.SIGKILL)
+            self._kill()
         for pipe in readable:
             if pipe in by_pipe:
                 self._listen(by_pipe[pipe])
@@ -278,9 +278,16 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Ask the workers to end; the second time, end them."""
-        self._send(signal.SIGTERM if self._deadline_s is None else signal.SIGKILL)
         if self._deadline_s is None:
             self._deadline_s = time.monotonic() + _PATIENCE_S
+            self._send(signal.SIGTERM)
+        else:
+            self._kill()
+
+    def _kill(self) -> None:
+        logger.warning("ended at once, with requests under way")
+        self._exit_code = 1
+        self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
         for worker in self._workers.values():

@@ -101,6 +101,18 @@ def test_serve_runs_under_gunicorn(command, config, port):
     assert "gunicorn" in errors
 
 
+def test_serve_names_the_package_that_gunicorn_needs(command, config, port):
+    """It is an extra: without it, the command that installs it."""
+    command.write("gunicorn.py", "raise ImportError('not here')\n")
+
+    done = command.run("--config", config, "--port", str(port), LOCAL, "--run_gunicorn")
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "llmproxy: --run_gunicorn needs gunicorn, which is not installed: pip install 'llmproxy[gunicorn]'"
+    )
+
+
 def test_serve_replaces_a_process_after_its_number_of_requests(command, config, port):
     """The counter of the real server is what is watched; jitter comes on top."""
     limit = ["--max_requests_before_restart", "3", "--max_requests_before_restart_jitter", "1"]

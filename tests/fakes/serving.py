@@ -1,6 +1,6 @@
 """A program that serves through `workers.run` with a small server of its own: PORT COUNT LIMIT|- [fail] [gunicorn].
 
-`/` answers with the process, `/slow` after half a second, `/die` never: it kills its process.
+`/` answers with the process, `/slow` after half a second, `/forever` without an end, `/die` kills its process.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ class Small:
         app = web.Application()
         app.router.add_get("/", self.answer)
         app.router.add_get("/slow", self.answer_slowly)
+        app.router.add_get("/forever", self.answer_forever)
         app.router.add_get("/die", self.die)
         self._runner = web.AppRunner(app, handle_signals=False)
 
@@ -42,6 +43,12 @@ class Small:
     async def answer_slowly(self, request):
         await asyncio.sleep(0.5)
         return await self.answer(request)
+
+    async def answer_forever(self, request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await asyncio.sleep(1)
 
     async def die(self, request):
         os.kill(os.getpid(), signal.SIGKILL)

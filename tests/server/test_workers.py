@@ -128,6 +128,24 @@ def test_workers_finish_what_is_under_way(serve, port, count):
     assert process.wait(AT_MOST_S) == 0
 
 
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_workers_end_at_once_when_asked_twice(serve, port, count):
+    """Whoever does not want to wait for requests under way asks again."""
+    process = serve(count, "-")
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET /forever HTTP/1.1\r\nhost: here\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        waited = process.poll()
+        process.send_signal(signal.SIGTERM)
+
+        assert waited is None
+        assert process.wait(AT_MOST_S) == 1
+    assert "ended at once, with requests under way" in process.stderr.read()
+
+
 def test_workers_that_die_at_once_end_all_with_the_reason(serve):
     """The next would die too: one sentence, exit code 1, no restart in circles."""
     process = serve("2", "-", "fail", wait=False)
