@@ -76,7 +76,7 @@ class Exchange:
             connection.begin(self, head, body)
         else:
             connection.begin(self, head, b"")
-            if self._connection is None:
+            if self._finished or self._failure is not None:
                 return  # it was over before it began
             # Held here and ended with the exchange; its failure is the exchange's, not a background task's.
             self._upload = self._loop.create_task(upload(connection, body, self._watch))
