@@ -8,13 +8,16 @@ error or another attempt, after them the counter makes it an event.
 import asyncio
 from typing import Final
 
-from proxy_cli.errors import BackendBroken
+from proxy_cli.errors import BackendBroken, GatewayError
 from proxy_cli.providers.base import StreamReader
-from proxy_cli.shapes import Headers, LocalReply, UpstreamReply, Usage
+from proxy_cli.shapes import Headers, LocalReply, UpstreamReply, Usage, first_header
 
 # A backend that has said `[DONE]` has nothing more to say; the connection is worth a short wait for the end of its
 # framing, because only then can it be used again.
 _END_OF_FRAMING_S: Final = 0.25
+_EVENTS: Final = "text/event-stream"
+# How the lines of an event stream begin.
+_LINES: Final = (b"data:", b"event:", b"retry:", b"id:", b":")
 
 
 class Relay:
@@ -74,8 +77,59 @@ class Relay:
             async with asyncio.timeout(_END_OF_FRAMING_S):
                 while await self._reply.chunk():
                     pass
-        except (TimeoutError, BackendBroken):
+        except (TimeoutError, GatewayError):
             self._reply.close()
+
+
+def says_events(reply: UpstreamReply) -> bool:
+    """Whether a reply is labelled as an event stream."""
+    return (first_header(reply.headers, "content-type") or "").lower().startswith(_EVENTS)
+
+
+async def seen(reply: UpstreamReply) -> UpstreamReply:
+    """The reply to a call for a stream, labelled as events where it holds them: some servers say `text/plain`."""
+    if reply.status >= 300 or says_events(reply):
+        return reply
+    try:
+        begun = await _beginning(reply)
+    except BaseException:
+        reply.close()
+        raise
+    return Begun(reply, begun)
+
+
+async def _beginning(reply: UpstreamReply) -> bytes:
+    begun = b""
+    while len(begun.lstrip()) < max(map(len, _LINES)) and (piece := await reply.chunk()):
+        begun += piece
+    return begun
+
+
+class Begun:
+    """A reply of which the beginning was read to see what it is."""
+
+    def __init__(self, reply: UpstreamReply, begun: bytes) -> None:
+        self.status = reply.status
+        self.headers = reply.headers
+        self._reply = reply
+        self._begun = begun
+        if begun.lstrip().startswith(_LINES):
+            others = (header for header in reply.headers if header[0] != "content-type")
+            self.headers = (("content-type", _EVENTS), *others)
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        begun, self._begun = self._begun, b""
+        return begun + await self._reply.read()
+
+    async def chunk(self) -> bytes:
+        """The next piece."""
+        begun, self._begun = self._begun, b""
+        return begun or await self._reply.chunk()
+
+    def close(self) -> None:
+        """Close the reply beneath."""
+        self._reply.close()
 
 
 class LocalExchange:

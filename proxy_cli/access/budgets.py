@@ -22,6 +22,9 @@ class Spend(Protocol):
     def total_usd(self) -> float:
         """All that was spent since the start."""
 
+    def use_slot(self, process: int) -> None:
+        """Count for this process from now on."""
+
 
 class SharedSpend:
     """A sum in memory that every process forked after its making shares; it starts at zero and ends with them.
@@ -59,6 +62,10 @@ class ProcessBudget:
         self._limit_usd = max_budget_usd
         self._status = status
         self._spend = spend if spend is not None else SharedSpend()
+
+    def enter_process(self, number: int) -> None:
+        """Called first in a worker process; no two that live at the same time have the same number."""
+        self._spend.use_slot(number)
 
     @property
     def spent_usd(self) -> float:

@@ -4,6 +4,7 @@ The order is that of cheapness: what the command line alone can tell is told fir
 whether the certificate and the port can be had; only then is a process started.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -107,7 +108,10 @@ def _listen(flags: Flags, surroundings: Surroundings) -> int:
 
     from proxy_cli.server.setup import prepare  # noqa: PLC0415
 
+    gc.disable()  # a large file makes a million small objects, all of which stay
     prepared = prepare(flags, surroundings.environ, surroundings.sources)
+    gc.freeze()
+    gc.enable()
     for line in (*prepared.problems, *prepared.sentences):
         click.echo(str(line), err=True)
     if prepared.setup is None:
@@ -133,6 +137,7 @@ def _run(setup: "Setup") -> int:
     tls = tls_context(flags.ssl_certfile, flags.ssl_keyfile, datetime.now(UTC))
     plan = Plan(
         make=lambda: Server(setup),
+        enter=setup.budget.enter_process,
         listeners=open_listeners(setup.host, setup.port, 1 if flags.run_gunicorn else flags.num_workers),
         tls=tls,
         on_ready=lambda: _announce(setup, secure=tls is not None),

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _BACKLOG: Final = 2048
 _PATIENCE_S: Final = 30.0  # for requests under way, once no new ones are accepted
+_SETTLE_S: Final = 0.1
 _KEEPALIVE_S: Final = 75.0  # above the 60 s of common load balancers, so that they close first
 
 
@@ -79,6 +80,8 @@ class Server:
         """Accept no more, let what is under way finish, then close all, in the reverse order of start."""
         if self._listening is not None:
             self._listening.close()
+            # A connection that was accepted a moment ago has not told its request yet: it gets its answer.
+            await asyncio.sleep(_SETTLE_S)
         if self._listener is not None:
             self._listener.pre_shutdown()
             await self._listener.shutdown(_PATIENCE_S)

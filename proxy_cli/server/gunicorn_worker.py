@@ -80,6 +80,7 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, stopping.set)
+        self.app.plan.enter(self.age)  # gunicorn's count of the workers it has started
         server = self.wsgi()
         await server.start(self.sockets[0].sock, self.app.plan.tls)
         beating = asyncio.create_task(self._beat(server, stopping))

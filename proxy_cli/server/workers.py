@@ -50,6 +50,7 @@ class Plan:
     """What to run, and how long each process of it."""
 
     make: Callable[[], Serving]
+    enter: Callable[[int], None] = field(default=lambda _number: None)  # told a new process its number, from 1
     listeners: Sequence[socket.socket]  # one a worker
     tls: ssl.SSLContext | None = None
     on_ready: Callable[[], None] = field(default=lambda: None)
@@ -157,6 +158,7 @@ class Supervisor:
         # Owned here: the workers by their process, and whether the end was asked for and until when it is waited.
         self._workers: dict[int, _Worker] = {}
         self._deadline_s: float | None = None
+        self._started = 0  # processes so far: each new one's number
         self._announced = False
         self._exit_code = 0
         self._signals, self._wakeup = os.pipe()
@@ -181,6 +183,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         sys.stdout.flush()
         sys.stderr.flush()
+        self._started += 1
         pid = os.fork()
         if pid == 0:
             os.close(reading)
@@ -200,6 +203,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
         for descriptor in (self._lifeline_end, self._signals, self._wakeup):
             os.close(descriptor)
+        self._plan.enter(self._started)
         work = _serve(
             self._plan,
             self._plan.listeners[slot],

@@ -393,3 +393,17 @@ def test_serve_stops_at_the_budget(command, port):
 
     assert (first[0], second[0]) == (200, 422)
     assert second[1]["error"]["type"] == "budget_exceeded"
+
+
+@pytest.mark.parametrize("arguments", [["--num_workers", "3"], ["--num_workers", "3", "--run_gunicorn"]])
+def test_serve_counts_the_budget_across_processes(command, port, arguments):
+    """Once it is spent, every process of the port says so, whichever of them spent it."""
+    model = "{model: openai/m, mock_response: hi, input_cost_per_token: 0.01, output_cost_per_token: 0.01}"
+    file = command.write("c.yaml", f"model_list:\n  - model_name: hello\n    litellm_params: {model}\n")
+    command.serve("--config", str(file), "--port", str(port), "--local", "--max_budget", "1.5", *arguments, port=port)
+    body = {"model": "hello", "messages": [{"role": "user", "content": "hi"}]}
+
+    statuses = [ask(port, "/v1/chat/completions", body)[0] for _ in range(40)]
+
+    # A mocked answer is 30 tokens: five of them are the budget, and each connection may meet another process.
+    assert statuses == [200] * 5 + [422] * 35
