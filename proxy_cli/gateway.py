@@ -12,7 +12,7 @@ from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError, StreamOptionsRefused
 from proxy_cli.prices.cost import cost_usd
 from proxy_cli.providers.base import Provider
-from proxy_cli.relay import LocalExchange, Relay
+from proxy_cli.relay import LocalExchange, Relay, says_events, seen
 from proxy_cli.routing.attempts import Router
 from proxy_cli.shapes import (
     Call,
@@ -123,11 +123,12 @@ class Gateway:
         reply = await self._upstream.send(request)
         if self._tap:
             self._tap.received(call.request_id, reply.status, reply.headers)
-            return self._tap.watched(call.request_id, reply)
-        return reply
+        if call.stream:
+            reply = await seen(reply)
+        return self._tap.watched(call.request_id, reply) if self._tap else reply
 
     async def _read(self, call: Call, deployment: Deployment, provider: Provider, reply: UpstreamReply) -> Answer:
-        if reply.status < 300 and _is_stream(call, reply.headers):
+        if reply.status < 300 and _is_stream(call, reply):
             relay = Relay(reply, provider.stream_reader(call, deployment))
             await relay.start()
             headers = provider.reply_headers(reply.headers)
@@ -149,7 +150,8 @@ class Gateway:
 _BINARY: Final = frozenset({Operation.SPEECH})
 
 
-def _is_stream(call: Call, headers: Headers) -> bool:
+def _is_stream(call: Call, reply: UpstreamReply) -> bool:
     """Whether a good reply is passed on as it comes: events, and sound while it is being spoken."""
-    kind = first_header(headers, "content-type") or ""
-    return kind.startswith("text/event-stream") or (call.operation in _BINARY and "json" not in kind)
+    if says_events(reply):
+        return True
+    return call.operation in _BINARY and "json" not in (first_header(reply.headers, "content-type") or "")

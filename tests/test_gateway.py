@@ -135,6 +135,15 @@ async def test_a_stream_is_an_answer_once_its_first_bytes_are_here():
     answer.close()
 
 
+async def test_a_stream_without_its_label_is_a_stream():
+    """The caller gets events, and the label that the backend forgot."""
+    answer = await gateway(Provider(), Upstream(Reply(b"data: 1\n\n", b"end"))).answer(call(stream=True))
+
+    assert answer.relay is not None
+    assert answer.headers[0] == ("content-type", "text/event-stream")
+    answer.close()
+
+
 async def test_settling_counts_the_cost_and_the_budget_ends():
     """What is spent is spent; the next call is refused before anything is asked."""
     priced = deployment("a", id="1", rates={"input_cost_per_token": 1.0, "output_cost_per_token": 1.0})

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from proxy_cli.errors import BackendBroken
-from proxy_cli.relay import LocalExchange, Relay
+from proxy_cli.relay import LocalExchange, Relay, says_events, seen
 from proxy_cli.shapes import Headers, LocalReply
 
 
@@ -98,3 +98,48 @@ async def test_a_local_reply_behaves_like_a_backends():
     relay = Relay(events, Reader())
     await relay.start()
     assert await pulled(relay) == [b"a", b"end"]
+
+
+@pytest.mark.parametrize(
+    "pieces", [(b"data: {}\n\n", b"end"), (b"\n", b"da", b"ta: {}\n\n", b"end"), (b": hello\n\n",)]
+)
+async def test_events_without_their_label_are_known_by_their_lines(pieces):
+    """Servers that say text/plain, or nothing, are understood; no byte is lost."""
+    reply = await seen(Reply(*pieces))
+
+    assert says_events(reply)
+    received = b""
+    while piece := await reply.chunk():
+        received += piece
+    assert received == b"".join(pieces)
+
+
+async def test_what_is_no_event_stream_is_left_as_it_is():
+    """A backend that answers a call for a stream with plain JSON has said so."""
+    reply = await seen(Reply(b'{"data:', b'": 1}'))
+
+    assert not says_events(reply)
+    assert await reply.read() == b'{"data:": 1}'
+
+
+async def test_a_label_counts_in_any_case_and_is_believed():
+    """Nothing is waited for then."""
+
+    class Labelled(Reply):
+        headers: Headers = (("content-type", "Text/Event-Stream"),)
+
+    reply = Labelled(hangs=True)
+
+    assert await seen(reply) is reply
+    assert says_events(reply)
+
+
+async def test_a_reply_that_is_left_while_it_is_looked_at_is_closed():
+    """A caller who goes away before the first byte frees the backend here too."""
+    reply = Reply(hangs=True)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await seen(reply)
+
+    assert reply.closed
