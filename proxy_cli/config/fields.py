@@ -110,11 +110,21 @@ def read_secret(value: object, info: ValidationInfo) -> Secret:
     text, trimmed = trim(scalar.text)
     if not text:
         raise wrong("is empty", "write the key, name a variable (os.environ/NAME), or take the line out")
-    if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in text):
+    if not text.isprintable() and any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in text):
         raise wrong("has a line break or another control character inside", "write the key on one line")
     if trimmed:
         _remark(info, scalar, "blanks or quotes around the key were cut off", "write the key without them")
     return Secret(text)
+
+
+def read_key(value: object, info: ValidationInfo) -> Secret:
+    """A key as it is sent: a header carries ASCII, and a curly quote or full-width letter is a slip of copying."""
+    secret = read_secret(value, info)
+    text = secret.reveal()
+    if text.isascii():
+        return secret
+    odd = next(letter for letter in text if not letter.isascii())
+    raise wrong(f"holds a character that no key has (U+{ord(odd):04X})", "copy the key anew")
 
 
 def read_base(value: object, info: ValidationInfo) -> str:
@@ -290,7 +300,8 @@ _NAMES_SCHEMA: Final[dict[str, Json]] = {"type": ["string", "array"], "items": {
 
 Text = Annotated[str, PlainValidator(read_text), WithJsonSchema(_TEXT_SCHEMA)]
 Name = Annotated[str, PlainValidator(read_name), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
-Key = Annotated[Secret, PlainValidator(read_secret), WithJsonSchema({"type": "string", "minLength": 1})]
+Key = Annotated[Secret, PlainValidator(read_key), WithJsonSchema({"type": "string", "minLength": 1})]
+Header = Annotated[Secret, PlainValidator(read_secret), WithJsonSchema(_TEXT_SCHEMA)]
 Base = Annotated[str, PlainValidator(read_base), WithJsonSchema({"type": "string", "minLength": 1})]
 DatabaseUrl = Annotated[Secret, PlainValidator(read_database_url), WithJsonSchema({"type": "string"})]
 Verify = Annotated[bool | str, PlainValidator(read_verify), WithJsonSchema({"type": ["boolean", "string"]})]
@@ -311,4 +322,4 @@ Anything = Annotated[Json, PlainValidator(read_anything), WithJsonSchema({})]
 Names = tuple[Name, ...]
 NameOrNames = Annotated[tuple[Name, ...], BeforeValidator(one_or_many), WithJsonSchema(_NAMES_SCHEMA)]
 JsonMap = dict[str, Anything]
-HeaderMap = dict[str, Key]
+HeaderMap = dict[str, Header]

@@ -60,10 +60,10 @@ class Section(BaseModel):
         result: dict[str, object] = {}
         groups: dict[str, dict[str, object]] = {}
         for key, inner in value.items():
+            home = homes.get(key) or _home_of_undeclared(homes, key) or key
             if is_nothing(inner):
                 continue
-            home = homes.get(key) or _home_of_undeclared(homes, key)
-            if home is None or home == key:
+            if home == key:
                 result[key] = inner
             else:
                 groups.setdefault(home, {})[key] = inner
@@ -165,7 +165,9 @@ def later(description: str, meanwhile: str = "", default: Any = None, *, always:
 
 
 def _field(default: Any, description: str, extra: dict[str, Json]) -> Any:
-    if isinstance(default, Section):
+    if default == {}:
+        default = _EMPTY
+    if isinstance(default, Section | MappingProxyType):
         # Frozen, so that all may share it; a plain default would be copied for each of ten thousand entries.
         return Field(default_factory=lambda: default, description=description, json_schema_extra=extra)
     return Field(default=default, description=description, json_schema_extra=extra)

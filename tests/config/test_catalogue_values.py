@@ -51,6 +51,7 @@ BROKEN = [
     ("C-15", params("api_key: ${OPENAI_API_KEY}"), "config.yaml:5:16", "looks like a placeholder - write the key"),
     ("C-15", params("api_key: <your key>"), "config.yaml:5:16", "looks like a placeholder - write the key"),
     ("C-16", params('api_key: "one\\ntwo"'), "config.yaml:5:16", "control character inside - write the key on one"),
+    ("C-16", params("api_key: ｓk-abc"), "config.yaml:5:16", "holds a character that no key has (U+FF53)"),
     ("C-17", params("api_base: htp:/nowhere"), "config.yaml:5:17", "the scheme must be http or https, got 'htp'"),
     ("C-17", params("api_base: localhost:8000/v1"), "config.yaml:5:17", "write http://localhost:8000/v1 or https://"),
     ("C-17", params('api_base: ""'), "config.yaml:5:17", "the address is empty - write one such as http"),

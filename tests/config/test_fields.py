@@ -132,6 +132,7 @@ def test_header_values_are_secrets():
 
     assert "abc" not in repr(headers)
     assert headers["authorization"].reveal() == "Bearer abc"
+    assert read(HeaderMap, {"x-team": written("営業")})["x-team"].reveal() == "営業"
 
 
 def test_a_database_address_is_a_secret():
