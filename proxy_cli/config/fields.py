@@ -76,7 +76,7 @@ def leaf(value: object, wanted: str) -> Scalar:
             return Scalar(text=value, quoted=True, kind="text")
         case None:
             return Scalar(text="", quoted=False, kind="null")
-    raise wrong(f"expected {wanted}, got {described(value)}")
+    raise wrong(f"expected {wanted}, got {described(value)}", "write one value here")
 
 
 def read_text(value: object, info: ValidationInfo) -> str:
@@ -90,6 +90,21 @@ def read_text(value: object, info: ValidationInfo) -> str:
         message = f"YAML may read {scalar.text} as a number; it is taken as the text that is written"
         _remark(info, scalar, message, f'quote it: "{scalar.text}"')
     return scalar.text
+
+
+def read_exported(value: object, info: ValidationInfo) -> str:
+    """The text of a variable: numbers are what is written, booleans what Python calls them, as LiteLLM exports them."""
+    scalar = leaf(value, "a text")
+    if scalar.kind == "bool":
+        _remark(info, scalar, f"is set to the text {exported(scalar)}", f'quote it as you mean it: "{scalar.text}"')
+    if scalar.kind == "null":
+        raise wrong("expected a text, got nothing (null)", "write the text, or take the line out")
+    return exported(scalar)
+
+
+def exported(scalar: Scalar) -> str:
+    """What a variable is set to by a value of the file."""
+    return str(scalar.plain()) if scalar.kind == "bool" else scalar.text
 
 
 def read_name(value: object, info: ValidationInfo) -> str:
@@ -186,7 +201,7 @@ def read_flag(value: object) -> bool:
             return False
         if word in numbers:
             return numbers[word]
-    raise wrong(f"expected true or false, got '{shown(scalar.text)}'")
+    raise wrong(f"expected true or false, got '{shown(scalar.text)}'", "write true or false, without quotes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +218,12 @@ class Number:
         scalar = leaf(value, self.what)
         text = scalar.text.strip()
         if scalar.kind in ("bool", "null"):
-            raise wrong(f"expected {self.what}, got {described(scalar)}")
+            raise wrong(f"expected {self.what}, got {described(scalar)}", "write plain digits")
         try:
             amount = whole(text) if self.integer else number(text)
         except ValueError as problem:
-            raise wrong(f"expected {self.what}, got '{shown(scalar.text)}': {problem}") from None
+            message = f"expected {self.what}, got '{shown(scalar.text)}': {problem}"
+            raise wrong(message, "write plain digits") from None
         self._check(amount, text)
         return amount
 
@@ -299,6 +315,7 @@ _PRICE_SCHEMA: Final[dict[str, Json]] = {"anyOf": [*PRICE.schema()["anyOf"], {"t
 _NAMES_SCHEMA: Final[dict[str, Json]] = {"type": ["string", "array"], "items": {"type": "string"}}
 
 Text = Annotated[str, PlainValidator(read_text), WithJsonSchema(_TEXT_SCHEMA)]
+Exported = Annotated[str, PlainValidator(read_exported), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Name = Annotated[str, PlainValidator(read_name), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
 Key = Annotated[Secret, PlainValidator(read_key), WithJsonSchema({"type": "string", "minLength": 1})]
 Header = Annotated[Secret, PlainValidator(read_secret), WithJsonSchema(_TEXT_SCHEMA)]

@@ -204,7 +204,13 @@ def _in_order(gathered: Gathered, found: list[Problem]) -> list[Problem]:
     """By file in the order they were read, then by place; the same thing once."""
     # A value that the file's own reading refused already need not be refused by its setting too.
     refused = {(each.place, each.path) for each in gathered.problems if each.severity is Severity.ERROR}
-    kept = [each for each in found if (each.place, each.path) not in refused]
+    wrong = {(each.place, each.path) for each in found if each.severity is Severity.ERROR}
+    kept = [
+        each
+        for each in found
+        if (each.place, each.path) not in refused
+        and not (each.severity is Severity.NOTE and (each.place, each.path) in wrong)
+    ]
     order = {document.file: index for index, document in enumerate(gathered.documents)}
     readable = [problem for document in gathered.documents for problem in exposed(document)]
     unique = dict.fromkeys([*gathered.problems, *kept, *readable])

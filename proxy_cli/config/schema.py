@@ -6,7 +6,7 @@ A new setting is one field in one of the sections, and the room that reads it.
 
 from typing import Final
 
-from proxy_cli.config.fields import Anything, JsonMap, NameOrNames, Text
+from proxy_cli.config.fields import Anything, Exported, JsonMap, NameOrNames
 from proxy_cli.config.models import CloudCredentials, Credential, ModelEntry
 from proxy_cli.config.request_fields import RequestFields
 from proxy_cli.config.settings_general import GeneralSettings
@@ -26,7 +26,7 @@ class Config(Section):
     litellm_settings: LiteLLMSettings = used("Settings that hold for every call.", default=LiteLLMSettings())
     router_settings: RouterSettings = used("Which deployment is asked.", default=RouterSettings())
     general_settings: GeneralSettings = used("The server itself.", default=GeneralSettings())
-    environment_variables: dict[str, Text] = used("Variables, as if they were set outside.", default={})
+    environment_variables: dict[str, Exported] = used("Variables, as if they were set outside.", default={})
     include: NameOrNames = used("Further files, relative to this one.", default=())
     credential_list: tuple[Credential, ...] = used("Credentials that entries share.", default=())
 

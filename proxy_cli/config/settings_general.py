@@ -51,7 +51,7 @@ class GeneralSettings(Section):
         "End the backend's call when the caller has left.", note="the backend's call always ends when its caller leaves"
     )
     compat: Compat = used("`litellm`: errors and odd cases as LiteLLM has them.", default="openai")
-    cors_allowed_origins: Names = used("Origins whose pages may call; `*` is any.", default=("*",))
+    cors_allowed_origins: NameOrNames = used("Origins whose pages may call; `*` is any.", default=("*",))
     allow_empty: Flag = used("A variable that is set but empty counts as if its setting were absent.", default=False)
     include_call_id_in_error_body: Flag | None = ignored("The request's id in errors.", "it is the header x-request-id")
     expose_fallback_errors_to_caller: Flag | None = ignored("More of errors.", "an error says what its backend said")

@@ -131,6 +131,8 @@ def _undeclared(visit: Visit) -> str | None:
     """What becomes of a key that no field declares; None: it is an error."""
     if is_price(visit.key) and takes_prices(visit.section):
         return "a price"
+    if visit.key in _OUTSIDE[visit.section.unknown]:
+        return None
     match visit.section.unknown:
         case Unknown.KEEP:
             return "kept, and shown by /model/info"
@@ -140,6 +142,15 @@ def _undeclared(visit: Visit) -> str | None:
 
 
 _SENT: Final = "sent to the backend as a default field of the request's body"
+_SECTIONS: Final = frozenset(
+    {"model_list", "litellm_settings", "router_settings", "general_settings", "litellm_params"}
+)
+# What is indented too far when it stands inside of `litellm_params` or `model_info`.
+_OUTSIDE: Final[Mapping[Unknown, frozenset[str]]] = {
+    Unknown.REFUSE: frozenset(),
+    Unknown.SEND: _SECTIONS | {"model_info", "model_name"},
+    Unknown.KEEP: _SECTIONS,
+}
 _SHAPES: Final[Mapping[object, str]] = {tuple: "list", dict: "map"}
 _SHUFFLED: Final = "requests are shared at random, by weight"
 
@@ -198,6 +209,8 @@ def _meant(section: type[Section], key: str) -> str | None:
 
 @cache
 def _cure(section: type[Section], key: str) -> str:
+    if key in _OUTSIDE[section.unknown]:
+        return "it belongs further left: take some of its indentation away"
     if near := _meant(section, key):
         return f'did you mean "{near}"?'
     if home := _homes().get(key):

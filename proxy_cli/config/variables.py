@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from proxy_cli.config.fields import trim
+from proxy_cli.config.fields import exported, trim
 from proxy_cli.config.problem import Path, Severity, did_you_mean
 from proxy_cli.config.scalar import Scalar
 from proxy_cli.shapes import Json
@@ -48,12 +48,12 @@ def resolve(values: Mapping[str, Json], environ: Mapping[str, str], *, allow_emp
     """The tree with all variables replaced, `environment_variables` counting as set where the process has none."""
     resolved = Resolved(dict(environ))
     resolver = _Resolver(resolved, allow_empty=allow_empty)
-    exported = values.get("environment_variables")
-    if isinstance(exported, Mapping):
-        resolver.export(resolver.tree(exported, ("environment_variables",)))
-    resolved.values = {key: resolver.tree(value, (key,)) for key, value in values.items() if value is not exported}
-    if exported is not None:
-        resolved.values["environment_variables"] = resolver.exported if isinstance(exported, Mapping) else exported
+    given = values.get("environment_variables")
+    if isinstance(given, Mapping):
+        resolver.export(resolver.tree(given, ("environment_variables",)))
+    resolved.values = {key: resolver.tree(value, (key,)) for key, value in values.items() if value is not given}
+    if given is not None:
+        resolved.values["environment_variables"] = resolver.exported if isinstance(given, Mapping) else given
     return resolved
 
 
@@ -84,10 +84,10 @@ class _Resolver:
                 continue
             if _PROCESS.fullmatch(name):
                 self._find(path, "is not set: it steers the process", "set it outside", Severity.WARNING)
-            elif name in environ and environ[name] != value.text and not value.replaced:
+            elif name in environ and environ[name] != exported(value) and not value.replaced:
                 self._find(path, "is set outside too, and that value is used", severity=Severity.NOTE)
             else:
-                environ.setdefault(name, value.text)
+                environ.setdefault(name, exported(value))
 
     def _scalar(self, scalar: Scalar, path: Path) -> Scalar:
         text = scalar.text.strip()

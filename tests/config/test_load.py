@@ -112,6 +112,25 @@ def test_problems_are_sorted_and_of_all_kinds_at_once(tmp_path):
     assert sorted(loaded.problems) == loaded.problems
 
 
+def test_every_error_has_a_cure(tmp_path):
+    """Whatever stands where something else was meant."""
+    text = """\
+    model_list:
+      - {model_name: [a], litellm_params: {model: {b: c}, rpm: ten, drop_params: 5, api_key: [x], timeout: yes, n: }}
+      - hello
+    general_settings: [a]
+    environment_variables: {A: [b]}
+    credential_list: [{credential_name: a}]
+    include: 5
+    """
+
+    loaded = load(write(tmp_path, text), {})
+
+    errors = [each for each in loaded.problems if each.severity is Severity.ERROR]
+    assert len(errors) == 11
+    assert [str(each) for each in errors if not each.cure] == []
+
+
 def test_names_served_beside_the_file_may_be_referred_to(tmp_path):
     """An alias for a model of the command line leads somewhere."""
     file = write(tmp_path, "router_settings: {model_group_alias: {a: outside}}\n")

@@ -119,3 +119,14 @@ def test_a_key_of_the_body_that_looks_like_a_secret_is_refused():
 def test_what_is_no_mapping_is_left_to_its_reader():
     """The walk never fails on a broken tree."""
     assert said({"model_list": word("x"), "general_settings": [word("x")]}) == []
+
+
+def test_a_key_that_is_indented_too_far_is_sent_left():
+    """`model_info` inside of `litellm_params` would go to the backend."""
+    entry: dict[str, object] = {"litellm_params": {"model_info": {}}, "model_info": {"router_settings": {}}}
+    values = {"model_list": [entry]}
+
+    assert [(each.severity, each.cure[:26]) for each in findings(values)] == [
+        (Severity.ERROR, "it belongs further left: t"),
+        (Severity.ERROR, "it belongs further left: t"),
+    ]

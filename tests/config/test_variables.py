@@ -91,3 +91,10 @@ def test_a_section_of_the_wrong_kind_is_left_to_its_reader():
 
     assert resolved.values["environment_variables"] == word("x")
     assert resolved.environ == {}
+
+
+def test_a_boolean_is_exported_as_litellm_does():
+    """Programs that look for `True` find it."""
+    tree = {"environment_variables": {"A": Scalar("yes", False, "bool"), "B": Scalar("5", False, "int")}}
+
+    assert resolve(tree, {}).environ == {"A": "True", "B": "5"}
