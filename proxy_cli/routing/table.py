@@ -13,6 +13,8 @@ from proxy_cli.errors import UnknownModel
 from proxy_cli.shapes import Deployment
 
 _EXPANSIONS_KEPT = 1024
+# No model is called like that: a longer name is neither matched nor kept nor compared with the known ones.
+_LONGEST_NAME = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Table:
         alias = self._aliases.get(name)
         wanted = alias.target if alias else name
         found = self._groups.get(wanted) if "*" not in wanted else None
-        found = found or self._by_id.get(wanted) or self._match(wanted)
+        found = found or self._by_id.get(wanted) or (self._match(wanted) if len(wanted) <= _LONGEST_NAME else ())
         if found:
             return found
         if self.any_name:
@@ -82,6 +84,8 @@ class Table:
 
     def _unknown(self, name: str) -> str:
         known = self.names()
+        if len(name) > _LONGEST_NAME:
+            return f"the model's name is {len(name)} characters long; GET /v1/models lists the names"
         shown = name if len(name) <= 100 else f"{name[:100]}…"
         near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
         if not near:

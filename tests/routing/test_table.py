@@ -94,3 +94,14 @@ def test_one_model_without_a_file_answers_to_every_name():
 def test_what_a_star_matched_goes_into_the_model(pattern, model, name, expected):
     """Each `*` takes its own part; a model without one stays."""
     assert captured(pattern, model, name) == expected
+
+
+def test_a_name_beyond_all_measure_is_neither_matched_nor_compared():
+    """Wildcards would keep what it expands to; a comparison with known names takes the square of its length."""
+    table = Table([deployment("*", "*"), deployment("gpt-4o")])
+    name = "gpt-4o" * 100_000
+
+    with pytest.raises(UnknownModel) as caught:
+        table.find(name)
+
+    assert caught.value.message == "the model's name is 600000 characters long; GET /v1/models lists the names"
