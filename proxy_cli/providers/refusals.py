@@ -30,7 +30,10 @@ _KINDS: Final = {
     408: "timeout_error",
     429: "rate_limit_error",
 }
-_HIDDEN: Final = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
+# What is never closed hides all that follows: so a page is read once, however often it opens something.
+_HIDDEN: Final = re.compile(
+    r"<(script|style|head)\b.*?(?:</\1\s*>|(?=<body\b)|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL | re.IGNORECASE
+)
 _TAG: Final = re.compile(r"<[^<>]*>?")
 _STREAM_OPTIONS: Final = re.compile(r"stream_options|include_usage")
 

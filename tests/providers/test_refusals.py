@@ -79,6 +79,10 @@ def test_failure_keeps_the_backends_status(make_call, make_deployment, status, k
     [
         (b"<html><head><title>x</title></head><body><h1>502 Bad Gateway</h1><p>nginx</p>", "502 Bad Gateway nginx"),
         (b"<script>steal()</script><b>down</b>", "down"),
+        (b"<head><title>x</title><body>down", "down"),
+        (b"down<!-- and the comment never ends", "down"),
+        (b"down" + b"<script " * 16_000, "down"),
+        (b"down" + b"<!--" * 16_000, "down"),
         (b"&lt;script&gt;alert(1)&lt;/script&gt;<br>tea &amp; cake", "alert(1) tea & cake"),
         (b"upstream connect error", "upstream connect error"),
         (b'"quoted"', "quoted"),
