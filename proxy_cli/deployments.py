@@ -125,19 +125,14 @@ def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[s
 def _merged(entry: ModelEntry, common: Common) -> ModelParams:
     """The entry's parameters, over its credential's, over the defaults for all."""
     params = entry.litellm_params
-    below: dict[str, object] = {}
-    given = common.params
-    below.update({name: getattr(given, name) for name in given.model_fields_set})
     name = params.litellm_credential_name
     if name is not None:
         credential = common.credentials.get(name)
         if credential is None:
             names = ", ".join(repr(each) for each in common.credentials) or "none is configured"
             raise ValueError(f"no entry of credential_list is named {name!r} (there are: {names})")
-        values = credential.credential_values
-        below.update({each: getattr(values, each) for each in values.model_fields_set})
-    missing = {each: value for each, value in below.items() if each not in params.model_fields_set}
-    return params.model_copy(update=missing) if missing else params
+        params = params.filled(credential.credential_values)
+    return params.filled(common.params)
 
 
 def _draft(entry: ModelEntry, params: ModelParams, common: Common, resolved: Resolved) -> Deployment:

@@ -115,11 +115,13 @@ def test_a_credential_fills_in_what_the_entry_leaves_out():
 
 def test_defaults_for_all_are_below_everything():
     """router_settings.default_litellm_params."""
-    common = {"params": SharedParams.model_validate({"api_base": LOCAL, "temperature": 0.1, "timeout": 5})}
+    given = {"api_base": LOCAL, "temperature": 0.1, "top_p": 0.5, "x_vendor": 1, "timeout": 5}
+    common = {"params": SharedParams.model_validate(given)}
 
-    deployment, _ = one("openai/m", temperature=0.9, common=common)
+    deployment, _ = one("openai/m", temperature=0.9, x_other=2, common=common)
 
-    assert (deployment.defaults["temperature"], deployment.timeout_s) == (0.9, 5)
+    assert deployment.defaults == {"temperature": 0.9, "top_p": 0.5, "x_vendor": 1, "x_other": 2}
+    assert deployment.timeout_s == 5
 
 
 def test_ids_are_stable_and_different():

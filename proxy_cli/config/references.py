@@ -135,7 +135,7 @@ def _listed(given: Json, path: Path) -> Iterator[_Reference]:
 
 
 def _fallback_loops(steps: list[tuple[str, _Reference]]) -> Iterator[Finding]:
-    """A model that falls back to itself is a slip; a longer ring, or a long chain, is worth a word."""
+    """A ring of fallbacks is an error, a long chain is worth a word."""
     onward: dict[str, list[_Reference]] = {}
     for source, reference in steps:
         onward.setdefault(source, []).append(reference)
@@ -150,8 +150,8 @@ def _fallback_loops(steps: list[tuple[str, _Reference]]) -> Iterator[Finding]:
         reported |= set(chain)
         names = " -> ".join(shown(name) for name in chain[: _LONGEST_CHAIN + 2])
         if len(chain) > 2 and chain[-1] == source:
-            message = f"these fall back to each other: {names}; none is asked twice for one call"
-            yield Finding(references[0].path[:-1], message, "let the last one fall back to nothing", Severity.WARNING)
+            message = f"these fall back to each other: {names}"
+            yield Finding(references[0].path[:-1], message, "let the last one fall back to nothing")
         elif len(chain) - 1 > _LONGEST_CHAIN:
             message = f"a chain of {len(chain) - 1} fallbacks: {names} ...; at most {_LONGEST_CHAIN} are asked in turn"
             yield Finding(references[0].path[:-1], message, "name the best ones in one list", Severity.WARNING)

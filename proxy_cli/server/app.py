@@ -17,9 +17,8 @@ from proxy_cli.server.inference import Inference
 from proxy_cli.server.information import Information
 from proxy_cli.server.probes import Health
 from proxy_cli.server.problems import Problems
-from proxy_cli.server.routes import Routes, served
+from proxy_cli.server.routes import Answer, Routes, served
 from proxy_cli.server.setup import Setup
-from proxy_cli.server.visit import Answer
 from proxy_cli.telemetry.log import RequestLog
 from proxy_cli.telemetry.tap import Tap
 from proxy_cli.upstream.client import Upstream

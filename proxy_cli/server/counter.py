@@ -19,8 +19,7 @@ from proxy_cli.clock import Clock
 from proxy_cli.errors import ExpectationFailed, GatewayError, Overloaded
 from proxy_cli.server import reply
 from proxy_cli.server.problems import INTERNAL, Problems
-from proxy_cli.server.routes import Routes
-from proxy_cli.server.visit import Answer, Visit
+from proxy_cli.server.routes import Answer, Routes, Visit
 from proxy_cli.shapes import Headers, Record
 from proxy_cli.telemetry.log import RequestLog
 

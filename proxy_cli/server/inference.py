@@ -16,8 +16,7 @@ from proxy_cli.errors import InvalidRequest, TooLarge, UnsupportedMedia
 from proxy_cli.gateway import Answer, Gateway
 from proxy_cli.server import reply
 from proxy_cli.server.problems import Problems
-from proxy_cli.server.routes import Match
-from proxy_cli.server.visit import Visit
+from proxy_cli.server.routes import Match, Visit
 from proxy_cli.shapes import Call, Controls, Headers, Operation, header_text
 from proxy_cli.telemetry.tap import Tap
 from proxy_cli.wire import multipart

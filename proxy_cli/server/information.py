@@ -12,8 +12,7 @@ from proxy_cli import __version__
 from proxy_cli.errors import NotFound
 from proxy_cli.routing.table import Table
 from proxy_cli.server import pages, reply
-from proxy_cli.server.routes import Routes
-from proxy_cli.server.visit import Visit
+from proxy_cli.server.routes import Routes, Visit
 from proxy_cli.shapes import Deployment, Headers, Json, header_text
 
 # LiteLLM gives this for every model, and clients have come to compare it.

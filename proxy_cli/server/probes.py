@@ -20,7 +20,7 @@ from proxy_cli.relay import LocalExchange
 from proxy_cli.routing.table import Table
 from proxy_cli.secret import Scrubber
 from proxy_cli.server import reply
-from proxy_cli.server.visit import Visit
+from proxy_cli.server.routes import Visit
 from proxy_cli.shapes import Call, Deployment, Json, LocalReply, Operation, Timeouts
 from proxy_cli.upstream.client import Upstream
 from proxy_cli.wire import multipart

@@ -4,13 +4,15 @@ A request is authorised on the route it matched, never on a string: fixed segmen
 stands for a model is decoded once and may hold slashes, but no `..`. A path that is not here is a 404.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 from urllib.parse import unquote_to_bytes
 
+from aiohttp import web
+
 from proxy_cli.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
-from proxy_cli.shapes import Operation
+from proxy_cli.shapes import Headers, Operation, Record
 
 Access = Literal["public", "key"]
 _SLOT: Final = "{model}"
@@ -181,3 +183,16 @@ def _no_such_path(path: str) -> NotFound:
     if path.startswith("/v1/v1/"):
         return NotFound(f"there is no path {shown!r}; the client's base URL has one /v1 too many")
     return NotFound(f"there is no path {shown!r}; GET /routes lists what there is")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request, as a route's function is given it; `headers` go on every response, streamed ones too."""
+
+    request: web.BaseRequest
+    match: Match
+    record: Record
+    headers: Headers
+
+
+Answer = Callable[[Visit], Awaitable[web.StreamResponse]]
