@@ -36,6 +36,11 @@ class Relay:
         return self._reader.usage
 
     @property
+    def failed(self) -> bool:
+        """Whether the backend has reported an error inside the stream."""
+        return self._reader.error_event is not None
+
+    @property
     def finished(self) -> bool:
         """Whether the stream has come to its proper end."""
         return self._reader.finished
@@ -57,13 +62,22 @@ class Relay:
 
     async def _next(self) -> bytes:
         while not self._reader.finished:
-            data = await self._reply.chunk()
+            data = await self._chunk()
             if not data:
                 return self._last()
             if out := self._reader.feed(data):
                 return out
         await self._drain()
         return b""
+
+    async def _chunk(self) -> bytes:
+        try:
+            return await self._reply.chunk()
+        except BackendBroken:
+            if self._reader.error_event is None:
+                raise
+            # The backend has said what is wrong before it hung up: that is the one error of this stream.
+            return b""
 
     def _last(self) -> bytes:
         rest = self._reader.end()

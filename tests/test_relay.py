@@ -13,6 +13,7 @@ class Reader:
     def __init__(self):
         self.usage = None
         self.finished = False
+        self.error_event = None
 
     def feed(self, data):
         self.finished = data.endswith(b"end")

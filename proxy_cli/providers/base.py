@@ -16,6 +16,10 @@ class StreamReader(Protocol):
     def finished(self) -> bool:
         """Whether the end mark was seen: `[DONE]`."""
 
+    @property
+    def error_event(self) -> bytes | None:
+        """The first error that the backend reported inside the stream; a break after it tells nothing new."""
+
     def feed(self, data: bytes) -> bytes:
         """The bytes to send on for this piece; empty while an event is incomplete or dropped."""
 

@@ -1,12 +1,14 @@
 """OpenAI's dialect, for every service of the catalog: what comes in goes out, but for a handful of fields."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from proxy_cli.providers.base import StreamReader
 from proxy_cli.providers.headers import bearer, reply_headers
 from proxy_cli.providers.passing import PassingStream
 from proxy_cli.providers.prompting import called_back, calling_back, prompts_tools
+from proxy_cli.providers.refusals import scrubbed
 from proxy_cli.providers.replies import read_reply, spoken
 from proxy_cli.providers.request import request_to
 from proxy_cli.shapes import Call, Deployment, Headers, LocalReply, Operation, PlainAnswer, UpstreamRequest
@@ -35,10 +37,11 @@ class OpenAICompatible:
     def stream_reader(self, call: Call, deployment: Deployment) -> StreamReader:
         """A reader that shows the name asked for and keeps a usage chunk only for who wants it."""
         if call.operation in _CHAT:
-            reader = ChatStream(call.model, keep_usage=call.wants_usage, rename=True)
+            scrub = partial(scrubbed, deployment)
+            reader = ChatStream(call.model, keep_usage=call.wants_usage, rename=True, scrub=scrub)
             return calling_back(call, reader) if prompts_tools(call, deployment) else reader
         if call.operation is Operation.RESPONSES:
-            return ResponsesStream(call.model, rename=True)
+            return ResponsesStream(call.model, rename=True, scrub=partial(scrubbed, deployment))
         return PassingStream(spoken(call))
 
     def reply_headers(self, headers: Headers) -> Headers:

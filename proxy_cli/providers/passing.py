@@ -6,10 +6,11 @@ from proxy_cli.shapes import Usage
 class PassingStream:
     """Passes every byte on; its end is the connection's. `usage` is what is known without looking in."""
 
-    __slots__ = ("finished", "usage")
+    __slots__ = ("error_event", "finished", "usage")
 
     def __init__(self, usage: Usage | None = None) -> None:
         self.usage = usage
+        self.error_event: bytes | None = None  # would not be known
         self.finished = False
 
     def feed(self, data: bytes) -> bytes:

@@ -69,9 +69,14 @@ def failure(call: Call, deployment: Deployment, status: int, headers: Headers, b
 def not_json(deployment: Deployment, status: int, headers: Headers, body: bytes) -> BackendBroken:
     """The error for a good status with a body that is not the JSON it should be."""
     kind = (first_header(headers, "content-type") or "no content type").partition(";")[0]
-    text = _plain(_text(Scrubber(_secrets(deployment)).scrub_bytes(body)))
+    text = _plain(_text(scrubbed(deployment, body)))
     what = f"a body that is not JSON ({kind}): {text}" if text else "an empty body"
     return BackendBroken(f"{deployment.backend} answered {status} with {what}", code="upstream_invalid_json")
+
+
+def scrubbed(deployment: Deployment, data: bytes) -> bytes:
+    """A backend's own words without the secrets that it was sent."""
+    return Scrubber(_secrets(deployment)).scrub_bytes(data)
 
 
 def _secrets(deployment: Deployment) -> list[Secret]:

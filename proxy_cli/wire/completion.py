@@ -3,9 +3,11 @@
 Owns: what is changed in an event: the model's name and nothing else; which event is dropped: the usage chunk that only
 we asked for; and what is noted beside it: usage, the end mark, an error inside the stream.
 Refuses: to understand the rest. An event that is no JSON, a comment, a vendor's own event passes as its bytes.
-Rule: half an event never goes out, for what follows it would be read as its second half.
+Rule: half an event never goes out, for what follows it would be read as its second half. An error inside the stream is
+an end of it: nothing need follow, and no second error is made up.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -18,19 +20,23 @@ from proxy_cli.wire.usage import usage_of
 _DONE: Final = b"[DONE]"
 _EMPTY_LISTS: Final = ([b"[]"], [b"[", b"]"])
 _SMALL: Final = 400  # bytes; empty choices are never more, and a small value is cheap and safe to decode
+_DONE_EVENT: Final = b"data: [DONE]\n\n"
 _ENDS: Final = {b'"response.completed"', b'"response.failed"', b'"response.incomplete"'}
 
 
 class ChatStream:
     """A reader for chat and completions streams (see providers/base.py)."""
 
-    def __init__(self, asked_model: str, keep_usage: bool, rename: bool) -> None:
+    def __init__(
+        self, asked_model: str, keep_usage: bool, rename: bool, scrub: Callable[[bytes], bytes] | None = None
+    ) -> None:
         self.usage: Usage | None = None
         self.finished = False
         self.error_event: bytes | None = None
         self._events = Events()
         self._name = encode(asked_model) if rename else None
         self._keep_usage = keep_usage
+        self._scrub = scrub  # takes secrets out of what a backend says of its failure
         # The bytes from the start of an event to the end of its model's name, and what they become. Most events of a
         # stream begin alike (id, created, model): those need no decoding to be renamed.
         self._head = b""
@@ -41,9 +47,13 @@ class ChatStream:
         return b"".join([self._passed(event) for event in self._events.feed(data)])
 
     def end(self) -> bytes:
-        """A last event that lacks only its blank line; anything less whole is dropped."""
+        """A last event that lacks only its blank line, and the mark that an error left out; half events are dropped."""
         event = last_event(self._events.rest())
-        return self._passed(event) if event else b""
+        out = self._passed(event) if event else b""
+        if self.error_event is not None and not self.finished:
+            self.finished = True
+            return out + _DONE_EVENT
+        return out
 
     def _passed(self, event: bytes) -> bytes:
         plain = b'"usage"' not in event and b'"error"' not in event
@@ -60,6 +70,8 @@ class ChatStream:
             return event
         if not plain and self._noted(event, fields):
             return b""
+        if self._scrub is not None and self.error_event is event:
+            return self._scrub(event)
         return event if self._name is None else self._renamed(event, data, fields, self._name)
 
     def _noted(self, event: bytes, fields: Fields) -> bool:
@@ -86,13 +98,14 @@ class ChatStream:
 class ResponsesStream:
     """A reader for streams of the Responses API, whose model's name stands one level down."""
 
-    def __init__(self, asked_model: str, rename: bool) -> None:
+    def __init__(self, asked_model: str, rename: bool, scrub: Callable[[bytes], bytes] | None = None) -> None:
         self.usage: Usage | None = None
         self.finished = False
         self.error_event: bytes | None = None
         self._events = Events()
         self._asked_model = asked_model
         self._rename = rename
+        self._scrub = scrub
 
     def feed(self, data: bytes) -> bytes:
         """What goes on to the caller. Raises BackendBroken for an event that is too large."""
@@ -101,7 +114,9 @@ class ResponsesStream:
     def end(self) -> bytes:
         """A last event that lacks only its blank line; anything less whole is dropped."""
         event = last_event(self._events.rest())
-        return self._passed(event) if event else b""
+        out = self._passed(event) if event else b""
+        self.finished = self.finished or self.error_event is not None
+        return out
 
     def _passed(self, event: bytes) -> bytes:
         # Deltas, which are nearly all events, carry neither of the two.
@@ -117,7 +132,8 @@ class ResponsesStream:
         if fields is None:
             return event
         self._note_error(event, fields)
-        return self._with_response(event, data, fields)
+        passed = self._with_response(event, data, fields)
+        return self._scrub(passed) if self._scrub is not None and self.error_event is event else passed
 
     def _note_error(self, event: bytes, fields: Fields) -> None:
         if self.error_event is None and (_is(fields, "type", b'"error"') or _is(fields, "type", b'"response.failed"')):

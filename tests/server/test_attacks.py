@@ -5,7 +5,7 @@ import pytest
 
 from tests.fakes.backend import running_backend
 from tests.fakes.proxy import running_proxy
-from tests.fakes.raw_backend import REQUEST, RawBackend
+from tests.fakes.raw_backend import FIN, REQUEST, RawBackend
 from tests.server.conftest import chat
 
 KEY = "sk-upstream-0123456789"
@@ -144,3 +144,21 @@ async def test_a_backends_cookie_goes_nowhere(pair):
 
         sent = b"".join(connection.received for connection in raw.connections)
     assert b"cookie" not in sent.lower()
+
+
+@pytest.mark.row("A-39")
+@pytest.mark.parametrize("end", [b"", b"0\r\n\r\n"])
+async def test_a_backends_error_inside_a_stream_is_the_only_one_and_keeps_our_key(end):
+    """Whether the backend then ends its reply or breaks it off: its event, the end mark, and no key."""
+    event = b'data: {"error":{"message":"Incorrect API key: %s"}}\n\n' % KEY.encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with RawBackend([REQUEST, head + b"%x\r\n%s\r\n" % (len(event), event) + end, FIN]) as raw:
+        config = f"""
+            model_list:
+              - model_name: gpt-3.5-turbo
+                litellm_params: {{model: openai/m, api_base: "http://127.0.0.1:{raw.backend.port}", api_key: {KEY}}}
+        """
+        async with running_proxy(config) as proxy, proxy.post("/v1/chat/completions", chat(stream=True)) as response:
+            text = await response.text()
+
+    assert text == 'data: {"error":{"message":"Incorrect API key: ***"}}\n\ndata: [DONE]\n\n'

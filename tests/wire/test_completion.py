@@ -127,9 +127,8 @@ def test_an_error_inside_a_stream_is_passed_and_remembered(error):
     reader = ChatStream("gpt-4o", keep_usage=False, rename=True)
     stream = [chunk("gpt-4o", [choice(content="x")], error=None), event(error), event({"error": "second"})]
 
-    assert passed(reader, stream) == b"".join(stream)
+    assert passed(reader, stream) == b"".join([*stream, DONE])
     assert reader.error_event == event(error)
-    assert not reader.finished
 
 
 @pytest.mark.row("S-12")
@@ -192,7 +191,7 @@ def test_responses_streams_show_the_name_one_level_down():
     [
         (b'event: response.failed\ndata: {"type":"response.failed","response":{"error":{"code":"x"}}}\n\n', True, True),
         (b'event: response.incomplete\ndata: {"type":"response.incomplete","response":{}}\n\n', True, False),
-        (b'event: error\ndata: {"type":"error","message":"x"}\n\n', False, True),
+        (b'event: error\ndata: {"type":"error","message":"x"}\n\n', True, True),
         (b"data: [DONE]\n\n", True, False),
         (b'data: {"type":"response.completed","response":[]}\n\n', False, False),
         (b'data: "response"\n\n', False, False),
@@ -226,3 +225,26 @@ def test_a_usage_chunk_that_says_nothing_else_is_dropped_unless_it_was_asked_for
 
     assert ChatStream("a", keep_usage=False, rename=True).feed(event) == (b"" if dropped else event)
     assert ChatStream("a", keep_usage=True, rename=True).feed(event) == event
+
+
+ERROR = b'data: {"error":{"message":"out of memory, sk-backend-1"}}\n\n'
+
+
+@pytest.mark.parametrize("after", [b"", DONE, b"data: [DONE]"])
+def test_an_error_inside_a_chat_stream_is_its_end_without_its_secrets(after):
+    """The end mark comes once, whether the backend sends it or only hangs up."""
+    reader = ChatStream("gpt-4o", False, True, scrub=lambda said: said.replace(b"sk-backend-1", b"***"))
+
+    out = passed(reader, [ERROR + after])
+
+    assert out == b'data: {"error":{"message":"out of memory, ***"}}\n\ndata: [DONE]\n\n'
+    assert reader.finished
+
+
+def test_an_error_inside_a_responses_stream_is_its_end_without_its_secrets():
+    """This dialect has no mark beside it."""
+    event = b'event: error\ndata: {"type":"error","message":"out of memory, sk-backend-1"}\n\n'
+    reader = ResponsesStream("gpt-4o", True, scrub=lambda said: said.replace(b"sk-backend-1", b"***"))
+
+    assert passed(reader, [event]) == event.replace(b"sk-backend-1", b"***")
+    assert reader.finished
