@@ -11,7 +11,14 @@ from typing import Final
 from proxy_cli.errors import InvalidRequest, Unauthenticated
 from proxy_cli.secret import Secret, hint
 
-CARRIERS: Final = ("authorization", "x-litellm-api-key", "x-api-key", "api-key", "x-goog-api-key")
+CARRIERS: Final = (
+    "authorization",
+    "x-litellm-api-key",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "ocp-apim-subscription-key",  # of clients that were made for Azure's API Management
+)
 
 
 class Keys:

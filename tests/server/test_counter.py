@@ -28,6 +28,7 @@ async def locked(backend):
         {"x-api-key": MASTER},
         {"api-key": MASTER},
         {"x-goog-api-key": MASTER},
+        {"Ocp-Apim-Subscription-Key": MASTER},
     ],
 )
 async def test_the_master_key_opens_in_every_header(locked, backend, headers):
