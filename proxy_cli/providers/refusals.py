@@ -35,6 +35,7 @@ _HIDDEN: Final = re.compile(
     r"<(script|style|head)\b.*?(?:</\1\s*>|(?=<body\b)|\Z)|<!--.*?(?:-->|\Z)", re.DOTALL | re.IGNORECASE
 )
 _TAG: Final = re.compile(r"<[^<>]*>?")
+_EVENT: Final = re.compile(rb"\s*(?:event:[^\r\n]*[\r\n]+)?data:([^\r\n]+)")
 _STREAM_OPTIONS: Final = re.compile(r"stream_options|include_usage")
 
 
@@ -104,8 +105,10 @@ def _kind(status: int) -> str:
 
 
 def _said(body: bytes) -> _Said:
+    # Asked for a stream, some servers send their refusal as its first event.
+    event = _EVENT.match(body)
     try:
-        value = msgspec.json.decode(body)
+        value = msgspec.json.decode(event[1] if event else body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _Said(_plain(_text(body)))
     return _of_value(value)

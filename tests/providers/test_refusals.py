@@ -9,6 +9,7 @@ from proxy_cli.providers.refusals import failure, not_json
 from proxy_cli.secret import Secret
 
 JSON = (("content-type", "application/json"),)
+EVENTS = (("content-type", "text/event-stream"),)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,20 @@ def test_failure_keeps_the_backends_words(make_call, make_deployment, body, mess
 
     assert isinstance(error, BackendError)
     assert (error.status, error.message, error.kind, error.code, error.param) == (400, message, kind, code, param)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'data: {"error": {"message": "busy", "code": "c"}}\n\ndata: [DONE]\n\n',
+        b'event: error\r\ndata:{"error":{"message":"busy","code":"c"}}',
+    ],
+)
+def test_failure_reads_an_error_that_came_as_an_event(make_call, make_deployment, body):
+    """Some servers, asked for a stream, send their refusal as its first event."""
+    error = failure(make_call(), make_deployment(), 500, EVENTS, body)
+
+    assert (error.message, error.code) == ("busy", "c")
 
 
 @pytest.mark.parametrize(
