@@ -11,6 +11,7 @@ from proxy_cli.access.budgets import ProcessBudget
 from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError, StreamOptionsRefused
 from proxy_cli.prices.cost import cost_usd
+from proxy_cli.prices.estimate import estimated, tokens_in
 from proxy_cli.providers.base import Provider
 from proxy_cli.relay import LocalExchange, Relay, says_events, seen
 from proxy_cli.routing.attempts import Router
@@ -46,6 +47,11 @@ class Answer:
     def usage(self) -> Usage | None:
         """What the backend has counted; for a stream it is complete at the end."""
         return self.relay.usage if self.relay else self.plain_usage
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """How many pieces and bytes have come, for an answer whose usage nobody counts."""
+        return self.relay.seen if self.relay else (1, len(self.body))
 
     def close(self) -> None:
         """Let go of the backend."""
@@ -94,8 +100,9 @@ class Gateway:
 
     def settle(self, call: Call, answer: Answer) -> float | None:
         """Price what an ended answer used and count it against the budget; None where no price is known."""
-        usage = answer.usage
-        cost = cost_usd(usage, answer.deployment.rates, operation=call.operation) if usage else None
+        rates = answer.deployment.rates
+        usage = (answer.usage or estimated(call, tokens_in(*answer.seen))) if rates else None
+        cost = cost_usd(usage, rates, operation=call.operation) if usage else None
         if cost:
             self._budget.add(cost)
         return cost

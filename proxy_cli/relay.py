@@ -36,6 +36,11 @@ class Relay:
         return self._reader.usage
 
     @property
+    def seen(self) -> tuple[int, int]:
+        """How many events and bytes the backend has sent so far."""
+        return self._reader.seen
+
+    @property
     def failed(self) -> bool:
         """Whether the backend has reported an error inside the stream."""
         return self._reader.error_event is not None

@@ -1,5 +1,7 @@
+from dataclasses import replace
 from random import Random
 
+import msgspec
 import pytest
 
 from proxy_cli.access.budgets import ProcessBudget
@@ -159,3 +161,28 @@ async def test_an_unknown_model_asks_nobody():
     """The table says so."""
     with pytest.raises(UnknownModel):
         await gateway(Provider(), Upstream()).answer(call("b"))
+
+
+@pytest.mark.parametrize("rates", [{"input_cost_per_token": 1.0, "output_cost_per_token": 1.0}, {}])
+async def test_an_answer_that_nobody_counted_is_estimated(rates):
+    """What was asked and what has come are not free because the backend sends no usage; without prices they are."""
+    heart = gateway(Provider(None), Upstream(Reply()), deployment("a", id="1", rates=rates))
+    asked = replace(call(), fields={"messages": msgspec.Raw(b'"' + b"x" * 398 + b'"')})
+
+    answer = await heart.answer(asked)
+
+    assert heart.settle(asked, answer) == (101.0 if rates else None)
+    assert answer.usage is None
+
+
+async def test_a_stream_that_was_left_costs_what_has_come():
+    """The usage stands in its last event, which nobody waited for."""
+    priced = deployment("a", id="1", rates={"input_cost_per_token": 0.0, "output_cost_per_token": 1.0})
+    heart = gateway(Provider(), Upstream(EventReply(b"a", b"b", b"c", b"end")), priced)
+    answer = await heart.answer(call(stream=True))
+    assert answer.relay is not None
+    for _ in range(2):
+        await answer.relay.next()
+    answer.close()
+
+    assert heart.settle(call(stream=True), answer) == 2.0

@@ -13,9 +13,11 @@ class Reader:
     def __init__(self):
         self.usage = None
         self.finished = False
+        self.seen = (0, 0)
         self.error_event = None
 
     def feed(self, data):
+        self.seen = (self.seen[0] + 1, self.seen[1] + len(data))
         self.finished = data.endswith(b"end")
         return b"" if data == b"dropped" else data
 

@@ -17,6 +17,10 @@ class StreamReader(Protocol):
         """Whether the end mark was seen: `[DONE]`."""
 
     @property
+    def seen(self) -> tuple[int, int]:
+        """How many events and bytes have come so far: all there is to go by where no usage comes."""
+
+    @property
     def error_event(self) -> bytes | None:
         """The first error that the backend reported inside the stream; a break after it tells nothing new."""
 

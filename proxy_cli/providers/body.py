@@ -13,6 +13,7 @@ from proxy_cli.providers.catalog import ROWS
 from proxy_cli.providers.parameters import left_out, renames
 from proxy_cli.providers.prompting import prompts_tools
 from proxy_cli.shapes import BodySource, Call, Deployment, Json, Operation
+from proxy_cli.wire.request import wants_usage
 from proxy_cli.wire.splice import edit, encode, is_null
 from proxy_cli.wire.toolprompt import to_prompt
 
@@ -57,7 +58,8 @@ def _changes(call: Call, deployment: Deployment, *, ask_usage: bool) -> Changes:
         _omit(changes, call, name)
     for name, theirs in renames(deployment, ROWS.get(deployment.provider)):
         _rename(changes, call, name, theirs)
-    if ask_usage and call.stream and call.operation in _STREAM_USAGE and not call.wants_usage:
+    # Not by call.wants_usage: a setting may want it for a caller who has not asked.
+    if ask_usage and call.stream and call.operation in _STREAM_USAGE and not wants_usage(call.fields):
         changes["stream_options"] = _with_usage(call.fields.get("stream_options"))
     for path in (*deployment.additional_drop_params, *call.controls.additional_drop_params):
         _drop(changes, call, path)

@@ -31,6 +31,7 @@ class ChatStream:
         self, asked_model: str, keep_usage: bool, rename: bool, scrub: Callable[[bytes], bytes] | None = None
     ) -> None:
         self.usage: Usage | None = None
+        self.seen = (0, 0)
         self.finished = False
         self.error_event: bytes | None = None
         self._events = Events()
@@ -44,7 +45,9 @@ class ChatStream:
 
     def feed(self, data: bytes) -> bytes:
         """What goes on to the caller. Raises BackendBroken for an event that is too large."""
-        return b"".join([self._passed(event) for event in self._events.feed(data)])
+        events = self._events.feed(data)
+        self.seen = (self.seen[0] + len(events), self.seen[1] + len(data))
+        return b"".join([self._passed(event) for event in events])
 
     def end(self) -> bytes:
         """A last event that lacks only its blank line, and the mark that an error left out; half events are dropped."""
@@ -100,6 +103,7 @@ class ResponsesStream:
 
     def __init__(self, asked_model: str, rename: bool, scrub: Callable[[bytes], bytes] | None = None) -> None:
         self.usage: Usage | None = None
+        self.seen = (0, 0)
         self.finished = False
         self.error_event: bytes | None = None
         self._events = Events()
@@ -109,7 +113,9 @@ class ResponsesStream:
 
     def feed(self, data: bytes) -> bytes:
         """What goes on to the caller. Raises BackendBroken for an event that is too large."""
-        return b"".join([self._passed(event) for event in self._events.feed(data)])
+        events = self._events.feed(data)
+        self.seen = (self.seen[0] + len(events), self.seen[1] + len(data))
+        return b"".join([self._passed(event) for event in events])
 
     def end(self) -> bytes:
         """A last event that lacks only its blank line; anything less whole is dropped."""

@@ -40,6 +40,11 @@ class ToolPromptStream:
         return self._reader.finished
 
     @property
+    def seen(self) -> tuple[int, int]:
+        """Events and bytes so far."""
+        return self._reader.seen
+
+    @property
     def error_event(self) -> bytes | None:
         """The first error inside the stream."""
         return self._reader.error_event

@@ -156,6 +156,13 @@ def test_body_asks_for_usage_only_where_it_can_be_had(make_call, make_deployment
     assert "stream_options" not in sent(call, make_deployment(), ask_usage=ask)
 
 
+def test_usage_is_asked_for_where_a_setting_wants_it(make_call, make_deployment):
+    """The caller gets it without a word of his own, so the backend has to be asked."""
+    call = make_call(stream=True, wants_usage=True)
+
+    assert sent(call, make_deployment(), ask_usage=True)["stream_options"] == {"include_usage": True}
+
+
 def test_usage_is_added_by_us_only_where_the_caller_has_no_stream_options(make_call):
     """Only then can the backend's refusal be undone by asking again without them."""
     assert adds_stream_usage(make_call(stream=True))

@@ -248,3 +248,12 @@ def test_an_error_inside_a_responses_stream_is_its_end_without_its_secrets():
 
     assert passed(reader, [event]) == event.replace(b"sk-backend-1", b"***")
     assert reader.finished
+
+
+@pytest.mark.parametrize("reader", [ChatStream("a", keep_usage=False, rename=True), ResponsesStream("a", rename=True)])
+def test_events_and_bytes_are_counted(reader):
+    """All there is to go by when the stream is left before its usage."""
+    reader.feed(b"data: 1\n\ndata: 2\n\nda")
+    reader.feed(b"ta: 3\n\n")
+
+    assert reader.seen == (3, 27)

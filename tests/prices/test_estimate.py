@@ -1,0 +1,46 @@
+"""Guesses in place of a usage that nobody counted."""
+
+import msgspec
+import pytest
+
+from proxy_cli.prices.estimate import estimated, tokens_in
+from proxy_cli.shapes import Call, Operation, Usage
+
+
+def call(operation, **fields):
+    return Call(
+        request_id="1",
+        operation=operation,
+        model="m",
+        body=b"",
+        fields={name: msgspec.Raw(msgspec.json.encode(value)) for name, value in fields.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "used"),
+    [
+        (call(Operation.CHAT, messages="x" * 38, temperature=1), Usage(10, 5)),
+        (call(Operation.CHAT, messages="x" * 38, tools="y" * 38), Usage(20, 5)),
+        (call(Operation.COMPLETIONS, prompt=""), Usage(1, 5)),
+        (call(Operation.RESPONSES, input="x" * 35), Usage(10, 5)),
+        (call(Operation.EMBEDDINGS, input="x" * 38), Usage(10, 0)),
+        (call(Operation.SPEECH, input="x" * 38), None),
+    ],
+)
+def test_a_prompt_is_counted_by_its_length(asked, used):
+    """Four bytes a token, of the fields that are read by the model, where tokens are what is used."""
+    assert estimated(asked, 5) == used
+
+
+def test_a_picture_is_not_counted_by_its_length():
+    """A megabyte of base64 is no quarter of a million tokens."""
+    asked = call(Operation.CHAT, messages="data:image/png;base64," + "A" * 1_000_000)
+
+    assert estimated(asked, 0) == Usage(6, 0)
+
+
+@pytest.mark.parametrize(("pieces", "size", "tokens"), [(0, 0, 0), (50, 10_000, 50), (1, 400 + 4000, 1000)])
+def test_a_token_an_event_is_the_rule_and_long_events_count_for_more(pieces, size, tokens):
+    """The frame of an event is no text."""
+    assert tokens_in(pieces, size) == tokens
