@@ -5,8 +5,10 @@ constant time and never kept, logged or sent on; a refusal shows at most a hint 
 """
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import Final
+
+from multidict import MultiMapping
 
 from proxy_cli.errors import InvalidRequest, Unauthenticated
 from proxy_cli.secret import Secret, hint
@@ -36,11 +38,11 @@ class Keys:
         """Whether a caller needs a key at all."""
         return self._master is not None
 
-    def admit(self, headers: Mapping[str, str]) -> str:
+    def admit(self, headers: MultiMapping[str]) -> str:
         """A hint of the key that was accepted; raises Unauthenticated or, for two different keys, InvalidRequest."""
         if self._master is None:
             return ""
-        presented = list(self._presented(headers))
+        presented = self._presented(headers)
         if not presented:
             raise Unauthenticated(
                 "no API key was sent; send it as `Authorization: Bearer <key>`, `x-api-key` or `api-key`",
@@ -53,14 +55,16 @@ class Keys:
             raise Unauthenticated(f"the API key {hint(key)} is not known here; check the key your client sends")
         return hint(key)
 
-    def _presented(self, headers: Mapping[str, str]) -> Iterable[str]:
-        if self._own and (value := headers.get(self._own[0])):
+    def _presented(self, headers: MultiMapping[str]) -> Sequence[str]:
+        if self._own and (own := _values(headers, self._own[0])):
             # With a header of the team's own, the standard ones may carry something that is not ours.
-            yield _bare(value)
-            return
-        for name in CARRIERS:
-            if value := headers.get(name):
-                yield _bare(value)
+            return own
+        return [value for name in CARRIERS if name in headers for value in _values(headers, name)]
+
+
+def _values(headers: MultiMapping[str], name: str) -> list[str]:
+    """The keys in every line of a header: a second one that nobody looks at could be what others look at."""
+    return [key for value in headers.getall(name, ()) if (key := _bare(value))]
 
 
 def _bare(value: str) -> str:

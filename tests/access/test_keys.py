@@ -85,3 +85,18 @@ def test_odd_keys_are_refused_or_read_and_never_raise_anything_else(odd):
     else:
         with pytest.raises(Unauthenticated):
             keys.admit(CIMultiDict({"authorization": odd}))
+
+
+@pytest.mark.parametrize("name", CARRIERS)
+@pytest.mark.parametrize("second", ["other", MASTER + "x"])
+def test_two_different_keys_in_one_header_are_refused(name, second):
+    """A header that comes twice is two keys, in whichever order."""
+    for first, last in ((MASTER, second), (second, MASTER)):
+        headers = CIMultiDict([(name, first), (name, last)])
+        with pytest.raises(InvalidRequest, match="two different"):
+            Keys(Secret(MASTER)).admit(headers)
+
+
+def test_an_empty_key_beside_a_good_one_is_none():
+    """SDKs send `Bearer ` when their key is empty and the real one stands in another header."""
+    assert Keys(Secret(MASTER)).admit(CIMultiDict({"authorization": "Bearer ", "api-key": MASTER}))
