@@ -25,6 +25,7 @@ _DISPOSITION = re.compile(
 )
 _FILE = re.compile(rb";[ \t]*filename\*?[ \t]*=", re.IGNORECASE)
 _SECOND_NAME = re.compile(rb";[ \t]*name\*?[ \t]*=", re.IGNORECASE)
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _PLAIN_ENCODINGS = {b"7bit", b"8bit", b"binary"}
 _ONCE = {"model", "stream"}  # what we decide on: a second one would leave open which the backend takes
 
@@ -130,6 +131,9 @@ class Form:
     def _begin(self, block: bytes) -> None:
         name, self.in_file = _name_and_kind(block)
         refuse_form_field(name)
+        if name == "_charset_":
+            # RFC 7578, section 4.6: it changes how all values are read, and not everybody heeds it.
+            raise _refused("the form has a field '_charset_'; send its values in UTF-8 and leave the field out")
         if name in _ONCE and name in self.names:
             raise InvalidRequest(f"the form has '{name}' twice; send it once", code="duplicate_field", param=name)
         if name == "model" and self.in_file:
@@ -179,6 +183,9 @@ def _model(value: bytes) -> str:
 def _name_and_kind(block: bytes) -> tuple[str, bool]:
     """The name of a part, and whether it is a file, by its headers."""
     found = None
+    if _CONTROLS.search(block.replace(b"\r\n", b"")):
+        # To some readers a lone CR or LF ends a line too, and a NUL a name.
+        raise _refused("a part of the form has a control character in its headers")
     for line in block.split(b"\r\n"):
         name, colon, value = line.partition(b":")
         if not colon or line[:1] in b" \t":

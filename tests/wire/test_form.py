@@ -149,6 +149,10 @@ def test_the_operators_fields_are_refused(name):
         (form(b'Content-Disposition: form-data; name="\xff"\r\n\r\nx'), "not UTF-8"),
         (form(part("model", b"\xff")), "not UTF-8"),
         (form(part("model", b"m", '; filename="m"')), "not a file"),
+        (form(b'X: y\nContent-Disposition: form-data; name="model"\r\n' + part("a", b"m")), "control character"),
+        (form(b'X: y\rContent-Disposition: form-data; name="model"\r\n' + part("a", b"m")), "control character"),
+        (form(part("model\0", b"m")), "control character"),
+        (form(part("_charset_", b"utf-16"), part("model", b"m")), "_charset_"),
     ],
 )
 def test_what_is_no_plain_form_is_refused(body, words):
