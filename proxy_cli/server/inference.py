@@ -95,6 +95,7 @@ class Inference:
         headers = (
             ("x-litellm-model-id", header_text(deployment.id)),
             ("x-litellm-model-group", header_text(deployment.group)),
+            ("x-litellm-model-name", header_text(str(deployment.params.get("model", deployment.model)))),
             ("x-litellm-model-api-base", header_text(f"{deployment.backend}{deployment.base_path}")),
             ("x-litellm-version", __version__),
             ("x-litellm-attempted-retries", "0"),

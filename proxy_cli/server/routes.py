@@ -66,7 +66,7 @@ def _inference() -> Iterable[Route]:
         if operation is Operation.RERANK:
             prefixes.append("/v2")
         if operation is Operation.RESPONSES:
-            prefixes.append("/openai/v1")
+            prefixes += ["/openai", "/openai/v1"]
         for prefix in prefixes:
             yield Route("POST", f"{prefix}/{operation}", "inference", summary, "models", operation=operation)
 
@@ -78,6 +78,7 @@ def _both(path: str, name: str, summary: str, tag: str) -> tuple[Route, Route]:
 ROUTES: Final[tuple[Route, ...]] = (
     *_inference(),
     *_both("/models", "models", "List the names that can be asked for", "information"),
+    Route("GET", "/openai/models", "models", "The same, where the OpenAI SDK for Azure asks for it", "information"),
     *_both(f"/models/{_SLOT}", "model", "One of these names", "information"),
     *_both("/model/info", "model_info", "What stands behind each name, without secrets", "information"),
     Route("GET", "/routes", "routes", "Every path of this server", "information"),
@@ -182,6 +183,10 @@ def _no_such_path(path: str) -> NotFound:
     shown = path if len(path) <= 100 else f"{path[:100]}…"
     if path.startswith("/v1/v1/"):
         return NotFound(f"there is no path {shown!r}; the client's base URL has one /v1 too many")
+    if "//" in path:
+        return NotFound(f"there is no path {shown!r}; it has two slashes in a row")
+    if path.endswith("/"):
+        return NotFound(f"there is no path {shown!r}; ask for it without the slash at its end")
     return NotFound(f"there is no path {shown!r}; GET /routes lists what there is")
 
 

@@ -61,6 +61,7 @@ async def test_the_answer_carries_the_headers_that_litellm_users_read(proxy):
 
     assert headers["x-litellm-call-id"] == "mine-1"
     assert headers["x-litellm-model-group"] == "gpt-3.5-turbo"
+    assert headers["x-litellm-model-name"] == "openai/vicuna-13b"
     assert len(headers["x-request-id"]) == 32
     assert float(headers["x-litellm-response-duration-ms"]) > 0
     assert float(headers["x-litellm-overhead-duration-ms"]) >= 0

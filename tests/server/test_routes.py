@@ -76,6 +76,22 @@ def test_a_doubled_v1_is_explained():
         Routes().match("POST", "/v1/v1/chat/completions")
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "/openai/responses"), ("GET", "/openai/models")])
+def test_azures_paths_without_a_deployment_are_there(method, path):
+    """The OpenAI SDK for Azure asks for these below its endpoint, with no model in the path."""
+    assert Routes().match(method, path).model is None
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [("/v1/chat/completions/", "without the slash at its end"), ("/v1//models", "two slashes in a row")],
+)
+def test_a_slash_too_many_is_explained(path, hint):
+    """It is not forgiven, as what only resembles a path is none; but the reader sees at once why."""
+    with pytest.raises(NotFound, match=hint):
+        Routes().match("GET", path)
+
+
 def test_the_more_exact_template_wins():
     """`/v1/engines/{model}/embeddings` is not `/v1/{...}` of something shorter."""
     assert Routes().match("GET", "/v1/models/embeddings").route.name == "model"
