@@ -16,7 +16,7 @@ from aiohttp import web
 
 from proxy_cli.access.keys import Keys
 from proxy_cli.clock import Clock
-from proxy_cli.errors import ExpectationFailed, GatewayError, Overloaded
+from proxy_cli.errors import ExpectationFailed, GatewayError, InvalidRequest, Overloaded
 from proxy_cli.server import reply
 from proxy_cli.server.problems import INTERNAL, Problems
 from proxy_cli.server.routes import Answer, Routes, Visit
@@ -33,6 +33,11 @@ _SAFE: Headers = (
 )
 _CALL_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _HEADER_NAMES: Final = re.compile(r"[A-Za-z0-9, _-]{0,2000}")
+_UNREADABLE: Final = InvalidRequest(
+    "the request's body cannot be decoded as its Content-Encoding or Transfer-Encoding says; send it plain",
+    code="invalid_body",
+    param="request_body",
+)
 _CLIENT_LEFT: Final = 499  # nginx's number for it; nobody receives it, only the log shows it
 
 
@@ -110,6 +115,8 @@ class Counter:
             response = await self._answer(request, record)
         except GatewayError as error:
             return self._refusal(request, record, error)
+        except web.RequestPayloadError:
+            return self._refusal(request, record, _UNREADABLE)
         except ConnectionError:
             raise
         except Exception:  # the request boundary

@@ -53,5 +53,21 @@ async def test_what_is_not_valid_http_gets_an_envelope_and_no_echo(sent):
     said = await answer(fails, sent)
 
     assert b" 400 " in said.split(b"\r\n")[0]
+    assert b"\r\nx-request-id: " in said
     assert b"invalid_http" in said
     assert b"s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "words"),
+    [
+        (b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"y" * 20_000 + b"\r\n\r\n", b" 400 ", b"longer than 16 KiB"),
+        (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-encoding: br\r\ncontent-length: 1\r\n\r\nx", b" 415 ", b"gzip"),
+    ],
+)
+async def test_what_is_not_read_is_named(sent, status, words):
+    """A line that is too long, an encoding that is unknown: the sender learns what to change."""
+    said = await answer(fails, sent)
+
+    assert status in said.split(b"\r\n")[0]
+    assert words in said

@@ -203,3 +203,16 @@ async def test_another_expectation_is_a_417(proxy):
     before, _ = await raw(proxy.port, head)
 
     assert before.startswith(b"HTTP/1.1 417 ")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/audio/transcriptions"])
+@pytest.mark.parametrize("body", [b"no gzip at all", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff"])
+async def test_a_body_that_does_not_decode_is_a_400(proxy, path, body):
+    """The caller's mistake, whichever way the body is read."""
+    kind = "multipart/form-data; boundary=x" if "audio" in path else "application/json"
+    headers = {"content-encoding": "gzip", "content-type": kind}
+    async with proxy.client.post(proxy.origin + path, data=body, headers=headers) as response:
+        answer = await response.json()
+
+    assert response.status == 400
+    assert answer["error"]["code"] == "invalid_body"
