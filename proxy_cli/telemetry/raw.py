@@ -77,7 +77,7 @@ class Pieces:
 def _laid_out(body: bytes) -> str:
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return body.decode()
     # Laid out without decoding: numbers and double keys stay what they are.
     text = msgspec.json.format(body, indent=2).decode()

@@ -103,3 +103,9 @@ def test_pieces_end_with_what_is_left():
 def test_capped_counts_characters_not_lines():
     """Short texts are only cut into lines."""
     assert capped("a\nb\n") == ["a", "b"]
+
+
+def test_json_that_is_nested_too_deeply_is_shown_as_it_came():
+    """What cannot be laid out is still a body."""
+    assert body_lines(b"[" * 10_000) == ["[" * 10_000]
+    assert body_lines(b"[" * 5_000 + b"]" * 5_000) == ["[" * 5_000 + "]" * 5_000]
