@@ -7,7 +7,7 @@ Keeps: no more than a header block of 16 KiB, or a delimiter's length of a part'
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from proxy_cli.errors import InvalidRequest
@@ -180,9 +180,8 @@ def _model(value: bytes) -> str:
         raise InvalidRequest("'model' is not UTF-8", code="invalid_value", param="model") from None
 
 
-def _name_and_kind(block: bytes) -> tuple[str, bool]:
-    """The name of a part, and whether it is a file, by its headers."""
-    found = None
+def _headers(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The headers of a part, their names in lower case."""
     if _CONTROLS.search(block.replace(b"\r\n", b"")):
         # To some readers a lone CR or LF ends a line too, and a NUL a name.
         raise _refused("a part of the form has a control character in its headers")
@@ -190,7 +189,13 @@ def _name_and_kind(block: bytes) -> tuple[str, bool]:
         name, colon, value = line.partition(b":")
         if not colon or line[:1] in b" \t":
             raise _refused("a part of the form has a header line that is none")
-        kind = name.lower()
+        yield name.lower(), value
+
+
+def _name_and_kind(block: bytes) -> tuple[str, bool]:
+    """The name of a part, and whether it is a file, by its headers."""
+    found = None
+    for kind, value in _headers(block):
         if kind == b"content-transfer-encoding" and value.strip().lower() not in _PLAIN_ENCODINGS:
             raise _refused("a part of the form has a Content-Transfer-Encoding; send it as it is")
         if kind == b"content-disposition":
