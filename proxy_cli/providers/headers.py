@@ -59,15 +59,32 @@ def is_credential(name: str) -> bool:
 
 
 def reply_headers(headers: Headers) -> Headers:
-    """A backend's headers for the caller: `llm_provider-<name>`; its rate limits and content type as they are."""
+    """A backend's headers for the caller: `llm_provider-<name>`; its rate limits and first content type as they are."""
     kept: list[tuple[str, str]] = []
+    kind = first_header(headers, "content-type")
+    if kind is not None:
+        kept.append(("content-type", kind))
     for name, value in headers:
         if name in _NOT_RETURNED:
             continue
-        if name == "content-type" or name.startswith("x-ratelimit-"):
-            kept.append((name, value))
-        kept.append((f"llm_provider-{name}", value))
+        text = value if value.isascii() else _utf8(value)
+        if name.startswith("x-ratelimit-"):
+            kept.append((name, text))
+        kept.append((f"llm_provider-{name}", text))
     return tuple(kept)
+
+
+def json_headers(headers: Headers) -> Headers:
+    """The same for a body that was read as JSON: some servers label theirs as text, and clients believe the label."""
+    kept = reply_headers(headers)
+    if "json" in (first_header(kept, "content-type") or ""):
+        return kept
+    return (("content-type", "application/json"), *(pair for pair in kept if pair[0] != "content-type"))
+
+
+def _utf8(value: str) -> str:
+    """A header that was read byte by byte (RFC 9110, section 5.5) as the UTF-8 that it will be written in."""
+    return value.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _content_type(call: Call) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from proxy_cli.providers.headers import reply_headers
+from proxy_cli.providers.headers import json_headers, reply_headers
 from proxy_cli.providers.refusals import failure, not_json
 from proxy_cli.shapes import Call, Deployment, Fields, Headers, Json, Operation, PlainAnswer, Usage, first_header
 from proxy_cli.wire.splice import decoded, edit, encode, is_text, object_fields
@@ -20,9 +20,9 @@ def read_reply(call: Call, deployment: Deployment, status: int, headers: Headers
     """The answer in a whole reply. Raises BackendError, StreamOptionsRefused or BackendBroken."""
     if status >= 300:
         raise failure(call, deployment, status, headers, body)
-    kept = reply_headers(headers)
     if call.operation in _MAYBE_TEXT and "json" not in (first_header(headers, "content-type") or ""):
-        return PlainAnswer(status, kept, body, spoken(call))
+        return PlainAnswer(status, reply_headers(headers), body, spoken(call))
+    kept = json_headers(headers)
     fields = object_fields(body)
     if fields is None:
         if _length(body) is None:

@@ -145,3 +145,19 @@ def test_reply_headers_come_back_marked_as_the_backends():
         ("llm_provider-x-ratelimit-remaining-requests", "7"),
         ("llm_provider-x-request-id", "abc"),
     )
+
+
+def test_reply_headers_have_one_content_type_and_are_written_as_they_were_read():
+    """A second content type would leave open which holds; UTF-8 that was read byte by byte is UTF-8 again."""
+    got = reply_headers(
+        (
+            ("content-type", "application/json"),
+            ("content-type", "text/html"),
+            ("x-name", "café".encode().decode("latin-1")),
+            ("x-odd", "\xff"),
+        )
+    )
+
+    assert [value for name, value in got if name == "content-type"] == ["application/json"]
+    assert ("llm_provider-x-name", "café") in got
+    assert ("llm_provider-x-odd", "\ufffd") in got

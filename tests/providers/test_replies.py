@@ -89,3 +89,11 @@ def test_spoken_counts_the_characters_that_were_asked_for(make_call):
     assert spoken(make_call(Operation.SPEECH, input="こんにちは")) == Usage(characters=5)
     assert spoken(make_call(Operation.SPEECH)) is None
     assert spoken(make_call(Operation.TRANSCRIPTIONS, input="x")) is None
+
+
+@pytest.mark.parametrize("label", [(), (("content-type", "text/plain"),), (("content-type", "text/html"),)])
+def test_what_was_read_as_json_is_labelled_as_json(make_call, make_deployment, label):
+    """Clients believe the label: openai-python would hand out a text."""
+    answer = read_reply(make_call(), make_deployment(), 200, label, b'{"model":"x"}')
+
+    assert [value for name, value in answer.headers if name == "content-type"] == ["application/json"]
