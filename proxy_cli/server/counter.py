@@ -92,7 +92,7 @@ class Counter:
         """One request, whatever comes of it."""
         record = Record(
             request_id=new_request_id(),
-            route=request.raw_path.partition("?")[0],
+            route=_path_of(request.raw_path),
             method=request.method,
             started_s=self._clock(),
             client=request.remote or "",
@@ -194,6 +194,15 @@ async def _welcome_body(request: web.BaseRequest) -> None:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # An interim response is not the response: what counts the bytes of that must not see it.
         request.writer.output_size = 0
+
+
+def _path_of(target: str) -> str:
+    """The path of a request's target, as it was sent: no query, and no origin, which clients of proxies put first."""
+    path = target.partition("?")[0]
+    if path.startswith("/") or "://" not in path:
+        return path
+    # RFC 9112, section 3.2.2: every server takes the absolute form; which host it names is nothing to us.
+    return "/" + path.partition("://")[2].partition("/")[2]
 
 
 def new_request_id() -> str:

@@ -17,7 +17,7 @@ from proxy_cli.gateway import Answer, Gateway
 from proxy_cli.server import reply
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.routes import Match, Visit
-from proxy_cli.shapes import Call, Controls, Headers, Operation, header_text
+from proxy_cli.shapes import Call, Controls, Headers, Operation, Record, header_text
 from proxy_cli.telemetry.tap import Tap
 from proxy_cli.wire import multipart
 from proxy_cli.wire import request as wire_request
@@ -25,6 +25,10 @@ from proxy_cli.wire import request as wire_request
 _MEGABYTE: Final = 1024 * 1024
 # OpenAI lets these two go without a name and takes its own model then.
 _UNNAMED: Final = {Operation.MODERATIONS: "omni-moderation-latest", Operation.IMAGE_EDITS: "gpt-image-1"}
+
+_FORMS: Final = frozenset(
+    {Operation.IMAGE_EDITS, Operation.IMAGE_VARIATIONS, Operation.TRANSCRIPTIONS, Operation.TRANSLATIONS}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,23 +71,28 @@ class Inference:
         record = visit.record
         record.deployment, record.attempts, record.status = answer.deployment, answer.attempts, answer.status
         headers = (*visit.headers, *answer.headers, *self._own_headers(call, answer))
+        if answer.relay is None:
+            return self._whole(record, call, answer, headers)
+        self._show(call, answer, headers)
         try:
-            if answer.relay is None:
-                record.bytes_out = len(answer.body)
-                record.cost_usd = self._gateway.settle(call, answer)
-                if record.cost_usd:
-                    headers = (*headers, ("x-litellm-response-cost", repr(record.cost_usd)))
-                self._show(call, answer, headers)
-                return reply.plain(answer.status, headers, answer.body)
-            self._show(call, answer, headers)
             return await reply.stream(
                 visit.request, call, answer, headers, problems=self._problems, record=record, clock=self._clock
             )
         finally:
-            record.usage = answer.usage
-            if answer.relay is not None:
-                # Also when the caller has left: what was used until then is spent.
-                record.cost_usd = self._gateway.settle(call, answer)
+            # Also when the caller has left: what was used until then is spent.
+            self._settle(record, call, answer)
+
+    def _whole(self, record: Record, call: Call, answer: Answer, headers: Headers) -> web.StreamResponse:
+        self._settle(record, call, answer)
+        record.bytes_out = len(answer.body)
+        if record.cost_usd:
+            headers = (*headers, ("x-litellm-response-cost", repr(record.cost_usd)))
+        self._show(call, answer, headers)
+        return reply.plain(answer.status, headers, answer.body)
+
+    def _settle(self, record: Record, call: Call, answer: Answer) -> None:
+        record.usage = answer.usage
+        record.cost_usd = self._gateway.settle(call, answer)
 
     def _show(self, call: Call, answer: Answer, headers: Headers) -> None:
         if self._tap:
@@ -114,6 +123,8 @@ class Inference:
         headers = tuple((name.lower(), value) for name, value in request.headers.items())
         kind = request.headers.get("content-type", "")
         if kind[:19].lower() == "multipart/form-data":
+            if operation not in _FORMS:
+                raise UnsupportedMedia("a form is not read on this path; send a JSON object")
             return await self._form_call(visit, headers, operation)
         body = await self._body(request)
         if self._tap:

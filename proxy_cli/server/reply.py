@@ -57,21 +57,42 @@ async def stream(
     response = EventStream(status=answer.status, headers=multidict((*headers, *STREAM_HEADERS)))
     if request.version >= (1, 1):
         response.enable_chunked_encoding()
+    else:
+        # Before HTTP/1.1 the end of a stream is the end of its connection.
+        response.force_close()
     await response.prepare(request)
+    failure: GatewayError | None = None
     try:
         while data := await answer.relay.next():
             if record.first_byte_s is None:
                 record.first_byte_s = clock()
             record.bytes_out += len(data)
             await response.write(compat.usage_event(data) if problems.compat_litellm else data)
-    except GatewayError as failure:
-        record.error = failure.message
-        await response.write(problems.event(failure, call.operation))
+        if answer.relay.failed:
+            record.error = "the backend reported an error inside its stream"
     except ConnectionError:
         raise
+    except GatewayError as error:
+        failure = error
     except Exception:  # the request boundary of a response that has begun
         logger.exception("request %s failed in its stream", call.request_id)
-        record.error = INTERNAL.message
-        await response.write(problems.event(INTERNAL, call.operation))
+        failure = INTERNAL
+    if failure is not None:
+        record.error = failure.message
+        if not _holds_events(response):
+            # In sound there is no place for words: that it was cut short is all that can be said.
+            return _cut_off(request, response)
+        await response.write(problems.event(failure, call.operation))
     await response.write_eof()
+    return response
+
+
+def _holds_events(response: web.StreamResponse) -> bool:
+    return response.headers.get("content-type", "").lower().startswith("text/event-stream")
+
+
+def _cut_off(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
+    response.force_close()
+    if request.transport is not None:
+        request.transport.abort()
     return response

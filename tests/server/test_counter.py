@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 from yarl import URL
 
@@ -216,3 +217,27 @@ async def test_a_body_that_does_not_decode_is_a_400(proxy, path, body):
 
     assert response.status == 400
     assert answer["error"]["code"] == "invalid_body"
+
+
+@pytest.mark.parametrize("origin", [b"http://elsewhere:80", b"HTTPS://user:word@elsewhere"])
+@pytest.mark.parametrize(
+    ("path", "status"), [(b"/v1/models", b"401"), (b"/health/liveness?a=b", b"200"), (b"", b"200"), (b"/x", b"404")]
+)
+async def test_the_absolute_form_of_an_address_means_its_path(locked, origin, path, status):
+    """As clients of proxies send it (RFC 9112, section 3.2.2), with the same rules."""
+    before, _ = await raw(locked.port, b"GET %s%s HTTP/1.1\r\nhost: a\r\n\r\n" % (origin, path))
+
+    assert before.startswith(b"HTTP/1.1 " + status)
+    assert b"user:word" not in before
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/images/generations"])
+async def test_a_form_where_json_is_read_is_a_415(proxy, backend, path):
+    """It would pass by what the configuration says of parameters."""
+    form = aiohttp.FormData({"model": "gpt-3.5-turbo"})
+    form.add_field("file", b"x", filename="a")
+    async with proxy.client.post(proxy.origin + path, data=form) as response:
+        answer = await response.json()
+
+    assert (response.status, answer["error"]["code"]) == (415, "unsupported_media_type")
+    assert backend.requests == []

@@ -7,7 +7,9 @@ import json
 import aiohttp
 import pytest
 
-from tests.server.conftest import chat
+from tests.fakes.proxy import running_proxy
+from tests.fakes.raw_backend import FIN, REQUEST, RawBackend
+from tests.server.conftest import chat, seed_like
 
 PATHS = {
     "/v1/chat/completions": chat,
@@ -213,3 +215,29 @@ async def test_tool_calls_and_reasoning_pass_as_the_backend_sent_them(proxy, bac
     assert through == straight.replace(b'"model":"vicuna-13b"', b'"model":"gpt-3.5-turbo"').replace(
         b'"model": "vicuna-13b"', b'"model": "gpt-3.5-turbo"'
     )
+
+
+async def test_sound_that_breaks_off_is_cut_off():
+    """No words are put into it, and its end does not look like a proper one."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: audio/mpeg\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with RawBackend([REQUEST, head + b"5\r\nsound\r\n", 0.1, FIN]) as raw:
+        async with running_proxy(seed_like(f"http://127.0.0.1:{raw.backend.port}")) as proxy:
+            body = {"model": "gpt-3.5-turbo", "input": "a", "voice": "alloy"}
+            async with proxy.post("/v1/audio/speech", body) as response:
+                assert await response.content.readany() == b"sound"
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await response.read()
+
+
+async def test_a_stream_to_http_1_0_ends_with_its_connection(proxy):
+    """Also where the client would like to keep it: nothing else tells it that the stream is over."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    body = json.dumps(chat("a", stream=True)).encode()
+    head = b"POST /v1/chat/completions HTTP/1.0\r\nconnection: keep-alive\r\ncontent-length: %d\r\n\r\n"
+    writer.write(head % len(body) + body)
+
+    whole = await asyncio.wait_for(reader.read(), 3)
+
+    assert whole.endswith(b"data: [DONE]\n\n")
+    writer.close()
+    await writer.wait_closed()
