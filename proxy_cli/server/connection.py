@@ -57,6 +57,9 @@ class Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
         """The response to a request that could not be read, or that our own boundary let fall."""
+        if isinstance(exc, ConnectionError):
+            # The client has left while it was written to; the request boundary has noted it.
+            raise exc
         request_id = new_request_id()
         if isinstance(exc, HttpProcessingError):
             error = _not_http(exc)

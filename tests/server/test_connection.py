@@ -71,3 +71,13 @@ async def test_what_is_not_read_is_named(sent, status, words):
 
     assert status in said.split(b"\r\n")[0]
     assert words in said
+
+
+async def test_a_client_that_leaves_while_it_is_written_to_is_no_failure(caplog):
+    """The connection ends, and the log has no traceback of it."""
+
+    async def loses(request):
+        raise ConnectionResetError("Cannot write to closing transport")
+
+    assert await answer(loses, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n") == b""
+    assert caplog.text == ""
