@@ -46,6 +46,7 @@ _SAMPLING: Final = frozenset(
         "logit_bias",
     }
 )
+_NO_EFFORT: Final = re.compile(r"(ft:)?(gpt-3\.5|gpt-4|chatgpt-4o)")
 _NEWER_LIMIT: Final = re.compile(r"(ft:)?(o[1-9](?!\d)|gpt-5)")
 
 # A field at the value that its absence means: leaving it out changes nothing, so nobody needs to be told.
@@ -77,6 +78,8 @@ def refused(
             found |= _SAMPLING
         if _NO_STOP.match(model):
             found.add("stop")
+        if _NO_EFFORT.match(model):
+            found.add("reasoning_effort")
     return frozenset(found)
 
 

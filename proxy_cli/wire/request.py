@@ -67,6 +67,7 @@ UNUSED: Final = frozenset(
     }
 )
 _STEERING = HONOURED | UNUSED
+_PERHAPS: Final = _STEERING | {"metadata"}
 _KINDS: Final = (
     (bool, "a boolean"),
     (int | float, "a number"),
@@ -122,9 +123,12 @@ def wants_usage(fields: Fields) -> bool:
 
 def controls(fields: Fields) -> Controls:
     """What the steering fields say. Raises InvalidRequest for one that we use and cannot read."""
-    if _STEERING.isdisjoint(fields):
+    if _PERHAPS.isdisjoint(fields):
         return NO_CONTROLS
-    present = tuple(name for name in fields if name in _STEERING)
+    unused = UNUSED | {"metadata"} if _is_for_a_proxy(fields) else UNUSED
+    present = tuple(name for name in fields if name in HONOURED or name in unused)
+    if not present:
+        return NO_CONTROLS
     return Controls(
         timeout_s=_seconds(fields, "timeout"),
         stream_timeout_s=_seconds(fields, "stream_timeout"),
@@ -132,8 +136,14 @@ def controls(fields: Fields) -> Controls:
         additional_drop_params=_names(fields, "additional_drop_params"),
         allowed_openai_params=frozenset(_names(fields, "allowed_openai_params")),
         present=present,
-        unused=tuple(name for name in present if name in UNUSED),
+        unused=tuple(name for name in present if name in unused),
     )
+
+
+def _is_for_a_proxy(fields: Fields) -> bool:
+    """Whether `metadata` is LiteLLM's, with tags and traces: OpenAI's holds strings only and is the backend's."""
+    value = _read(fields, "metadata") if "metadata" in fields else None
+    return isinstance(value, dict) and not all(isinstance(each, str) for each in value.values())
 
 
 def _invalid(message: str) -> InvalidRequest:

@@ -52,17 +52,19 @@ def test_refused_by_the_row_of_the_service(make_deployment):
     ("model", "has", "lacks"),
     [
         ("o1", {"temperature", "logprobs"}, {"stop"}),
-        ("o3-mini", {"temperature", "stop"}, {"max_tokens"}),
-        ("gpt-5", {"temperature", "top_p", "stop"}, {"tools"}),
+        ("o3-mini", {"temperature", "stop"}, {"max_tokens", "reasoning_effort"}),
+        ("gpt-5", {"temperature", "top_p", "stop"}, {"tools", "reasoning_effort"}),
         ("gpt-5-mini-2025-08-07", {"temperature"}, set()),
         ("gpt-5-chat-latest", set(), {"temperature", "stop"}),
-        ("gpt-5.1", set(), {"temperature", "stop"}),
-        ("gpt-4o", set(), {"temperature"}),
+        ("gpt-5.1", set(), {"temperature", "stop", "reasoning_effort"}),
+        ("gpt-4o", {"reasoning_effort"}, {"temperature"}),
+        ("ft:gpt-4.1-mini:us::1", {"reasoning_effort"}, {"temperature"}),
+        ("gpt-3.5-turbo", {"reasoning_effort"}, {"temperature"}),
         ("omni-x", set(), {"temperature"}),
     ],
 )
-def test_refused_by_openais_reasoning_models_on_its_own_host(make_deployment, model, has, lacks):
-    """Sampling is fixed there; a server of one's own may call its model as it likes."""
+def test_refused_by_openais_models_on_its_own_host(make_deployment, model, has, lacks):
+    """Those that reason fix the sampling, the others take no effort; a server of one's own is asked."""
     row = ROWS["openai"]
     there = refused(make_deployment(model=model, backend=OPENAI), {}, None, row)
 

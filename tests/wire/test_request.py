@@ -229,6 +229,20 @@ def test_a_request_without_controls_costs_nothing():
     assert controls(fields_of(drop_params=None)).drop_params is None
 
 
+@pytest.mark.parametrize("value", [{"tags": ["a"]}, {"a": "b", "trace": {"id": 1}}, {"a": None}])
+def test_metadata_that_only_litellm_takes_is_a_control(value):
+    """Tags and traces for a proxy are not sent on: OpenAI's holds strings only, and its servers refuse them."""
+    found = controls(fields_of(model="m", metadata=value))
+
+    assert (found.present, found.unused) == (("metadata",), ("metadata",))
+
+
+@pytest.mark.parametrize("value", [{}, {"a": "b"}, None, [1], "text", 3])
+def test_metadata_that_may_be_openais_is_the_backends(value):
+    """Strings are OpenAI's own; what is no object at all is for the backend to refuse."""
+    assert controls(fields_of(model="m", metadata=value)) is NO_CONTROLS
+
+
 @pytest.mark.parametrize(
     ("values", "param"),
     [
