@@ -20,6 +20,7 @@ from proxy_cli.telemetry.sink import Sink
 Level = Literal["normal", "debug", "detailed"]
 OUR_LOGGER: Final = "proxy_cli"
 _REQUESTS: Final = "proxy_cli.requests"
+_LONGEST: Final = 300  # characters of a name or path
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -117,9 +118,9 @@ class RequestLog:
 
 def request_line(record: Record) -> str:
     """What happened, in the order people ask: what, of whom, how it ended, how long, how much."""
-    parts = [record.method, _word(record.route)]
+    parts = [record.method, _word(_cut(record.route))]
     if record.model:
-        parts.append(_word(record.model))
+        parts.append(_word(_cut(record.model)))
     if (deployment := record.deployment) is not None:
         parts.append(f"-> {_word(deployment.model)} @ {deployment.backend}")
     parts += [str(record.status), f"{_ms(record.ended_s - record.started_s):.0f} ms"]
@@ -145,8 +146,8 @@ def request_fields(record: Record) -> Json:
     values: dict[str, Json] = {
         "request_id": record.request_id,
         "method": record.method,
-        "route": record.route,
-        "model": record.model or None,
+        "route": _cut(record.route),
+        "model": _cut(record.model) or None,
         "backend_model": deployment.model if deployment else None,
         "backend": str(deployment.backend) if deployment else None,
         "provider": deployment.provider if deployment else None,
@@ -165,6 +166,11 @@ def request_fields(record: Record) -> Json:
         "error": record.error,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _cut(text: str) -> str:
+    """What a caller chose, shortened: every character of a line is looked at for secrets, and that takes its time."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _word(text: str) -> str:

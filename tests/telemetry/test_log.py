@@ -78,6 +78,16 @@ def test_value_with_blanks_is_quoted():
     assert '"gpt 200 1 ms" -> ' in request_line(record(model="gpt 200 1 ms"))
 
 
+@pytest.mark.parametrize("json_logs", [False, True])
+@pytest.mark.parametrize("field", ["model", "route"])
+def test_a_name_beyond_all_measure_is_shortened(field, json_logs):
+    """What a caller may send by the megabyte does not become a line of that length, nor the work of masking it."""
+    text = logged(lambda: RequestLog().add(record(**{field: "a" * 1_000_000})), json_logs=json_logs)
+
+    assert "a" * 300 + "…" in text
+    assert len(text) < 2000
+
+
 @pytest.mark.parametrize(
     ("more", "level"),
     [
