@@ -71,6 +71,9 @@ _NESTED: Final = frozenset(
         "router_settings_override",
     }
 )
+# What is looked through holds up everybody else meanwhile.
+_LARGEST_BYTES: Final = 1024 * 1024
+_MOST_VALUES: Final = 20_000
 # The everyday fields of the OpenAI endpoints; a request with no others is let through by one comparison of sets.
 _EVERYDAY_NAMES: Final = """
     model messages stream stream_options temperature top_p n max_tokens max_completion_tokens stop seed user tools
@@ -121,17 +124,28 @@ def _refusal(path: str, why: str) -> InvalidRequest:
 
 
 def _value(name: str, raw: msgspec.Raw) -> Json:
+    if len(memoryview(raw)) > _LARGEST_BYTES:
+        raise _too_large(name)
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
         raise InvalidRequest(f"'{name}' cannot be read; send plain JSON", code="invalid_json", param=name) from None
 
 
+def _too_large(name: str) -> InvalidRequest:
+    message = f"'{name}' is larger than settings may be: {_LARGEST_BYTES // 1024} KiB and {_MOST_VALUES} values"
+    return InvalidRequest(message, code="invalid_value", param=name)
+
+
 def _names_within(value: Json, path: str) -> Iterator[tuple[str, str]]:
     """Every name of every object in a value, with the way to it."""
+    root, seen = path, 0
     waiting = [(path, value)]
     while waiting:
         path, value = waiting.pop()
+        seen += 1
+        if seen > _MOST_VALUES:
+            raise _too_large(root)
         if isinstance(value, dict):
             for name, inner in value.items():
                 yield f"{path}.{name}", name

@@ -101,3 +101,14 @@ def test_nested_settings_that_are_not_json_are_a_refusal():
     """Text that is valid as bytes but not as values (a number out of range) is a 400 as well."""
     with pytest.raises(InvalidRequest, match="'metadata'"):
         refuse_server_fields(cut(b'{"metadata": {"a": 1e999}}'))
+
+
+@pytest.mark.row("H-07")
+@pytest.mark.parametrize("inside", [b"{}," * 25_000 + b"{}", b'"' + b"x" * 1024 * 1024 + b'"'])
+def test_settings_too_large_to_be_looked_through_are_refused(inside):
+    """Neither in number nor in length: nobody else is served while it is done."""
+    with pytest.raises(InvalidRequest) as caught:
+        refuse_server_fields(cut(b'{"model": "m", "metadata": [' + inside + b"]}"))
+
+    assert caught.value.param == "metadata"
+    assert "1024 KiB and 20000 values" in caught.value.message
