@@ -24,6 +24,13 @@ from proxy_cli.wire import request as wire_request
 
 _MEGABYTE: Final = 1024 * 1024
 # OpenAI lets these two go without a name and takes its own model then.
+_SETTINGS: Final = {
+    Operation.MODERATIONS: "moderation_model",
+    Operation.CHAT: "completion_model",
+    Operation.COMPLETIONS: "completion_model",
+    Operation.EMBEDDINGS: "embedding_model",
+    Operation.IMAGE_GENERATIONS: "image_generation_model",
+}
 _UNNAMED: Final = {Operation.MODERATIONS: "omni-moderation-latest", Operation.IMAGE_EDITS: "gpt-image-1"}
 
 _FORMS: Final = frozenset(
@@ -175,13 +182,17 @@ class Inference:
 
     def _model(self, operation: Operation, match: Match, named: str | None) -> str:
         # Azure's clients name the deployment in the path: it wins over the body, as it does there.
-        name = self._limits.models.get(operation) or match.model or named or _UNNAMED.get(operation)
+        name = self._limits.models.get(operation) or match.model or named
         if name:
             return name
-        table = self._gateway.router.table
+        table, usual = self._gateway.router.table, _UNNAMED.get(operation, "")
         if table.any_name:
             return table.deployments[0].group
-        raise InvalidRequest("the request names no 'model'; GET /v1/models lists the names", param="model")
+        if usual and table.knows(usual):
+            return usual
+        setting = _SETTINGS.get(operation)
+        cure = f", or set general_settings.{setting}" if setting else ""
+        raise InvalidRequest(f"the request names no 'model'; name one that GET /v1/models lists{cure}", param="model")
 
     async def _body(self, request: web.BaseRequest) -> bytes:
         charset = request.charset

@@ -374,3 +374,13 @@ async def test_json_of_the_answer_is_the_backends_bytes_but_for_the_model(proxy,
 
     assert through == straight.replace(b'"vicuna-13b"', b'"gpt-3.5-turbo"', 1)
     assert json.loads(through)
+
+
+async def test_a_moderation_without_a_model_names_the_setting_that_gives_it_one(proxy, backend):
+    """OpenAI's clients leave the name out; the answer does not speak of a name that nobody wrote."""
+    async with proxy.post("/v1/moderations", {"input": "a"}) as response:
+        answer = await response.json()
+
+    assert response.status == 400
+    assert "general_settings.moderation_model" in answer["error"]["message"]
+    assert "omni" not in answer["error"]["message"]
