@@ -108,20 +108,21 @@ class Inference:
     def _own_headers(self, call: Call, answer: Answer) -> Headers:
         deployment = answer.deployment
         total_ms = (self._clock() - call.received_s) * 1000
-        headers = (
+        headers = [
             ("x-litellm-model-id", header_text(deployment.id)),
             ("x-litellm-model-group", header_text(deployment.group)),
             ("x-litellm-model-name", header_text(str(deployment.params.get("model", deployment.model)))),
-            ("x-litellm-model-api-base", header_text(f"{deployment.backend}{deployment.base_path}")),
             ("x-litellm-version", __version__),
             ("x-litellm-attempted-retries", "0"),
             ("x-litellm-attempted-fallbacks", "0"),
             ("x-litellm-response-duration-ms", f"{total_ms:.1f}"),
             ("x-litellm-overhead-duration-ms", f"{max(0.0, total_ms - answer.waited_s * 1000):.3f}"),
-        )
+        ]
+        if deployment.mock_response is None:
+            headers.append(("x-litellm-model-api-base", header_text(f"{deployment.backend}{deployment.base_path}")))
         if call.controls.unused:
-            return (*headers, ("x-llmproxy-not-yet-supported", header_text(", ".join(call.controls.unused))))
-        return headers
+            headers.append(("x-llmproxy-not-yet-supported", header_text(", ".join(call.controls.unused))))
+        return tuple(headers)
 
     async def _call(self, visit: Visit) -> Call:
         request, match, record = visit.request, visit.match, visit.record

@@ -235,7 +235,7 @@ class Health:
         told: dict[str, Json] = {
             "model": deployment.params.get("model", deployment.model),
             "model_name": deployment.group,
-            "api_base": f"{deployment.backend}{deployment.base_path}",
+            "api_base": None if deployment.mock_response else f"{deployment.backend}{deployment.base_path}",
             "model_id": deployment.id,
             "latency_ms": round(result.latency_s * 1000, 1),
         }

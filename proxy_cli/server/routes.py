@@ -159,7 +159,7 @@ def _choose(methods: dict[str, Route], method: str, path: str) -> Route:
     # A HEAD is a GET whose body is not sent; the server underneath leaves the body out.
     if route := methods.get("GET" if method == "HEAD" else method):
         return route
-    allowed = ", ".join([*methods, "OPTIONS"])
+    allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
     raise MethodNotAllowed(f"{path} does not take {method[:16]}; it takes {allowed}", headers=(("allow", allowed),))
 
 

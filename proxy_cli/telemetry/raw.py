@@ -37,10 +37,16 @@ def body_lines(body: bytes | BodySource) -> list[str]:
     if not body:
         return []
     try:
-        text = _laid_out(body) if len(body) <= _MAX_LAID_OUT_BYTES else body.decode()
+        text = _laid_out(body) if len(body) <= _MAX_LAID_OUT_BYTES else _beginning(body)
     except UnicodeDecodeError:
         return [f"<{len(body):,} bytes that are no text, beginning with {body[:16].hex(' ')}>"]
     return capped(_BASE64.sub(_shortened, whole_characters(text)))
+
+
+def _beginning(body: bytes) -> str:
+    """As much of a large body as is worth the time of everyone who waits: no more is shown of any."""
+    text = codecs.getincrementaldecoder("utf-8")().decode(body[:_MAX_LAID_OUT_BYTES])
+    return f"<the beginning of {len(body):,} bytes>\n{text}"
 
 
 def capped(text: str) -> list[str]:

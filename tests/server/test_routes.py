@@ -70,6 +70,14 @@ def test_a_wrong_method_names_the_right_one():
     assert dict(caught.value.headers)["allow"] == "POST, OPTIONS"
 
 
+def test_a_path_that_is_read_takes_head_too():
+    """And says so."""
+    with pytest.raises(MethodNotAllowed) as caught:
+        Routes().match("DELETE", "/v1/models")
+
+    assert dict(caught.value.headers)["allow"] == "GET, HEAD, OPTIONS"
+
+
 def test_a_doubled_v1_is_explained():
     """A base URL with one /v1 too many is the commonest mistake of all."""
     with pytest.raises(NotFound, match="one /v1 too many"):

@@ -109,3 +109,13 @@ def test_json_that_is_nested_too_deeply_is_shown_as_it_came():
     """What cannot be laid out is still a body."""
     assert body_lines(b"[" * 10_000) == ["[" * 10_000]
     assert body_lines(b"[" * 5_000 + b"]" * 5_000) == ["[" * 5_000 + "]" * 5_000]
+
+
+def test_of_a_large_body_only_the_beginning_is_looked_at():
+    """A request of megabytes is not laid out while everyone waits; its size is told."""
+    body = ('{"a": "' + "あ" * 2_000_000 + '"}').encode()
+
+    first, second, *_ = body_lines(body)
+
+    assert first == "<the beginning of 6,000,009 bytes>"
+    assert second.startswith('{"a": "あ')
