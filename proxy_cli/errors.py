@@ -32,6 +32,7 @@ class GatewayError(Exception):
         self.param = param
         self.retry_after_s = retry_after_s
         self.headers = headers
+        self.model_id: str | None = None  # the deployment that was asked, where one was
 
 
 class InvalidRequest(GatewayError):

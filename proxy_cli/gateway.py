@@ -89,6 +89,7 @@ class Gateway:
             try:
                 answer = await self._ask(call, deployment)
             except GatewayError as failure:
+                failure.model_id = deployment.id
                 if isinstance(failure, StreamOptionsRefused) and deployment.id not in self._without_usage:
                     # Asked again at once, and from now on, without the field.
                     self._without_usage.add(deployment.id)

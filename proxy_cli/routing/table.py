@@ -59,6 +59,10 @@ class Table:
             return self.deployments
         raise UnknownModel(self._unknown(name), param="model")
 
+    def by_id(self, identity: str) -> Deployment | None:
+        """The deployment with this id."""
+        return next(iter(self._by_id.get(identity, ())), None)
+
     def knows(self, name: str) -> bool:
         """Whether `find` would answer."""
         try:

@@ -20,7 +20,7 @@ from proxy_cli.errors import ExpectationFailed, GatewayError, InvalidRequest, Ov
 from proxy_cli.server import reply
 from proxy_cli.server.problems import INTERNAL, Problems
 from proxy_cli.server.routes import Answer, Routes, Visit
-from proxy_cli.shapes import Headers, Record
+from proxy_cli.shapes import Headers, Record, header_text
 from proxy_cli.telemetry.log import RequestLog
 
 logger = logging.getLogger(__name__)
@@ -161,6 +161,7 @@ class Counter:
         headers = (
             ("content-type", "application/json"),
             *self._problems.headers(error),
+            *((("x-litellm-model-id", header_text(error.model_id)),) if error.model_id else ()),
             *self._own_headers(request, record),
         )
         response = reply.plain(record.status, headers, self._problems.body(error))

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from proxy_cli import __version__
 from proxy_cli.clock import Clock
-from proxy_cli.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from proxy_cli.errors import GatewayError, InvalidRequest, TooLarge, UnsupportedMedia
 from proxy_cli.gateway import Answer, Gateway
 from proxy_cli.server import reply
 from proxy_cli.server.problems import Problems
@@ -70,6 +70,10 @@ class Inference:
                 return await self._send(visit, call, answer)
             finally:
                 answer.close()
+        except GatewayError as failure:
+            if failure.model_id:
+                visit.record.deployment = self._gateway.router.table.by_id(failure.model_id)
+            raise
         finally:
             if not isinstance(call.body, bytes):
                 call.body.close()

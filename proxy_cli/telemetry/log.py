@@ -12,7 +12,7 @@ from typing import Final, Literal, TextIO
 from rich.console import Console
 
 from proxy_cli.secret import Scrubber
-from proxy_cli.shapes import Json, Record
+from proxy_cli.shapes import Deployment, Json, Record
 from proxy_cli.telemetry.lines import Form, Line, Write, json_form, json_writer, rich_writer, text_form, text_writer
 from proxy_cli.telemetry.masking import Mask
 from proxy_cli.telemetry.sink import Sink
@@ -122,7 +122,7 @@ def request_line(record: Record) -> str:
     if record.model:
         parts.append(_word(_cut(record.model)))
     if (deployment := record.deployment) is not None:
-        parts.append(f"-> {_word(deployment.model)} @ {deployment.backend}")
+        parts.append(f"-> {_word(deployment.model)} @ {_place(deployment) or 'mock_response'}")
     parts += [str(record.status), f"{_ms(record.ended_s - record.started_s):.0f} ms"]
     if record.stream and record.first_byte_s is not None:
         parts.append(f"(first {_ms(record.first_byte_s - record.started_s):.0f} ms)")
@@ -149,7 +149,7 @@ def request_fields(record: Record) -> Json:
         "route": _cut(record.route),
         "model": _cut(record.model) or None,
         "backend_model": deployment.model if deployment else None,
-        "backend": str(deployment.backend) if deployment else None,
+        "backend": _place(deployment) if deployment else None,
         "provider": deployment.provider if deployment else None,
         "deployment_id": deployment.id if deployment else None,
         "status": record.status,
@@ -166,6 +166,11 @@ def request_fields(record: Record) -> Json:
         "error": record.error,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _place(deployment: Deployment) -> str | None:
+    """Where a deployment's answers come from; None where none is asked."""
+    return str(deployment.backend) if deployment.mock_response is None else None
 
 
 def _cut(text: str) -> str:

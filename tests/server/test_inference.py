@@ -224,6 +224,7 @@ async def test_an_unreachable_backend_is_a_502_and_the_next_of_its_name_is_asked
     assert response.status == 502
     assert answer["error"]["code"] == "upstream_unavailable"
     assert "127.0.0.1:9" in answer["error"]["message"]
+    assert len(response.headers["x-litellm-model-id"]) == 64
 
 
 async def test_our_timer_is_a_504_and_the_callers_a_408(backend):
@@ -384,3 +385,13 @@ async def test_a_moderation_without_a_model_names_the_setting_that_gives_it_one(
     assert response.status == 400
     assert "general_settings.moderation_model" in answer["error"]["message"]
     assert "omni" not in answer["error"]["message"]
+
+
+async def test_the_line_of_a_failed_request_says_which_backend_was_asked(proxy, backend, caplog):
+    """Also when the answer is the backend's own error."""
+    with caplog.at_level("INFO"):
+        async with proxy.post("/v1/chat/completions", chat("[[mock status=503]]")) as response:
+            await response.read()
+
+    (line,) = [each.getMessage() for each in caplog.records if response.headers["x-request-id"] in each.getMessage()]
+    assert f"gpt-3.5-turbo -> vicuna-13b @ {backend.origin} 503" in line
