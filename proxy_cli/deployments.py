@@ -14,12 +14,13 @@ import msgspec
 
 from proxy_cli.config.address import parse_base
 from proxy_cli.config.models import Credential, ModelEntry, ModelParams, SharedParams
-from proxy_cli.config.problem import Path, Place, Problem, Severity, dotted
+from proxy_cli.config.privacy import HIDDEN, looks_secret
+from proxy_cli.config.problem import Path, Place, Problem, Severity, did_you_mean, dotted
 from proxy_cli.errors import UnknownModel
 from proxy_cli.prices.cost import rates_of
 from proxy_cli.prices.table import PriceTable
 from proxy_cli.providers import parameters
-from proxy_cli.providers.catalog import ROWS, Compatible
+from proxy_cli.providers.catalog import ROWS, Compatible, is_known
 from proxy_cli.providers.resolve import Resolved, resolve
 from proxy_cli.routing.table import captured
 from proxy_cli.secret import Secret
@@ -65,11 +66,11 @@ def build(entries: Sequence[ModelEntry], common: Common, place: Callable[[Path],
     deployments: list[Deployment] = []
     by_id: dict[str, ModelEntry] = {}
     for index, entry in enumerate(entries):
-        path: Path = ("model_list", index, "litellm_params", "model")
+        path = _model_path(index)
         try:
             deployment, warnings = resolve_entry(entry, common)
         except ValueError as error:
-            problems.append(Problem(place(path), str(error), path=dotted(path)))
+            problems.append(_problem(index, entry, error, place))
             continue
         problems.extend(
             Problem(place(path), warning, path=dotted(path), severity=Severity.WARNING) for warning in warnings
@@ -89,9 +90,34 @@ def build(entries: Sequence[ModelEntry], common: Common, place: Callable[[Path],
     )
 
 
+def misdirected(entries: Mapping[int, ModelEntry], common: Common, place: Callable[[Path], Place]) -> list[Problem]:
+    """What `build` would report of these entries, by their index: for a file that has other errors as well."""
+    problems = []
+    for index, entry in entries.items():
+        try:
+            resolve_entry(entry, common)
+        except ValueError as error:
+            problems.append(_problem(index, entry, error, place))
+    return problems
+
+
+def _model_path(index: int) -> Path:
+    return ("model_list", index, "litellm_params", "model")
+
+
+def _problem(index: int, entry: ModelEntry, error: ValueError, place: Callable[[Path], Place]) -> Problem:
+    """The sentence of an error as message and cure, without the model where a key has come to stand there."""
+    path, model = _model_path(index), entry.litellm_params.model
+    text = str(error).replace(model, HIDDEN) if looks_secret(model) else str(error)
+    message, _, cure = text.partition("; ")
+    message, _, near = message.partition(", did you mean ")
+    return Problem(place(path), message, f"did you mean {near} {cure}" if near else cure, dotted(path))
+
+
 def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[str]]:
     """One entry's deployment and warnings. Raises ValueError with a sentence."""
     params = _merged(entry, common)
+    _refuse_slips(params)
     model = params.model
     mocked = params.mock_response is not None
     try:
@@ -101,12 +127,14 @@ def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[s
             resolved = Resolved("openai", model.partition("/")[2] or model)
         elif model == "*" and "*" in entry.model_name:
             resolved = None
+        elif (meant := _meant(model)) is not None:
+            raise ValueError(meant) from None
         else:
             raise
     if resolved is None:
         return _by_name(entry, params, common), []
     row = ROWS[resolved.provider]
-    warnings: list[str] = []
+    warnings = _doubts(params, resolved)
     backend, base_path = _address(params, row, common.environ, mocked=mocked)
     key = _key(params, row, backend, common.environ, warnings, mocked=mocked)
     draft = _draft(entry, params, common, resolved)
@@ -120,6 +148,41 @@ def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[s
         or (_first(common.environ, row.organization_env) if _is_own(row, backend) else None),
     )
     return _with_abilities(deployment, entry, row, common.prices), warnings
+
+
+def _refuse_slips(params: ModelParams) -> None:
+    """What no backend's name of a model has at its ends; and a provider that nobody knows, which counts for nothing."""
+    provider, model = params.custom_llm_provider, params.model
+    name = model.partition("/")[2] or model
+    if model != model.strip() or name != name.strip():
+        raise ValueError(f'the model "{model}" has a blank before or after a name; take it out')
+    if name and name[-1] in ",;\"'":
+        raise ValueError(f'the model "{model}" ends in {name[-1]}; take it out')
+    if provider is not None and not is_known(provider):
+        near = did_you_mean(provider, ROWS)
+        cure = f'did you mean "{near}"?' if near else "write openai for an OpenAI-compatible server, and its api_base"
+        raise ValueError(f'custom_llm_provider: no provider is called "{provider}"; {cure}')
+
+
+def _meant(model: str) -> str | None:
+    """A sentence for a model without a provider whose slip can be told."""
+    if model.lower().startswith(("http:", "https:")):
+        return f'the model "{model}" is an address; write it as api_base, and the model\'s name as model: openai/<name>'
+    prefix, mark, name = model.partition(":") if ":" in model else model.partition("\\")
+    if mark and name and is_known(prefix.lower()):
+        return f'"{mark}" stands between provider and model in "{model}"; write {prefix.lower()}/{name}'
+    if is_known(model):
+        return f'"{model}" is a provider and names no model; write {model}/<model>'
+    return None
+
+
+def _doubts(params: ModelParams, resolved: Resolved) -> list[str]:
+    provider = params.custom_llm_provider
+    if provider is not None and provider != resolved.provider:
+        return [f"custom_llm_provider: {provider} is not used: the model begins with {resolved.provider}/"]
+    if "${" in params.model:
+        return [f"the model is called {params.model} to the letter: only os.environ/NAME names a variable"]
+    return []
 
 
 def _merged(entry: ModelEntry, common: Common) -> ModelParams:

@@ -81,6 +81,13 @@ def test_a_missing_key_of_a_hosted_service_is_said():
         ("no-such-model-anywhere", {}, "api_base"),
         ("hosted_vllm/m", {}, "api_base"),
         ("openai/m", {"litellm_credential_name": "nope"}, "credential_list"),
+        ("openai:gpt-4o", {}, "write openai/gpt-4o"),
+        ("openai\\gpt-4o", {}, "write openai/gpt-4o"),
+        ("openai", {}, "write openai/<model>"),
+        ("https://api.openai.com/v1", {}, "write it as api_base"),
+        ("openai/ gpt-4o", {}, "a blank before or after a name"),
+        ("openai/gpt-4o,", {}, "ends in ,"),
+        ("m", {"custom_llm_provider": "opanai", "api_base": LOCAL}, 'did you mean "openai"?'),
     ],
 )
 def test_an_entry_that_goes_nowhere_is_a_problem_with_a_cure(model, params, words):
@@ -90,7 +97,29 @@ def test_an_entry_that_goes_nowhere_is_a_problem_with_a_cure(model, params, word
     errors = [problem for problem in result.problems if problem.severity is Severity.ERROR]
     assert [each.group for each in result.deployments] == ["b"]
     assert words in str(errors[0])
+    assert errors[0].cure or "credential_list" in words
     assert errors[0].path == "model_list[0].litellm_params.model"
+
+
+def test_a_provider_that_the_prefix_overrules_is_said():
+    """No setting is ignored in silence."""
+    _, said = one("openai/m", custom_llm_provider="azure", api_base=LOCAL)
+
+    assert said == ["custom_llm_provider: azure is not used: the model begins with openai/"]
+
+
+def test_a_variable_inside_a_model_is_said():
+    """It would be asked for to the letter."""
+    _, said = one("openai/${MODEL:-x}", api_base=LOCAL)
+
+    assert said == ["the model is called openai/${MODEL:-x} to the letter: only os.environ/NAME names a variable"]
+
+
+def test_a_key_in_the_place_of_a_model_is_not_repeated():
+    """The wrong line is the likeliest place for it."""
+    result = built(entry("sk-Zx81bQ0mTt5vKp93LwYd"))
+
+    assert "Zx81" not in str(result.problems[0])
 
 
 def test_no_default_host_when_the_base_is_empty():

@@ -33,12 +33,15 @@ def parse_base(text: str) -> tuple[Backend, str]:
     match = _URL.fullmatch(text)
     if match is None:
         raise ValueError(_without_scheme(text))
+    _refuse_slips(text, match)
     scheme = match["scheme"].lower()
     if scheme not in _PORTS:
         raise ValueError(f"the scheme must be http or https, got '{scheme}' in {masked(text)}")
     if match["rest"]:
         what = "a fragment (#...)" if match["rest"].startswith("#") else "a query (?...)"
-        raise ValueError(f"{what} has no place in a base address: {masked(text)}; take it out")
+        version = _API_VERSION.search(match["rest"])
+        aside = f", and write api_version: {version[1]} beside it" if version else ""
+        raise ValueError(f"{what} has no place in a base address: {masked(text)}; take it out{aside}")
     host, port = _authority(match["authority"], text)
     path = quote(match["path"], safe=_PATH_SAFE).rstrip("/")
     return Backend(scheme, host, port if port is not None else _PORTS[scheme]), path
@@ -74,12 +77,34 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _refuse_slips(text: str, match: re.Match[str]) -> None:
+    """What has the shape of a URL and was meant otherwise."""
+    if _TEMPLATE.search(text):
+        cure = "write the address out, or put the whole of it into a variable: os.environ/NAME"
+        raise ValueError(f"the address holds a template or variable, which is not filled in: {masked(text)}; {cure}")
+    if match["authority"].lower() in ("http:", "https:"):
+        raise ValueError(f"the scheme stands there twice: {masked(text)}; take one away")
+    last = match["path"][-1:] or match["authority"][-1:]
+    if last in tuple(",;\"'`>)") and not match["rest"]:
+        raise ValueError(f"the address ends in {last}; take it out")
+    if text[0] in "<\"'`(":
+        raise ValueError(f"the address begins with {text[0]}; take it out")
+
+
+_TEMPLATE: Final = re.compile(r"\$\w|\$?\{.*\}|os\.environ|://<")
+_API_VERSION: Final = re.compile(r"[?&]api-version=([\w.-]+)")
+_SCHEME_SLIP: Final = re.compile(r"(https?)[;:.]?[/\\]{1,3}(?=[^/\\])", re.IGNORECASE)
+
+
 def _without_scheme(text: str) -> str:
     scheme, colon, rest = text.partition(":")
     if "@" in text:
         return "the address has no scheme; begin it with http:// or https://, without user and password"
     if colon and scheme.lower() in _PORTS:
         return f"two slashes belong after {scheme}: in {masked(text)}; write {scheme}://{masked(rest.lstrip('/'))}"
+    if (slip := _SCHEME_SLIP.match(text)) is not None:
+        right = f"{slip[1]}://{text[slip.end() :]}"
+        return f"the scheme is not written as {slip[1]}:// in {masked(text)}; write {masked(right)}"
     if colon and scheme.isalpha() and rest.startswith("/"):
         return f"the scheme must be http or https, got '{scheme}' in {masked(text)}"
     return f"the address has no scheme: {masked(text)}; write http://{masked(text)} or https://{masked(text)}"
@@ -91,6 +116,8 @@ def _authority(authority: str, text: str) -> tuple[str, int | None]:
             f"user and password have no place in the address {masked(text)}; use api_key, or extra_headers"
         )
     match = _AUTHORITY.fullmatch(authority)
+    if match is not None and ":" in (match["port"] or "") and re.search("[g-z]", match["host"], re.IGNORECASE):
+        raise ValueError(f"there are two ports in {masked(text)}; write one")
     if match is None or (match["port"] is not None and ":" in match["port"]):
         raise ValueError(f"an IPv6 address needs brackets, as http://[::1]:8000/v1; got {masked(text)}")
     return _host(match["host"], text), _port(match["port"], text)
@@ -126,6 +153,8 @@ def _punycode(host: str) -> str:
 def _port(port: str | None, text: str) -> int | None:
     if port is None:
         return None
+    if port.isascii() and port.isdigit() and port.startswith("0") and len(port) > 1:
+        raise ValueError(f"the port begins with a zero: {port[:12]} in {masked(text)}; write it without, or in full")
     if not (port.isascii() and port.isdigit()) or not 1 <= int(port[:6]) <= 65535:
         shown = port[:12] or "nothing"
         raise ValueError(f"the port must be a number from 1 to 65535, got {shown} in {masked(text)}")

@@ -24,10 +24,12 @@ _PLACEHOLDER = re.compile(
     r"|(my[-_ ])?(api[-_ ]?key|secret|token)([-_ ]here)?",
     re.IGNORECASE,
 )
+PLACEHOLDER: Final = "looks like a placeholder"
 _NO_KEY: Final = frozenset({
     "none", "null", "nil", "empty", "dummy", "fake", "fake-key", "na", "n/a", "no-key", "not-needed", "unused",
     "not-used", "none-needed", "no-key-needed", "no-key-required", "anything", "any", "x", "-", "test", "0", "1",
 })  # fmt: skip
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CALLS_OPENAI: Final = frozenset({"openai", "azure", "text-completion-openai"})
 
 
@@ -101,10 +103,20 @@ def _entry_checks(path: Path, entry: dict[str, Json], params: dict[str, Json]) -
     if one is not None and other is not None and one != other:
         message = "api_base is set too, to another address, and that one is used"
         yield Finding((*path, "base_url"), message, "keep one of the two", Severity.WARNING)
+    yield from _header_names(path, params)
     name, model = text_of(entry, "model_name"), text_of(params, "model")
     if name and model and "*" in model and "*" not in name:
         message = "the * has nothing to stand for: model_name has none"
         yield Finding((*path, "model"), message, "write the model's full name, or a * in model_name", Severity.WARNING)
+
+
+def _header_names(path: Path, params: dict[str, Json]) -> Iterator[Finding]:
+    for section in ("headers", "extra_headers"):
+        given = params.get(section)
+        for name in given if isinstance(given, dict) else ():
+            if not _HEADER_NAME.fullmatch(name):
+                message = f"'{shown(name)}' cannot be the name of a header"
+                yield Finding((*path, section, name), message, "write letters, digits and - only, as in x-team")
 
 
 def _key_problem(value: Json) -> tuple[str, str, Severity] | None:
@@ -114,7 +126,7 @@ def _key_problem(value: Json) -> tuple[str, str, Severity] | None:
     if value.kind == "null":
         return "has no value, and counts as absent", "take the line out, or write os.environ/NAME", Severity.WARNING
     if value.kind == "text" and _PLACEHOLDER.fullmatch(value.text.strip()):
-        return "looks like a placeholder", "write the key, or name a variable: os.environ/NAME", Severity.ERROR
+        return PLACEHOLDER, "write the key, or name a variable: os.environ/NAME", Severity.ERROR
     return None
 
 

@@ -14,7 +14,7 @@ import yaml
 from proxy_cli.config import lookalike
 from proxy_cli.config.privacy import HIDDEN, is_secret_name, shown
 from proxy_cli.config.problem import Path, Place, Problem, Severity, did_you_mean, dotted
-from proxy_cli.config.scalar import Scalar, has_leading_zero, is_sexagesimal, kind_of
+from proxy_cli.config.scalar import Scalar, base_60, has_leading_zero, is_sexagesimal, kind_of
 from proxy_cli.config.tags import STANDARD, BadTag, tagged, unknown
 from proxy_cli.config.text import code_point
 from proxy_cli.config.tree import Branch, Mapping, Sequence, Spot, Tree
@@ -57,6 +57,7 @@ class _Frame:
     merges: list[Mapping] = field(default_factory=list)
     size: int = 1  # of the branches in it; scalars are counted at the end
     height: int = 0
+    begun_anew: bool = False  # its first key came twice: a dash is missing
 
 
 class Span(NamedTuple):
@@ -229,7 +230,8 @@ class Composer:
         tree = self._anchors.get(name)
         if tree is None:
             self._undefined(name, spot)
-            tree = Scalar("", False, "null")
+            merges = bool(self._open) and self._open[-1].key is _MERGE
+            tree = Mapping() if merges else Scalar("", False, "null")
         self._spend(tree, spot)
         self._place(tree, spot)
 
@@ -284,7 +286,7 @@ class Composer:
         if not isinstance(tree, Scalar):
             frame.key = _DROPPED
         elif tree.text in branch:
-            self._duplicate(branch, tree.text, spot)
+            self._duplicate(frame, branch, tree.text, spot)
             frame.key = _DROPPED
         elif tree.text == "<<" and not tree.quoted:
             frame.key = _MERGE
@@ -310,7 +312,8 @@ class Composer:
         if scalar.quoted:
             return
         if is_sexagesimal(scalar.text):
-            self._report(spot, "sexagesimal number: YAML reads it to base 60", "quote it")
+            meant = f"quote it if it is a text, else write {base_60(scalar.text)}"
+            self._report(spot, "sexagesimal number: YAML reads it to base 60", meant)
         elif has_leading_zero(scalar.text):
             message = "a number that starts with zero may be read as octal; it is taken as the text as written"
             self._report(spot, message, "quote it", severity=Severity.WARNING)
@@ -323,10 +326,20 @@ class Composer:
             spot = (spot[0], spot[1] + found.offset)
         self._report(spot, f"{code_point(found.letter, spot)} {found.what}", found.cure)
 
-    def _duplicate(self, branch: Mapping, key: str, spot: Spot) -> None:
+    def _duplicate(self, frame: _Frame, branch: Mapping, key: str, spot: Spot) -> None:
+        if frame.begun_anew:
+            return
         first = branch.key_spot(key)[0]
         message = f'duplicate key "{self._name(key)}": it is set on line {first} already'
-        self._report(spot, message, f"keep one of the two, on line {first} or line {spot[0]}", key=key)
+        cure = f"keep one of the two, on line {first} or line {spot[0]}"
+        if len(branch) > 1 and key == next(iter(branch)) and len(self._open) > 1 and self._is_entry():
+            # A list entry whose first key comes again is the next entry, without its dash.
+            frame.begun_anew = True
+            cure = f'begin the next entry with "- " on line {spot[0]}, or {cure}'
+        self._report(spot, message, cure, key=key)
+
+    def _is_entry(self) -> bool:
+        return isinstance(self._open[-2].branch, Sequence)
 
     def _undefined(self, name: str, spot: Spot) -> None:
         near = did_you_mean(name, list(self._anchors)[:_MOST_COMPARED])

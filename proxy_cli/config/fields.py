@@ -23,7 +23,9 @@ from proxy_cli.shapes import Json
 
 _TRUE: Final = frozenset({"true", "yes", "on", "y"})
 _FALSE: Final = frozenset({"false", "no", "off", "n"})
-_ENDPOINT = re.compile(r"(/chat/completions|/completions|/embeddings|/responses|(?<=/v1)/v1)$")
+_ENDPOINT = re.compile(r"(/chat/completions|/completions|/embeddings|/responses|/models|(?<=/v1)/v1)$")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|sec|secs|seconds?|m|min|mins|minutes?|h|hours?)", re.IGNORECASE)
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _BLANKS: Final = " \t\r\n\v\f\u00a0\u200b\u2060\u3000\ufeff"
 
 
@@ -115,21 +117,26 @@ def read_name(value: object, info: ValidationInfo) -> str:
     return text
 
 
-def read_secret(value: object, info: ValidationInfo) -> Secret:
+def read_secret(value: object, info: ValidationInfo, what: str = "key") -> Secret:
     """A key or password: one line that may stand in a header; blanks and quotes around it are cut off."""
-    scalar = leaf(value, "a key")
+    scalar = leaf(value, f"a {what}")
     if scalar.kind == "bool":
-        raise wrong(f"expected a key, got a boolean ({scalar.text})", "quote it")
+        raise wrong(f"expected a {what}, got a boolean ({scalar.text})", "quote it")
     if scalar.kind == "null":
-        raise wrong("expected a key, got nothing (null)", "write the key, or take the line out")
+        raise wrong(f"expected a {what}, got nothing (null)", f"write the {what}, or take the line out")
     text, trimmed = trim(scalar.text)
     if not text:
-        raise wrong("is empty", "write the key, name a variable (os.environ/NAME), or take the line out")
+        raise wrong("is empty", f"write the {what}, name a variable (os.environ/NAME), or take the line out")
     if not text.isprintable() and any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in text):
-        raise wrong("has a line break or another control character inside", "write the key on one line")
+        raise wrong("has a line break or another control character inside", f"write the {what} on one line")
     if trimmed:
-        _remark(info, scalar, "blanks or quotes around the key were cut off", "write the key without them")
+        _remark(info, scalar, f"blanks or quotes around the {what} were cut off", f"write the {what} without them")
     return Secret(text)
+
+
+def read_header(value: object, info: ValidationInfo) -> Secret:
+    """The value of a header, which may be a secret."""
+    return read_secret(value, info, "header value")
 
 
 def read_key(value: object, info: ValidationInfo) -> Secret:
@@ -137,9 +144,17 @@ def read_key(value: object, info: ValidationInfo) -> Secret:
     secret = read_secret(value, info)
     text = secret.reveal()
     if text.isascii():
+        if isinstance(value, Scalar) and " " in text:
+            _remark(info, value, *_BLANK_IN_KEY[text.lower().startswith("bearer ")])
         return secret
     odd = next(letter for letter in text if not letter.isascii())
     raise wrong(f"holds a character that no key has (U+{ord(odd):04X})", "copy the key anew")
+
+
+_BLANK_IN_KEY: Final = {
+    True: ('begins with "Bearer", which is put before it anyway', "write the key alone"),
+    False: ("has a blank inside", "copy the key anew"),
+}
 
 
 def read_base(value: object, info: ValidationInfo) -> str:
@@ -201,7 +216,8 @@ def read_flag(value: object) -> bool:
             return False
         if word in numbers:
             return numbers[word]
-    raise wrong(f"expected true or false, got '{shown(scalar.text)}'", "write true or false, without quotes")
+    meant = {"1": "write true", "0": "write false"}.get(word, "write true or false, without quotes")
+    raise wrong(f"expected true or false, got '{shown(scalar.text)}'", meant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +239,17 @@ class Number:
             amount = whole(text) if self.integer else number(text)
         except ValueError as problem:
             message = f"expected {self.what}, got '{shown(scalar.text)}': {problem}"
-            raise wrong(message, "write plain digits") from None
+            raise wrong(message, self._digits(text)) from None
         self._check(amount, text)
         return amount
+
+    def _digits(self, text: str) -> str:
+        """What to write instead: a duration with a unit is told in seconds."""
+        duration = _DURATION.fullmatch(text) if "seconds" in self.what else None
+        if duration is None:
+            return "write plain digits"
+        unit = duration[2].lower()
+        return f"write {float(duration[1]) * _UNITS[unit if unit == 'ms' else unit[0]]:g}"
 
     def _check(self, amount: float, text: str) -> None:
         if self.above is not None and amount <= self.above:
@@ -318,7 +342,7 @@ Text = Annotated[str, PlainValidator(read_text), WithJsonSchema(_TEXT_SCHEMA)]
 Exported = Annotated[str, PlainValidator(read_exported), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Name = Annotated[str, PlainValidator(read_name), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
 Key = Annotated[Secret, PlainValidator(read_key), WithJsonSchema({"type": "string", "minLength": 1})]
-Header = Annotated[Secret, PlainValidator(read_secret), WithJsonSchema(_TEXT_SCHEMA)]
+Header = Annotated[Secret, PlainValidator(read_header), WithJsonSchema(_TEXT_SCHEMA)]
 Base = Annotated[str, PlainValidator(read_base), WithJsonSchema({"type": "string", "minLength": 1})]
 DatabaseUrl = Annotated[Secret, PlainValidator(read_database_url), WithJsonSchema({"type": "string"})]
 Verify = Annotated[bool | str, PlainValidator(read_verify), WithJsonSchema({"type": ["boolean", "string"]})]

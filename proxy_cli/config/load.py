@@ -5,6 +5,7 @@ what the file adds to it is part of the result.
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -12,15 +13,17 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from proxy_cli.config import survey
+from proxy_cli.config.cascade import without_cascades
 from proxy_cli.config.checks import cross_checks
 from proxy_cli.config.exposure import exposed
 from proxy_cli.config.fields import Remarks, described
 from proxy_cli.config.include import Gathered, gather
 from proxy_cli.config.master_key import master_key_problem
+from proxy_cli.config.models import ModelEntry
 from proxy_cli.config.problem import Path, Place, Problem, Severity, dotted
 from proxy_cli.config.scalar import Scalar
 from proxy_cli.config.schema import Config
-from proxy_cli.config.state import State
+from proxy_cli.config.state import State, is_nothing
 from proxy_cli.config.variables import Finding, Resolved, resolve
 from proxy_cli.shapes import Json
 
@@ -45,6 +48,7 @@ class Loaded:
     problems: list[Problem]
     files: tuple[FilePath, ...]
     environ: Mapping[str, str]
+    sound: Mapping[int, ModelEntry]  # of a file that has errors, the entries that have none
     _gathered: Gathered
 
     @property
@@ -73,15 +77,32 @@ def load(path: FilePath, environ: Mapping[str, str], *, public_names: Collection
     """The configuration in a file; `public_names` are models served beside it, which aliases may name."""
     gathered = gather(path)
     if not gathered.documents:
-        return Loaded(None, gathered.problems, gathered.files, environ, gathered)
+        return Loaded(None, gathered.problems, gathered.files, environ, {}, gathered)
     resolved = resolve(gathered.values, environ, allow_empty=_allows_empty(gathered.values))
     config, findings = _validated(resolved)
     findings += resolved.findings
     findings += survey.findings(resolved.values)
     findings += cross_checks(resolved.values, public_names)
+    findings = without_cascades(findings, resolved.values)
     problems = _in_order(gathered, [_placed(gathered, finding) for finding in findings])
     broken = any(problem.severity is Severity.ERROR for problem in problems)
-    return Loaded(None if broken else config, problems, gathered.files, resolved.environ, gathered)
+    sound = _sound_entries(resolved, findings) if broken else {}
+    return Loaded(None if broken else config, problems, gathered.files, resolved.environ, sound, gathered)
+
+
+def _sound_entries(resolved: Resolved, findings: list[Finding]) -> Mapping[int, ModelEntry]:
+    """The entries that nothing is wrong with, by their index; none where they lean on a section that is broken."""
+    wrong = {finding.path[:2] for finding in findings if finding.severity is Severity.ERROR}
+    leaned_on = {"credential_list", "router_settings", "environment_variables"}
+    given = resolved.values.get("model_list")
+    if not isinstance(given, list) or {path[0] for path in wrong} & leaned_on:
+        return {}
+    sound = {}
+    for index, entry in enumerate(given):
+        if ("model_list", index) not in wrong:
+            with suppress(ValidationError):
+                sound[index] = ModelEntry.model_validate(entry)
+    return sound
 
 
 def _allows_empty(values: Mapping[str, Json]) -> bool:
@@ -112,9 +133,14 @@ def _finding(detail: ErrorDetails, resolved: Resolved) -> Finding | None:
         context = detail["ctx"]
         return Finding(path, context["message"], context["cure"])
     wanted = _WANTED.get(detail["type"], "another kind of value")
-    if path in _LISTS_OF_MAPPINGS:
-        wanted += " of mappings"
-    return Finding(path, f"expected {wanted}, got {described(at(resolved.values, path))}", _SHAPES.get(wanted, ""))
+    value = at(resolved.values, path)
+    first = _LISTS_OF_MAPPINGS.get(path)
+    if wanted == "a list" and first is not None:
+        return Finding(path, f"expected a list of mappings, got {described(value)}", _dashes(value, first))
+    cure = _SHAPES.get(wanted, "")
+    if wanted == "a mapping" and isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        cure = _HOMELESS if any("litellm_params" in each for each in value) else "take the dashes away"
+    return Finding(path, f"expected {wanted}, got {described(value)}", cure)
 
 
 _WANTED = {
@@ -123,25 +149,38 @@ _WANTED = {
 }  # fmt: skip
 _SHAPES = {
     "a list": "write one entry a line, each after a dash",
-    "a list of mappings": "write one entry a line, each after a dash: - model_name: fast",
     "a mapping": "write its settings below it, indented, as key: value",
 }
 _EXAMPLES: Mapping[tuple[str | int, str | int], str] = {
     ("model_list", "model"): "model: openai/name-of-the-model",
     ("model_list", "model_name"): "model_name: the-name-callers-use",
     ("model_list", "litellm_params"): "litellm_params: with model: openai/name-of-the-model below it",
+    ("credential_list", "credential_name"): "credential_name: the-name-entries-refer-to",
+    ("credential_list", "credential_values"): "credential_values: with api_key: os.environ/NAME below it",
 }
-_LISTS_OF_MAPPINGS = frozenset({("model_list",), ("credential_list",)})
+_LISTS_OF_MAPPINGS: Mapping[Path, str] = {
+    ("model_list",): "model_name: fast",
+    ("credential_list",): "credential_name: shared",
+}
+_HOMELESS = "these are entries of model_list: move them below it"
+
+
+def _dashes(value: Json, first: str) -> str:
+    """How to begin the entries of a list; a mapping that is one of them lacks no more than its dash."""
+    key = first.partition(":")[0]
+    if isinstance(value, dict) and key in value:
+        return f'put "- " before {key}, and indent what follows as far'
+    return f"write one entry a line, each after a dash: - {first}"
 
 
 def _missing(path: Path, values: Json) -> tuple[str, str]:
     """What to say of a setting that must be there; an entry of `model_list` is named by what it has."""
-    message = "is missing"
+    message = survey.IS_MISSING
     if path[0] == "model_list" and len(path) > 1:
         entry = at(values, path[:2])
         name = entry.get("model_name") if isinstance(entry, dict) else None
-        if isinstance(name, Scalar) and name.text:
-            message = f"is missing; the entry's model_name is '{name.text}'"
+        if isinstance(name, Scalar) and name.text and not is_nothing(name):
+            message = f"{survey.IS_MISSING}; the entry's model_name is '{name.text}'"
     example = _EXAMPLES.get((path[0], path[-1]), f"{path[-1]}: ...")
     return message, f"add {example}"
 
@@ -194,24 +233,20 @@ def leaves(tree: Json, path: Path = ()) -> list[tuple[Path, Scalar]]:
 
 
 def _placed(gathered: Gathered, finding: Finding) -> Problem:
-    place = (
-        gathered.key_place(finding.path) if finding.message == survey.NO_SUCH_SETTING else gathered.place(finding.path)
-    )
+    place = gathered.key_place(finding.path) if finding.at_key else gathered.place(finding.path)
     return Problem(place, finding.message, finding.cure, dotted(finding.path), finding.severity)
 
 
 def _in_order(gathered: Gathered, found: list[Problem]) -> list[Problem]:
     """By file in the order they were read, then by place; the same thing once."""
     # A value that the file's own reading refused already need not be refused by its setting too.
-    refused = {(each.place, each.path) for each in gathered.problems if each.severity is Severity.ERROR}
-    wrong = {(each.place, each.path) for each in found if each.severity is Severity.ERROR}
-    kept = [
-        each
-        for each in found
-        if (each.place, each.path) not in refused
-        and not (each.severity is Severity.NOTE and (each.place, each.path) in wrong)
-    ]
+    refused = {_line(each) for each in gathered.problems if each.severity is Severity.ERROR}
+    kept = [each for each in found if _line(each) not in refused]
     order = {document.file: index for index, document in enumerate(gathered.documents)}
     readable = [problem for document in gathered.documents for problem in exposed(document)]
     unique = dict.fromkeys([*gathered.problems, *kept, *readable])
     return sorted(unique, key=lambda problem: (order.get(problem.place.file, len(order)), problem))
+
+
+def _line(problem: Problem) -> tuple[str, int, str]:
+    return problem.place.file, problem.place.line, problem.path

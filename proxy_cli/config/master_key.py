@@ -13,7 +13,7 @@ from proxy_cli.secret import Secret
 SHORTEST: Final = 16
 _FEWEST_LETTERS: Final = 6  # different ones: sk-1111111111111111 is no key
 _ROWS: Final = ("0123456789" * 4, "abcdefghijklmnopqrstuvwxyz" * 2, "0123456789abcdef" * 4)
-_MAKE_ONE: Final = 'make one: export LITELLM_MASTER_KEY="sk-$(openssl rand -hex 32)"'
+_RANDOM: Final = "sk-$(openssl rand -hex 32)"
 _PERMIT: Final = "general_settings.dangerously_permit_weak_or_unset_master_key"
 # Keys of tutorials and of this project's own examples, without the usual prefix and in small letters.
 _WELL_KNOWN: Final = frozenset({
@@ -31,7 +31,13 @@ class KeyProblem:
     """What is wrong with a master key; `refused`: the proxy does not start with it."""
 
     refused: bool
-    text: str
+    message: str
+    cure: str = f'make one: export LITELLM_MASTER_KEY="{_RANDOM}"'
+
+    @property
+    def text(self) -> str:
+        """The whole as one sentence."""
+        return f"{self.message}; {self.cure}"
 
 
 def master_key_problem(key: Secret | None, host: str, *, permitted: bool) -> KeyProblem | None:
@@ -41,13 +47,13 @@ def master_key_problem(key: Secret | None, host: str, *, permitted: bool) -> Key
     if key is None or not key:
         if permitted:
             return None
-        return KeyProblem(False, f"no master key is set: whoever reaches {host} may use every model; {_MAKE_ONE}")
+        return KeyProblem(False, f"no master key is set: whoever reaches {host} may use every model")
     weakness = _weakness(key.reveal())
     if weakness is None:
         return None
     if permitted:
-        return KeyProblem(False, f"the master key is weak ({weakness}), as {_PERMIT} permits; {_MAKE_ONE}")
-    return KeyProblem(True, f"the master key is weak: {weakness}, and {host} can be reached by others; {_MAKE_ONE}")
+        return KeyProblem(False, f"the master key is weak ({weakness}), as {_PERMIT} permits")
+    return KeyProblem(True, f"the master key is weak: {weakness}, and {host} can be reached by others")
 
 
 def _weakness(key: str) -> str | None:

@@ -38,8 +38,30 @@ def reference_checks(values: Mapping[str, Json], public_names: Collection[str]) 
     general = values.get("general_settings")
     for reference in _texts(general, ("general_settings",), _STAND_INS):
         yield from _unknown(reference, is_known, known, f"{reference.path[-1]}")
+    yield from _credentials(values)
     for section in ("router_settings", "litellm_settings"):
         yield from _fallbacks(values.get(section), (section,), is_known, known)
+
+
+def _credentials(values: Mapping[str, Json]) -> Iterator[Finding]:
+    """Entries of `model_list` that name a credential there is none of."""
+    known = {each.name for each in _within(values, "credential_list", (), "credential_name")}
+    for reference in _within(values, "model_list", ("litellm_params",), "litellm_credential_name"):
+        if reference.name not in known:
+            near = did_you_mean(reference.name, known)
+            listed = ", ".join(shown(name) for name in sorted(known)[:_MOST_LISTED])
+            cure = f"did you mean '{shown(near)}'?" if near else f"known: {listed or 'none; add a credential_list'}"
+            yield Finding(reference.path, f"no entry of credential_list is named '{shown(reference.name)}'", cure)
+
+
+def _within(values: Mapping[str, Json], section: str, inner: tuple[str, ...], key: str) -> Iterator[_Reference]:
+    """The texts under one key of each entry of a list."""
+    given = values.get(section)
+    for index, entry in enumerate(given if isinstance(given, list) else []):
+        holder = entry
+        for step in inner:
+            holder = holder.get(step) if isinstance(holder, dict) else None
+        yield from _texts(holder, (section, index, *inner), (key,))
 
 
 def _served(values: Mapping[str, Json]) -> Iterator[str]:

@@ -78,6 +78,15 @@ def is_sexagesimal(text: str) -> bool:
     return ":" in text and _SEXAGESIMAL.fullmatch(text) is not None
 
 
+def base_60(text: str) -> str:
+    """What YAML 1.1 makes of such a number: `22:22` is 1342."""
+    sign = "-" if text.startswith("-") else ""
+    value = 0.0
+    for digits in text.lstrip("+-").replace("_", "").split(":"):
+        value = value * 60 + float(digits)
+    return f"{sign}{value:.15g}"
+
+
 def has_leading_zero(text: str) -> bool:
     """Whether YAML 1.1 may read this as an octal number: `0123` is 83."""
     return text.startswith(("0", "-0", "+0")) and _LEADING_ZERO.fullmatch(text) is not None

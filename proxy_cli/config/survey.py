@@ -4,13 +4,16 @@ Every key is used, ignored for a reason, not yet supported, sent on, kept, or an
 many entries have in common is said once, at the first of them.
 """
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Annotated, Final, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from proxy_cli.config.flags import Flags
+from proxy_cli.config.models import ModelEntry
 from proxy_cli.config.privacy import looks_secret, shown
 from proxy_cli.config.problem import Path, Severity, did_you_mean
 from proxy_cli.config.scalar import Scalar, plain
@@ -20,6 +23,8 @@ from proxy_cli.config.variables import Finding
 from proxy_cli.shapes import Json
 
 NO_SUCH_SETTING: Final = "no such setting"
+IS_MISSING: Final = "is missing"
+FURTHER_LEFT: Final = "it belongs further left: take some of its indentation away"
 _NOT_YET: Final = "known, not yet supported"
 
 
@@ -76,7 +81,7 @@ def standings(values: Mapping[str, Json]) -> Iterator[Standing]:
         if visit.declared is not None:
             yield _standing(visit, visit.declared.told)
         elif (why := _undeclared(visit)) is not None:
-            yield Standing(visit.path, State.USED, why)
+            yield Standing(visit.path, State.IGNORED if why is _USELESS else State.USED, why)
 
 
 def findings(values: Mapping[str, Json]) -> list[Finding]:
@@ -109,7 +114,10 @@ def _finding(visit: Visit) -> Finding | None:
         return None if is_nothing(visit.value) else _declared(visit, visit.declared.told)
     why = _undeclared(visit)
     if why is None:
-        return Finding(visit.path, NO_SUCH_SETTING, _cure(visit.section, visit.key))
+        return Finding(visit.path, NO_SUCH_SETTING, _cure(visit.section, visit.key), at_key=True)
+    if why is _USELESS:
+        cure = _cure(visit.section, visit.key)
+        return Finding(visit.path, f"{NO_SUCH_SETTING}, so it does nothing", cure, Severity.WARNING, at_key=True)
     return Finding(visit.path, f"unknown here; {why}", severity=Severity.WARNING) if why is _SENT else None
 
 
@@ -129,27 +137,33 @@ def _declared(visit: Visit, told: Mapping[str, Json]) -> Finding | None:
 
 def _undeclared(visit: Visit) -> str | None:
     """What becomes of a key that no field declares; None: it is an error."""
-    if is_price(visit.key) and takes_prices(visit.section):
+    section, key = visit.section, visit.key
+    if is_price(key) and takes_prices(section):
         return "a price"
-    if visit.key in _OUTSIDE[visit.section.unknown]:
+    if _is_outside(section, key):
         return None
-    match visit.section.unknown:
-        case Unknown.KEEP:
-            return "kept, and shown by /model/info"
-        case Unknown.SEND if _meant(visit.section, visit.key) is None and not looks_secret(visit.key):
-            return _SENT
-    return None
+    if section.unknown is Unknown.KEEP:
+        return "kept, and shown by /model/info"
+    if _meant(section, key) is not None or looks_secret(key):
+        return None
+    if section.unknown is Unknown.SEND:
+        return _SENT
+    # LiteLLM never looks at such a key, and many files have some; one that belongs elsewhere was meant to do a job.
+    return None if key in _homes() else _USELESS
 
 
 _SENT: Final = "sent to the backend as a default field of the request's body"
-_SECTIONS: Final = frozenset(
-    {"model_list", "litellm_settings", "router_settings", "general_settings", "litellm_params"}
-)
-# What is indented too far when it stands inside of `litellm_params` or `model_info`.
-_OUTSIDE: Final[Mapping[Unknown, frozenset[str]]] = {
-    Unknown.REFUSE: frozenset(),
-    Unknown.SEND: _SECTIONS | {"model_info", "model_name"},
-    Unknown.KEEP: _SECTIONS,
+_USELESS: Final = "neither used nor sent"
+_SECTIONS: Final = frozenset({"model_list", "litellm_settings", "router_settings", "general_settings"})
+# What people write for a setting whose name is another word altogether; the first that the section has.
+_ALSO_CALLED: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("url", "base", "endpoint", "host", "server", "address", "api_url", "uri"), ("api_base",)),
+    **dict.fromkeys(("key", "apikey", "api_token"), ("api_key",)),
+    "name": ("model_name", "credential_name"),
+    "params": ("litellm_params",),
+    "info": ("model_info",),
+    "models": ("model_list",),
+    "values": ("credential_values",),
 }
 _SHAPES: Final[Mapping[object, str]] = {tuple: "list", dict: "map"}
 _SHUFFLED: Final = "requests are shared at random, by weight"
@@ -159,7 +173,7 @@ def _counted(finding: Finding, count: int) -> Finding:
     if count == 1:
         return finding
     message = f"{finding.message} (here and in {count - 1} more)"
-    return Finding(finding.path, message, finding.cure, finding.severity)
+    return replace(finding, message=message)
 
 
 def _asks_for_something(value: Json) -> bool:
@@ -202,22 +216,47 @@ def _entries(value: Json, path: Path, inside: Inside) -> Iterator[tuple[Path, Js
                 yield (*path, key), entry
 
 
+def resembles(key: str, name: str) -> bool:
+    """Whether a key is likely a setting's name: itself, misspelt, or another word for it."""
+    return name in _ALSO_CALLED.get(key.lower(), ()) or did_you_mean(key, (name,)) is not None
+
+
+@cache
+def _is_outside(section: type[Section], key: str) -> bool:
+    """Whether a key is a section of the file, or stands beside this one: it is indented too far."""
+    if section is Config:
+        return False
+    beside = {"litellm_params", "model_info", "model_name"} if section.unknown is Unknown.SEND else {"litellm_params"}
+    return key in _SECTIONS or (section is not ModelEntry and key in beside)
+
+
 @cache
 def _meant(section: type[Section], key: str) -> str | None:
-    return did_you_mean(key, settings(section))
+    known = settings(section)
+    also = next((name for name in _ALSO_CALLED.get(key.lower(), ()) if name in known), None)
+    near = also or did_you_mean(key, known)
+    return None if near is not None and _OPPOSITE.sub("", key) == _OPPOSITE.sub("", near) else near
 
 
 @cache
 def _cure(section: type[Section], key: str) -> str:
-    if key in _OUTSIDE[section.unknown]:
-        return "it belongs further left: take some of its indentation away"
-    if near := _meant(section, key):
+    if _is_outside(section, key):
+        return FURTHER_LEFT
+    home = _homes().get(key)
+    if (near := _meant(section, key)) and home is None:
         return f'did you mean "{near}"?'
-    if home := _homes().get(key):
+    if home is not None:
         return f"it belongs below {home}"
+    if key in _OPTIONS:
+        return f"start with --{key}"
     known = sorted(settings(section))
     listed = f"known: {', '.join(known)}" if len(known) <= 12 else "llmproxy check --schema lists what there is"
     return f"take {shown(key)} out; {listed}"
+
+
+_OPPOSITE: Final = re.compile("^(en|dis)able_")  # nobody who enables something means to disable it
+# What the command line decides, by the names of its options.
+_OPTIONS: Final = frozenset(each.name for each in fields(Flags)) - {"config"}
 
 
 @cache

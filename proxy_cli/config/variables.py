@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from proxy_cli.config.fields import exported, trim
+from proxy_cli.config.privacy import is_secret_name
 from proxy_cli.config.problem import Path, Severity, did_you_mean
 from proxy_cli.config.scalar import Scalar
 from proxy_cli.shapes import Json
@@ -21,6 +22,16 @@ _INSIDE = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
 _HEADERS: Final = frozenset({"headers", "extra_headers", "static_headers"})
 # Names that steer the process itself: a configuration file is no place for them.
 _PROCESS = re.compile(r"PATH|HOME|SHELL|IFS|LD_.*|DYLD_.*|PYTHON.*|VIRTUAL_ENV|GCONV_PATH|BASH_ENV|ENV")
+# Ways of other programs to name a variable, which are text here: a key would go out as the very words.
+_OTHERWISE = re.compile(
+    r"(?:os\.environ|os\.env|environ|env|process\.env|os\.getenv|getenv|secrets)"
+    r"(?:\.get)?[./\\:\[(]+[\"']?(?P<name>[A-Za-z_][A-Za-z0-9_]*)[\"']?[\])]*"
+    r"|\$\(?\{?(?:env:)?(?P<shell>[A-Z_][A-Z0-9_]*)(?::?-[^}]*)?\}?\)?"
+    r"|\{\{\s*(?:env\.)?(?P<template>[A-Z_][A-Z0-9_]*)\s*\}\}"
+    r"|%(?P<batch>[A-Z_][A-Z0-9_]*)%",
+    re.IGNORECASE,
+)
+_ADDRESSES: Final = frozenset({"api_base", "base_url", "api_version", "database_url"})
 NOTHING: Final = Scalar(text="", quoted=False, kind="null")
 
 
@@ -32,6 +43,7 @@ class Finding:
     message: str
     cure: str = ""
     severity: Severity = Severity.ERROR
+    at_key: bool = False  # it is about the key, not about its value
 
 
 @dataclass(slots=True)
@@ -71,6 +83,8 @@ class _Resolver:
                 return [self.tree(value, (*path, index)) for index, value in enumerate(tree)]
             case Scalar() if PREFIX in tree.text:
                 return self._scalar(tree, path)
+            case Scalar() if (name := _written_otherwise(tree.text, path)) is not None:
+                return self._unreadable(path, "a variable is not named like this", f"write os.environ/{name}")
             case _:
                 return tree
 
@@ -95,13 +109,24 @@ class _Resolver:
             return self._whole(text.removeprefix(PREFIX).strip(), path)
         if len(path) > 1 and path[-2] in _HEADERS:
             return Scalar(_INSIDE.sub(lambda match: self._value(match[1], path) or "", scalar.text), True, "text", True)
+        if _is_for_variables(path):
+            message = "os.environ/ counts at the beginning of a value only"
+            return self._unreadable(path, message, "put the whole value into one variable: os.environ/NAME")
         return scalar
+
+    def _unreadable(self, path: Path, message: str, cure: str) -> Scalar:
+        self._find(path, message, cure)
+        self._resolved.unresolved.add(path)
+        return NOTHING
 
     def _whole(self, name: str, path: Path) -> Scalar:
         if not _NAME.fullmatch(name):
-            self._find(path, "os.environ/ is not followed by the name of a variable", "write os.environ/NAME")
-            self._resolved.unresolved.add(path)
-            return NOTHING
+            if not _NAME.match(name):
+                message = "os.environ/ is not followed by the name of a variable"
+                return self._unreadable(path, message, "write os.environ/NAME")
+            message = "os.environ/ is followed by more than the name of a variable"
+            cure = "write os.environ/NAME and nothing else; a name has letters, digits and _"
+            return self._unreadable(path, message, cure)
         value = self._value(name, path)
         return NOTHING if value is None else Scalar(value, True, "text", True)
 
@@ -127,3 +152,21 @@ class _Resolver:
 
     def _find(self, path: Path, message: str, cure: str = "", severity: Severity = Severity.ERROR) -> None:
         self._resolved.findings.append(Finding(path, message, cure, severity))
+
+
+def _is_for_variables(path: Path) -> bool:
+    """Whether a value is of those that people keep in variables: keys, passwords and addresses."""
+    return isinstance(path[-1], str) and (path[-1] in _ADDRESSES or is_secret_name(path[-1]))
+
+
+def _written_otherwise(text: str, path: Path) -> str | None:
+    """The variable that a value seems to name in another program's way; NAME where that may be a secret itself."""
+    if not text or text[0] not in "oOeEpPsSgG$%{" or not _is_for_variables(path):
+        return None
+    found = _OTHERWISE.fullmatch(text.strip())
+    if found is None:
+        return None
+    name = next(name for name in found.groups() if name is not None)
+    if found["name"] is None and not name.isupper():
+        return None
+    return name if name.isupper() else "NAME"

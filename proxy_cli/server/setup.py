@@ -14,7 +14,7 @@ from proxy_cli.access.keys import Keys
 from proxy_cli.config.environment import Variables, read_environment
 from proxy_cli.config.flags import Flags
 from proxy_cli.config.load import Loaded, load
-from proxy_cli.config.master_key import master_key_problem
+from proxy_cli.config.master_key import KeyProblem, master_key_problem
 from proxy_cli.config.models import ModelEntry, ModelParams
 from proxy_cli.config.problem import Path, Place, Problem, Severity
 from proxy_cli.config.schema import Config
@@ -103,14 +103,20 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
     seen = loaded.environ if loaded else environ
     variables, sentences = _variables(seen, sources)
     if (loaded is not None and loaded.config is None) or variables is None:
-        return Prepared(None, tuple(loaded.problems if loaded else ()), sentences, loaded)
+        return Prepared(None, _all_problems(loaded), sentences, loaded)
     config = (loaded.config if loaded else None) or _single(flags)
     built = deployments.build(config.model_list, _common(config, flags, variables, seen), _places(loaded))
     problems = sorted([*(loaded.problems if loaded else ()), *built.problems])
-    master_key, key_errors, notes = _master_key(config, flags, variables)
+    master_key, key_problem = _master_key(config, flags, variables)
+    refused = key_problem is not None and key_problem.refused
+    notes = (key_problem.text,) if key_problem is not None and not refused else ()
+    if refused and key_problem is not None and loaded is not None and config.general_settings.master_key is not None:
+        problems = sorted([*problems, _refused_key(key_problem, loaded)])
+    elif refused and key_problem is not None:
+        sentences = (*sentences, key_problem.text)
     tls_error = _tls_error(_tls(config, variables))
-    sentences = (*sentences, *key_errors, *tls_error)
-    if key_errors or tls_error or any(each.severity is Severity.ERROR for each in problems):
+    sentences = (*sentences, *tls_error)
+    if refused or tls_error or any(each.severity is Severity.ERROR for each in problems):
         return Prepared(None, tuple(problems), sentences, loaded)
     setup = _setup(config, flags, variables, built, master_key, notes, loaded)
     return Prepared(setup, tuple(problems), sentences, loaded)
@@ -164,17 +170,31 @@ def _first(*values: float | None) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _master_key(
-    config: Config, flags: Flags, variables: Variables
-) -> tuple[Secret | None, tuple[str, ...], tuple[str, ...]]:
-    """The key, why it cannot be used, and what is to be said about it."""
+def _master_key(config: Config, flags: Flags, variables: Variables) -> tuple[Secret | None, KeyProblem | None]:
+    """The key, and what is to be said about it."""
     general = config.general_settings
     key = general.master_key or variables.master_key
     permitted = general.dangerously_permit_weak_or_unset_master_key or bool(variables.permit_weak_master_key)
-    problem = master_key_problem(key, flags.listen_host(), permitted=permitted)
-    if problem is None:
-        return key, (), ()
-    return (key, (problem.text,), ()) if problem.refused else (key, (), (problem.text,))
+    return key, master_key_problem(key, flags.listen_host(), permitted=permitted)
+
+
+def _refused_key(problem: KeyProblem, loaded: Loaded) -> Problem:
+    """A key of the file wins over the variable: a better one has to get into the file."""
+    path: Path = ("general_settings", "master_key")
+    return loaded.problem(path, problem.message, f"write master_key: os.environ/LITELLM_MASTER_KEY, and {problem.cure}")
+
+
+def _all_problems(loaded: Loaded | None) -> tuple[Problem, ...]:
+    """Of a file with errors: also where its sound entries would lead nowhere."""
+    if loaded is None:
+        return ()
+    common = deployments.Common(environ=loaded.environ, prices=PriceTable.load())
+    mended = {index: entry for index, entry in loaded.sound.items() if _stands_alone(entry)}
+    return tuple(sorted([*loaded.problems, *deployments.misdirected(mended, common, loaded.place)]))
+
+
+def _stands_alone(entry: ModelEntry) -> bool:
+    return entry.litellm_params.litellm_credential_name is None
 
 
 def _places(loaded: Loaded | None) -> Callable[[Path], Place]:

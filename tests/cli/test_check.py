@@ -42,8 +42,8 @@ def test_check_reports_all_that_is_wrong_with_place_and_cure(command):
 
     lines = done.stderr.splitlines()
     assert done.returncode == 2
-    assert [line.split(": ")[0] for line in lines] == ["bad.yaml:3:21", "bad.yaml:3:22", "bad.yaml:4:1"]
-    assert 'did you mean "model"?' in lines[1]
+    assert [line.split(": ")[0] for line in lines] == ["bad.yaml:3:22", "bad.yaml:4:1"]
+    assert 'did you mean "model"?' in lines[0]
     assert 'did you mean "general_settings"?' in lines[-1]
     assert done.stdout.splitlines()[-1] == "bad.yaml: it would not serve"
 

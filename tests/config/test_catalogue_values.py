@@ -48,7 +48,7 @@ BROKEN = [
     ("C-15", params('api_key: ""'), "config.yaml:5:16: model_list[0].litellm_params.api_key: is empty", "os.environ/"),
     ("C-15", params("api_key: your-api-key"), "config.yaml:5:16", "looks like a placeholder - write the key"),
     ("C-15", params("api_key: sk-..."), "config.yaml:5:16", "looks like a placeholder - write the key"),
-    ("C-15", params("api_key: ${OPENAI_API_KEY}"), "config.yaml:5:16", "looks like a placeholder - write the key"),
+    ("C-15", params("api_key: ${OPENAI_API_KEY}"), "config.yaml:5:16", "write os.environ/OPENAI_API_KEY"),
     ("C-15", params("api_key: <your key>"), "config.yaml:5:16", "looks like a placeholder - write the key"),
     ("C-16", params('api_key: "one\\ntwo"'), "config.yaml:5:16", "control character inside - write the key on one"),
     ("C-16", params("api_key: ｓk-abc"), "config.yaml:5:16", "holds a character that no key has (U+FF53)"),

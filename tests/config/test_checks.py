@@ -85,3 +85,11 @@ def test_broken_trees_are_left_to_their_readers():
     assert cross_checks(broken, ()) == []
     assert [path for path, _ in entries(broken)] == [("model_list", 1), ("model_list", 2)]
     assert text_of(broken, "general_settings", "x") is None
+
+
+def test_a_header_has_a_name_that_can_be_sent():
+    """A blank or colon in it would make another header of it."""
+    (one,) = found(extra_headers={"x-team": "a", "bad name": "b"})
+
+    assert one.path[-2:] == ("extra_headers", "bad name")
+    assert one.message == "'bad name' cannot be the name of a header"

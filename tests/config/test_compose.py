@@ -37,11 +37,14 @@ def test_a_double_key_further_down_is_told_by_its_path():
 
 
 @pytest.mark.row("C-22")
-@pytest.mark.parametrize("value", ["22:22", "1:30", "-1:00:00", "1:30.5"])
-def test_base_60_is_an_error_in_mappings_and_lists(value):
-    """YAML 1.1 makes another number of it; a text needs quotes."""
-    assert lines(f"port: {value}\n") == ["c.yaml:1:7: port: sexagesimal number: YAML reads it to base 60 - quote it"]
-    assert lines(f"a:\n  - {value}\n") == ["c.yaml:2:5: a[0]: sexagesimal number: YAML reads it to base 60 - quote it"]
+@pytest.mark.parametrize(
+    ("value", "number"), [("22:22", "1342"), ("1:30", "90"), ("-1:00:00", "-3600"), ("1:30.5", "90.5")]
+)
+def test_base_60_is_an_error_in_mappings_and_lists(value, number):
+    """YAML 1.1 makes another number of it; a text needs quotes, and a number its digits."""
+    said = f"sexagesimal number: YAML reads it to base 60 - quote it if it is a text, else write {number}"
+    assert lines(f"port: {value}\n") == [f"c.yaml:1:7: port: {said}"]
+    assert lines(f"a:\n  - {value}\n") == [f"c.yaml:2:5: a[0]: {said}"]
 
 
 @pytest.mark.row("C-22")
@@ -165,3 +168,23 @@ def test_aliases_cannot_nest_deeper_than_what_is_written():
 def test_more_keys_and_values_than_any_config_are_refused():
     """A file of tiny values within the size limit would still take long."""
     assert "more than 600,000 keys and values" in lines("a: [" + "1," * 700_000 + "1]")[0]
+
+
+def test_an_entry_without_its_dash_is_one_problem():
+    """Its first key comes again, and so would all the others."""
+    source = """\
+list:
+  - name: a
+    params: {}
+    name: b
+    params: {}
+"""
+    (line,) = lines(source)
+
+    assert line.startswith('c.yaml:4:5: list[0].name: duplicate key "name"')
+    assert 'begin the next entry with "- " on line 4' in line
+
+
+def test_an_alias_that_is_not_defined_is_said_once_in_a_merge():
+    """That nothing can be merged only follows from it."""
+    assert len(lines("a:\n  <<: *nowhere\n")) == 1

@@ -176,3 +176,33 @@ def test_what_is_trimmed_has_no_blanks_around_it(text):
 
     assert changed == (bare != text)
     assert bare == bare.strip(" \t\r\n\u00a0\u3000")
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ("10s", "write 10"),
+        ("5m", "write 300"),
+        ("1.5 hours", "write 5400"),
+        ("500ms", "write 0.5"),
+        ("5 apples", "write plain digits"),
+    ],
+)
+def test_a_duration_with_a_unit_is_told_in_seconds(text, cure):
+    """The cure can be typed as it stands."""
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(Seconds).validate_python(text)
+
+    assert caught.value.errors()[0]["ctx"]["cure"] == cure
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("Bearer sk-abcdef", 'begins with "Bearer"'), ("sk-abc def", "has a blank inside")]
+)
+def test_a_blank_in_a_key_is_remarked_on(key, said):
+    """A key has none; what it is is never repeated."""
+    remarks = Remarks()
+    TypeAdapter(Key).validate_python(Scalar(key, True, "text"), context=remarks)
+
+    ((_, message, _),) = remarks.found.values()
+    assert message.startswith(said)

@@ -52,13 +52,16 @@ def test_a_problem_in_an_included_file_has_that_files_place(tmp_path):
     """Each part of the whole leads back to its own file."""
     root = write(
         tmp_path,
-        {"config.yaml": "include: [more.yaml]\n" + entry("one"), "more.yaml": "\n\n" + entry("two") + "modle: 1\n"},
+        {
+            "config.yaml": "include: [more.yaml]\n" + entry("one"),
+            "more.yaml": "\n\n" + entry("two") + "modle_list: 1\n",
+        },
     )
 
     loaded = load(root, {})
 
     assert str(loaded.place(("model_list", 1, "model_name"))) == f"{tmp_path}/more.yaml:4:17"
-    assert str(loaded.problems[0]).startswith(f"{tmp_path}/more.yaml:6:1: modle: no such setting")
+    assert str(loaded.problems[0]).startswith(f"{tmp_path}/more.yaml:6:1: modle_list: no such setting")
 
 
 @pytest.mark.row("C-46")

@@ -71,3 +71,13 @@ def test_a_ring_is_said_once_for_all_its_members():
     assert [(severity, message) for severity, _, message in found] == [
         (Severity.ERROR, "these fall back to each other: a -> b -> c -> a")
     ]
+
+
+def test_a_credential_that_nobody_wrote_is_named_where_it_is_meant():
+    """At the name, not at the model."""
+    entry = {"litellm_params": {"litellm_credential_name": "shred"}}
+
+    (found,) = reference_checks(tree({"model_list": [entry], "credential_list": [{"credential_name": "shared"}]}), ())
+
+    assert found.path == ("model_list", 0, "litellm_params", "litellm_credential_name")
+    assert found.cure == "did you mean 'shared'?"

@@ -130,3 +130,46 @@ def test_a_key_that_is_indented_too_far_is_sent_left():
         (Severity.ERROR, "it belongs further left: t"),
         (Severity.ERROR, "it belongs further left: t"),
     ]
+
+
+def test_a_key_that_resembles_nothing_is_warned_of():
+    """LiteLLM never looks at it, so a file that has one serves; its state is told all the same."""
+    values = {"general_settings": {"enable_admin_ui": word("true", "bool")}}
+
+    (found,) = findings(values)
+
+    assert (found.severity, found.message) == (Severity.WARNING, "no such setting, so it does nothing")
+    assert found.cure.startswith("take enable_admin_ui out")
+    assert states(values)["enable_admin_ui"] is State.IGNORED
+
+
+def test_a_key_that_is_an_option_of_the_command_line_names_it():
+    """A port in the file decides nothing."""
+    (found,) = findings({"general_settings": {"port": word("4000", "int")}})
+
+    assert found.cure == "start with --port"
+
+
+def test_another_word_for_a_setting_names_the_setting():
+    """`url` would go to the backend as a field of the body, and the call to another host."""
+    entry = {"name": word("a"), "litellm_params": {"url": word("x"), "key": word("y")}}
+
+    assert [(each.path[-1], each.severity, each.cure) for each in findings({"model_list": [entry]})] == [
+        ("name", Severity.ERROR, 'did you mean "model_name"?'),
+        ("url", Severity.ERROR, 'did you mean "api_base"?'),
+        ("key", Severity.ERROR, 'did you mean "api_key"?'),
+    ]
+
+
+def test_a_key_of_another_section_is_not_taken_for_a_slip_of_the_pen():
+    """`mode` has a place of its own, however near it is to `model`."""
+    (found,) = findings({"model_list": [{"litellm_params": {"mode": word("embedding")}}]})
+
+    assert found.cure == "it belongs below model_list[].model_info"
+
+
+def test_a_section_inside_an_entry_is_sent_left():
+    """It was meant to hold for all."""
+    (found,) = findings({"model_list": [{"litellm_settings": {}}]})
+
+    assert found.cure.startswith("it belongs further left")

@@ -34,7 +34,48 @@ def test_a_missing_variable_is_named_with_the_one_that_was_likely_meant():
     assert resolved.values["a"] is NOTHING
 
 
-@pytest.mark.parametrize("text", ["os.environ/", "os.environ/A B", "os.environ/A-B", "os.environ/${A}"])
+@pytest.mark.parametrize("text", ["os.environ/A B", "os.environ/A-B", "os.environ/HOST:8000"])
+def test_a_name_goes_on_to_the_end_of_the_value(text):
+    """What follows the name would be left out in silence."""
+    (found,) = resolve({"a": word(text)}, {"A": "x", "HOST": "y"}).findings
+
+    assert found.message == "os.environ/ is followed by more than the name of a variable"
+    assert found.cure.startswith("write os.environ/NAME and nothing else")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'os.environ["MY_KEY"]', "os.environ['MY_KEY']", "os.environ.MY_KEY", 'os.environ.get("MY_KEY")',
+        'os.getenv("MY_KEY")', "os.environ:MY_KEY", "os.environ\\MY_KEY", "OS.ENVIRON/MY_KEY", "os.env/MY_KEY",
+        "environ/MY_KEY", "env/MY_KEY", "process.env.MY_KEY", "${MY_KEY}", "$MY_KEY", "$(MY_KEY)", "${env:MY_KEY}",
+        "${MY_KEY:-none}", "{{ MY_KEY }}", "%MY_KEY%", "secrets.MY_KEY",
+    ],
+)  # fmt: skip
+def test_a_variable_written_in_another_way_is_no_key(text):
+    """The words themselves would go out as the key."""
+    resolved = resolve({"api_key": word(text), "mock_response": word(text)}, {"MY_KEY": "x"})
+
+    (found,) = resolved.findings
+    assert (found.path, found.cure) == (("api_key",), "write os.environ/MY_KEY")
+    assert resolved.values["api_key"] is NOTHING
+    assert resolved.values["mock_response"] == word(text)
+
+
+@pytest.mark.parametrize("text", ["$ecret-hunter2", "$hunter2", "secretsauce", "env", "os.environmental"])
+def test_a_key_that_only_begins_like_a_variable_is_a_key(text):
+    """And it is never repeated."""
+    assert resolve({"api_key": word(text)}, {}).findings == []
+
+
+def test_a_variable_inside_an_address_is_an_error():
+    """Only a whole value is looked up."""
+    (found,) = resolve({"api_base": word("http://os.environ/HOST/v1")}, {"HOST": "x"}).findings
+
+    assert found.cure == "put the whole value into one variable: os.environ/NAME"
+
+
+@pytest.mark.parametrize("text", ["os.environ/", "os.environ/${A}"])
 def test_what_is_no_name_of_a_variable_is_an_error(text):
     """It can never be set."""
     (found,) = resolve({"a": word(text)}, {}).findings

@@ -32,6 +32,28 @@ def test_all_that_is_wrong_is_said_in_one_go(tmp_path):
     assert all(words in told for words in ("api_base", "general_settings", "LITELLM_LOG"))
 
 
+def test_an_entry_that_leads_nowhere_is_said_beside_the_slips_of_others(tmp_path):
+    """Also where the file is no configuration yet; entries with slips of their own wait."""
+    entries = "  - {model_name: b, litellm_params: {model: nobodys}}\n  - {model_name: c, litellm_params: {modle: x}}\n"
+
+    result = prepared(tmp_path, MODEL + entries)
+
+    assert [problem.place.line for problem in result.problems] == [5, 6]
+    assert "belongs to no provider" in result.problems[0].message
+
+
+def test_a_weak_key_of_the_file_has_its_place_and_a_cure_that_works(tmp_path):
+    """The variable alone would not replace what the file says."""
+    text = MODEL + "general_settings:\n  master_key: sk-1234\n"
+
+    (problem,) = prepared(tmp_path, text, {"LITELLM_MASTER_KEY": "sk-5f0e8cdd0b5c4c3a9f52"}, host="0.0.0.0").problems
+
+    assert (problem.place.line, problem.place.column, problem.path) == (6, 15, "general_settings.master_key")
+    assert problem.cure.startswith("write master_key: os.environ/LITELLM_MASTER_KEY, and make one: ")
+    cured = text.replace("sk-1234", "os.environ/LITELLM_MASTER_KEY")
+    assert prepared(tmp_path, cured, {"LITELLM_MASTER_KEY": "sk-5f0e8cdd0b5c4c3a9f52"}, host="0.0.0.0").setup
+
+
 @pytest.mark.row("C-56")
 @pytest.mark.parametrize(
     ("host", "key", "permit", "serves", "said"),
