@@ -13,7 +13,7 @@ from proxy_cli.errors import GatewayError, StreamOptionsRefused
 from proxy_cli.prices.cost import cost_usd
 from proxy_cli.prices.estimate import estimated, tokens_in
 from proxy_cli.providers.base import Provider
-from proxy_cli.relay import LocalExchange, Relay, says_events, seen
+from proxy_cli.relay import LocalExchange, Relay, labelled, says_events
 from proxy_cli.routing.attempts import Router
 from proxy_cli.shapes import (
     Call,
@@ -132,7 +132,7 @@ class Gateway:
         if self._tap:
             self._tap.received(call.request_id, reply.status, reply.headers)
         if call.stream:
-            reply = await seen(reply)
+            reply = await labelled(reply)
         return self._tap.watched(call.request_id, reply) if self._tap else reply
 
     async def _read(self, call: Call, deployment: Deployment, provider: Provider, reply: UpstreamReply) -> Answer:

@@ -105,7 +105,7 @@ def says_events(reply: UpstreamReply) -> bool:
     return (first_header(reply.headers, "content-type") or "").lower().startswith(_EVENTS)
 
 
-async def seen(reply: UpstreamReply) -> UpstreamReply:
+async def labelled(reply: UpstreamReply) -> UpstreamReply:
     """The reply to a call for a stream, labelled as events where it holds them: some servers say `text/plain`."""
     if reply.status >= 300 or says_events(reply):
         return reply

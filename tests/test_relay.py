@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from proxy_cli.errors import BackendBroken
-from proxy_cli.relay import LocalExchange, Relay, says_events, seen
+from proxy_cli.relay import LocalExchange, Relay, says_events
 from proxy_cli.shapes import Headers, LocalReply
 
 
@@ -108,7 +108,7 @@ async def test_a_local_reply_behaves_like_a_backends():
 )
 async def test_events_without_their_label_are_known_by_their_lines(pieces):
     """Servers that say text/plain, or nothing, are understood; no byte is lost."""
-    reply = await seen(Reply(*pieces))
+    reply = await labelled(Reply(*pieces))
 
     assert says_events(reply)
     received = b""
@@ -119,7 +119,7 @@ async def test_events_without_their_label_are_known_by_their_lines(pieces):
 
 async def test_what_is_no_event_stream_is_left_as_it_is():
     """A backend that answers a call for a stream with plain JSON has said so."""
-    reply = await seen(Reply(b'{"data:', b'": 1}'))
+    reply = await labelled(Reply(b'{"data:', b'": 1}'))
 
     assert not says_events(reply)
     assert await reply.read() == b'{"data:": 1}'
@@ -133,7 +133,7 @@ async def test_a_label_counts_in_any_case_and_is_believed():
 
     reply = Labelled(hangs=True)
 
-    assert await seen(reply) is reply
+    assert await labelled(reply) is reply
     assert says_events(reply)
 
 
@@ -143,6 +143,6 @@ async def test_a_reply_that_is_left_while_it_is_looked_at_is_closed():
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await seen(reply)
+            await labelled(reply)
 
     assert reply.closed
