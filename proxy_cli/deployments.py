@@ -27,6 +27,10 @@ from proxy_cli.secret import Secret
 from proxy_cli.shapes import NOTHING, Backend, Deployment, Headers, Json, header_text
 
 _SECRET_HEADER: Final = re.compile("auth|key|token|secret|password|cookie")
+# Files name them without a prefix, and the price list has no row of theirs.
+_UNPRICED: Final = dict.fromkeys(
+    ("dall-e-2", "dall-e-3", "text-moderation-latest", "text-moderation-stable", "chatgpt-4o-latest"), "openai"
+)
 BY_NAME: Final = Backend("https", "by-name", 443)  # stands in for an address that the requested name decides
 
 
@@ -121,7 +125,7 @@ def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[s
     model = params.model
     mocked = params.mock_response is not None
     try:
-        resolved = resolve(model, params.custom_llm_provider, params.base is not None, common.prices.provider_of)
+        resolved = resolve(model, params.custom_llm_provider, params.base is not None, _inferred(common.prices))
     except ValueError:
         if mocked:
             resolved = Resolved("openai", model.partition("/")[2] or model)
@@ -148,6 +152,11 @@ def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[s
         or (_first(common.environ, row.organization_env) if _is_own(row, backend) else None),
     )
     return _with_abilities(deployment, entry, row, common.prices), warnings
+
+
+def _inferred(prices: PriceTable) -> Callable[[str], str | None]:
+    """Whose model a bare name is: as the price list says, or for a few that it has not."""
+    return lambda model: prices.provider_of(model) or _UNPRICED.get(model)
 
 
 def _refuse_slips(params: ModelParams) -> None:

@@ -58,6 +58,14 @@ def test_a_bare_name_is_inferred_from_the_price_table():
     assert deployment.mode == "chat"
 
 
+@pytest.mark.parametrize("model", ["dall-e-3", "text-moderation-latest"])
+def test_a_bare_name_of_a_well_known_model_needs_no_price(model):
+    """The price list has no row for it."""
+    deployment, _ = one(model, api_key="sk-abcdef")
+
+    assert (deployment.provider, deployment.model) == ("openai", model)
+
+
 def test_a_providers_key_is_not_sent_to_a_foreign_host():
     """OPENAI_API_KEY stays here when api_base points elsewhere, and that is said with the cure."""
     deployment, problems = one("openai/m", api_base="https://models.example/v1", environ={"OPENAI_API_KEY": "sk-1"})
