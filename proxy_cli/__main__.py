@@ -4,6 +4,7 @@ Whatever a command raises ends here as one sentence on standard error and an exi
 those who asked for debugging.
 """
 
+import errno
 import logging
 import os
 import sys
@@ -15,12 +16,27 @@ from proxy_cli.cli import group
 
 logger = logging.getLogger("proxy_cli.command")
 
+_OUTPUT_IS_FULL = {errno.ENOSPC, errno.EDQUOT}
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    sys.exit(run(sys.argv[1:]))
+    _open_closed_streams()
+    try:
+        sys.exit(run(sys.argv[1:]))
+    finally:
+        _leave_full_streams()
+
+
+def _open_closed_streams() -> None:
+    """Put /dev/null where a standard stream is closed: the next socket would become it, and be written to."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            setattr(sys, name, os.fdopen(descriptor, "w" if number else "r", encoding="utf-8"))
 
 
 def run(arguments: list[str]) -> int:
@@ -33,10 +49,11 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     except BrokenPipeError:
-        # `llmproxy check | head`: the reader has left. Standard output must not be flushed again at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1  # `llmproxy check | head`: the reader has left
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OUTPUT_IS_FULL:
+            logger.error("llmproxy: what it has to say cannot be written: %s", error.strerror)
+            return 1
         debugging = {"--debug", "--detailed_debug", "--detailed-debug"} & set(arguments)
         logger.error(
             "llmproxy: internal error: %s: %s%s",
@@ -47,6 +64,15 @@ def run(arguments: list[str]) -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _leave_full_streams() -> None:
+    """Drop what a stream does not take, or Python would try again at the very end, and complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

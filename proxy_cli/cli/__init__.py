@@ -24,6 +24,9 @@ COMMANDS: Final = {
     "mock": "A backend to try things with: deterministic answers, errors on request.",
 }
 
+# They read all options of the group, which mean the same to them.
+_TAKE_ALL: Final = ("serve", "check")
+
 _EPILOG = (
     "LiteLLM's other options are accepted as well, and each says at start why it does nothing. "
     "Options may be spelled with - or _."
@@ -95,10 +98,26 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool)
 def _serve(**_values: object) -> int:
     ctx = click.get_current_context()
     if ctx.invoked_subcommand is not None:
+        _hand_down(ctx, ctx.invoked_subcommand)
         return 0
     from proxy_cli.cli.serve import start  # noqa: PLC0415 - --help and --version stay quick
 
     return start(ctx.params)
+
+
+def _hand_down(ctx: click.Context, name: str) -> None:
+    """Make options that stand before a command the command's own, or say that it has no such option."""
+    command = group.get_command(ctx, name)
+    assert command is not None, "the group has found it"
+    given = {option: value for option, value in ctx.params.items() if value is not None}
+    own = {flag.lstrip("-"): option for option in command.params for flag in option.opts}
+    foreign = [option for option in given if option not in own]
+    if foreign and name not in _TAKE_ALL:
+        raise click.UsageError(f"--{foreign[0]} is not an option of `llmproxy {name}`; see llmproxy {name} --help")
+    taken = {own[option]: value for option, value in given.items() if option in own}
+    ctx.default_map = {
+        name: {str(option.name): [value] if option.multiple else value for option, value in taken.items()}
+    }
 
 
 def version_option() -> click.Option:
@@ -121,7 +140,7 @@ group = Door(
     help="One OpenAI-compatible address for every model a team runs or rents: a drop-in for LiteLLM Proxy.",
     epilog=_EPILOG,
     context_settings={
-        "help_option_names": ["--help"],
+        "help_option_names": ["-h", "--help"],
         "max_content_width": 110,
         # Both spellings of every option, for the commands below as well; the help page shows one.
         "token_normalize_func": lambda token: token.replace("-", "_"),

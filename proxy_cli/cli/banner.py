@@ -7,7 +7,6 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from proxy_cli.telemetry.escape import json_line, one_line
+from proxy_cli.cli.say import record
+from proxy_cli.telemetry.escape import one_line
 
 _SHOWN: Final = 40  # rows; a file may have thousands
 
@@ -29,7 +29,6 @@ class ModelRow:
     backend_model: str
     provider: str
     url: str
-    notes: str = ""
 
 
 def print_table(
@@ -70,26 +69,21 @@ def curl_line(address: str, model: str, *, needs_key: bool) -> str:
 
 def _table(models: Sequence[ModelRow]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-    noted = any(row.notes for row in models)
-    for title in ("model", "backend model", "provider", "address", *(["notes"] if noted else [])):
+    for title in ("model", "backend model", "provider", "address"):
         table.add_column(title, overflow="fold")
     for row in models[:_SHOWN]:
-        cells = [row.name, row.backend_model, row.provider, row.url, *([row.notes] if noted else [])]
+        cells = [row.name, row.backend_model, row.provider, row.url]
         table.add_row(*(Text(one_line(cell)) for cell in cells))
     return table
 
 
 def _as_json(models: Sequence[ModelRow], addresses: Sequence[str], warnings: Sequence[str], version: str) -> str:
-    values = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "level": "INFO",
-        "logger": "proxy_cli.start",
-        "message": f"llmproxy {version} on {', '.join(addresses)}",
-        "models": [asdict(row) for row in models],
-        "addresses": list(addresses),
-        "warnings": list(warnings),
-    }
-    return json_line(json.dumps(values, ensure_ascii=False))
+    return record(
+        f"llmproxy {version} on {', '.join(addresses)}",
+        models=[asdict(row) for row in models],
+        addresses=list(addresses),
+        warnings=list(warnings),
+    )
 
 
 def _example(models: Sequence[ModelRow]) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from proxy_cli.cli.options import flags_from, with_variables
-from proxy_cli.cli.surroundings import Surroundings, gather
+from proxy_cli.cli.surroundings import Surroundings, gather, working_folder
 from proxy_cli.config.flags import Flags
 from proxy_cli.shapes import Json
 
@@ -41,7 +41,7 @@ def check(file: str | None, as_json: bool, strict: bool, schema: bool) -> int:
     if schema:
         return _print_schema()
     ctx = click.get_current_context()
-    surroundings = gather(os.environ, Path.cwd())
+    surroundings = gather(os.environ, working_folder())
     before = ctx.parent.params if ctx.parent else {}
     flags = flags_from(with_variables(before, surroundings.variables))
     chosen = Path(file) if file else flags.config or Path(DEFAULT_FILE)
@@ -83,7 +83,7 @@ def _print(flags: Flags, prepared: "Prepared", rows: "Sequence[ModelRow]", notes
         click.echo(line, err=True)
     if rows:
         click.echo("Models:")
-        _columns([(row.name, f"-> {row.provider}", row.backend_model, row.notes or row.url) for row in rows])
+        _columns([(row.name, f"-> {row.provider}", row.backend_model, row.url) for row in rows])
     states = prepared.loaded.states if prepared.loaded else []
     if states:
         click.echo("Settings:")

@@ -21,7 +21,7 @@ import click
 
 from proxy_cli import __version__
 from proxy_cli.cli.kinds import Number, Text
-from proxy_cli.cli.surroundings import gather
+from proxy_cli.cli.surroundings import gather, working_folder
 from proxy_cli.secret import Secret
 from proxy_cli.shapes import Json
 
@@ -92,7 +92,7 @@ def _split(text: str, source: str) -> SplitResult:
     problem = ClientProblem(f"{source} is not the address of a proxy; write it as http://localhost:{DEFAULT_PORT}")
     try:
         parts = urlsplit(text)
-        usable = parts.port != 0 and parts.username is None
+        usable = parts.port != 0 and parts.username is None and text.isprintable() and " " not in text
     except ValueError:
         raise problem from None
     if not usable or parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -106,6 +106,8 @@ def find_key(options: ClientOptions, environment: Mapping[str, str]) -> Secret |
     given = next(filter(None, named), None)
     if given is None and options.config is not None:
         return _configured_key(Path(options.config), environment)
+    if given and not (given.isascii() and given.isprintable()):
+        raise ClientProblem("the key cannot be sent: it must be printable ASCII on one line, as all keys are")
     return Secret(given) if given else None
 
 
@@ -144,7 +146,7 @@ def given() -> tuple[ClientOptions, Mapping[str, str]]:
         name: before.get(name) if value is None else value for name, value in context.params.items()
     }
     options = ClientOptions(**{**values, "json": bool(values["json"])})
-    return options, gather(os.environ, Path.cwd()).environ
+    return options, gather(os.environ, working_folder()).environ
 
 
 class Reply:
@@ -235,6 +237,8 @@ def _told(target: Target, timeout_s: float) -> Iterator[None]:
     """Turn what sockets, TLS and HTTP raise into a sentence; only around these, not around what callers do."""
     try:
         yield
+    except UnicodeError as failure:
+        raise ClientProblem(f"{target} is not an address that can be sent; check it") from failure
     except (OSError, http.client.HTTPException) as failure:
         raise ClientProblem(_sentence(failure, target, timeout_s)) from failure
 
@@ -256,7 +260,8 @@ def _sentence(failure: Exception, target: Target, timeout_s: float) -> str:
         case socket.gaierror():
             return f"there is no host named {target.host!r}; check the address"
         case http.client.HTTPException() | ConnectionError():
-            return f"{target} broke off before its answer was complete ({type(failure).__name__})"
+            perhaps = "" if target.scheme == "https" else "; is it https:// perhaps?"
+            return f"{target} broke off before its answer was complete ({type(failure).__name__}){perhaps}"
         case _:
             return f"{target} cannot be reached: {failure.args[-1] if failure.args else type(failure).__name__}"
 

@@ -55,7 +55,14 @@ class Option:
         if self.bare is None:
             return click.Option(names, type=self.kind, default=None, help=self.help, hidden=hidden)
         return click.Option(
-            names, type=self.kind, default=None, help=self.help, hidden=hidden, is_flag=False, flag_value=self.bare
+            names,
+            type=self.kind,
+            default=None,
+            help=self.help,
+            hidden=hidden,
+            is_flag=False,
+            flag_value=self.bare,
+            metavar=f"[{self.kind.name.upper()}]",
         )
 
 
@@ -152,6 +159,8 @@ def with_variables(values: Values, variables: "Variables") -> dict[str, object]:
         said = getattr(variables, _FIELDS.get(option.name, option.name), None) if option.variable else None
         # A variable that says no to a switch says nothing: that is its default.
         if filled.get(option.name) is None and said is not None and said is not False:
+            if option.name == "host" and filled.get("local"):
+                continue  # --local is said on the command line, and it is about the address
             filled[option.name] = _within_bounds(option, said)
     if variables.log_level == "DEBUG" and filled.get("detailed_debug") is None:
         filled["debug"] = True

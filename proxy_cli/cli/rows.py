@@ -42,8 +42,7 @@ def _row(deployment: Deployment) -> ModelRow:
         name=deployment.group,
         backend_model=deployment.model,
         provider="by name" if by_name else deployment.provider,
-        url="-" if mocked or by_name else effective_url(deployment),
-        notes="answers with mock_response" if mocked else "",
+        url="mock_response" if mocked else "-" if by_name else effective_url(deployment),
     )
 
 

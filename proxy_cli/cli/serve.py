@@ -4,9 +4,11 @@ The order is that of cheapness: what the command line alone can tell is told fir
 whether the certificate and the port can be had; only then is a process started.
 """
 
+import contextlib
 import gc
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,14 +16,17 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from proxy_cli import __version__
-from proxy_cli.cli import Sectioned, saved
+from proxy_cli.cli import Sectioned, saved, version_option
+from proxy_cli.cli.agreement import disagreement, idle
 from proxy_cli.cli.options import Values, click_options, flags_from, unused, with_variables
-from proxy_cli.cli.surroundings import Surroundings, gather
+from proxy_cli.cli.say import Level, say, say_all
+from proxy_cli.cli.surroundings import Surroundings, gather, working_folder
 from proxy_cli.config.flags import Flags
 
 if TYPE_CHECKING:
     from proxy_cli.cli.client import ClientOptions
-    from proxy_cli.server.setup import Setup
+    from proxy_cli.config.problem import Problem
+    from proxy_cli.server.setup import Prepared, Setup
     from proxy_cli.server.workers import Plan
 
     Run = Callable[[ClientOptions, Mapping[str, str]], int]
@@ -32,26 +37,35 @@ _NOTHING_TO_SERVE: Final = (
 )
 _NO_GUNICORN: Final = "--run_gunicorn needs gunicorn, which is not installed: pip install 'llmproxy[gunicorn]'"
 _PIPE_WIDTH: Final = 160  # of a table that no terminal limits
+_LEVELS: Final[Mapping[str, Level]] = {"error": "ERROR", "warning": "WARNING", "note": "INFO"}
 _TELEMETRY: Final = "--telemetry changes nothing: llmproxy never phones home"
 
 
 def _serve(**_values: object) -> int:
     ctx = click.get_current_context()
+    if ctx.args:
+        raise click.UsageError(f"{ctx.args[0]!r} is no option; to serve a file: llmproxy --config {ctx.args[0]}")
     before = ctx.parent.params if ctx.parent else {}
     # What stands after the command wins over what stands before it.
     return start({**before, **{name: value for name, value in ctx.params.items() if value is not None}})
 
 
 serve = Sectioned(
-    "serve", params=click_options(), callback=_serve, help="Serve the models of a file, or one model without a file."
+    "serve",
+    params=[*click_options(), version_option()],
+    callback=_serve,
+    help="Serve the models of a file, or one model without a file.",
+    context_settings={"allow_extra_args": True},
 )
 
 
 def start(values: Values) -> int:
     """Do what one command line asks for; the exit code."""
-    surroundings = gather(os.environ, Path.cwd())
+    _refuse_what_comes_later(values)
+    if (sentence := disagreement(values)) is not None:
+        raise click.UsageError(sentence)
+    surroundings = gather(os.environ, working_folder())
     chosen = with_variables(values, surroundings.variables)
-    _refuse_what_comes_later(chosen)
     for option, action in _INSTEAD.items():
         if chosen.get(option) is not None:
             return action(chosen, surroundings)
@@ -63,14 +77,20 @@ def start(values: Values) -> int:
         if kept:
             return 0
         raise click.UsageError(_NOTHING_TO_SERVE)
-    notes = [*surroundings.notes, *unused(chosen)]
+    notes = [*surroundings.notes, *unused(chosen), *idle(chosen)]
     if chosen.get("telemetry") is not None:
         notes.append(_TELEMETRY)
-    _say(notes)
     if chosen.get("skip_server_startup") is not None:
-        _say(["--skip_server_startup: there is no database to set up yet, so nothing was done"])
+        say_all([*notes, "--skip_server_startup: there is no database to set up yet, so nothing was done"])
         return 0
-    return _listen(flags, surroundings)
+    return _listen(flags, _with_version(surroundings, flags), notes)
+
+
+def _with_version(surroundings: Surroundings, flags: Flags) -> Surroundings:
+    """With a file, --api_version is what Azure's models are asked with that name none."""
+    if flags.config is None or flags.api_version is None:
+        return surroundings
+    return replace(surroundings, environ={**surroundings.environ, "AZURE_API_VERSION": flags.api_version})
 
 
 def _refuse_what_comes_later(values: Values) -> None:
@@ -85,17 +105,17 @@ def _keep(values: Values, surroundings: Surroundings) -> bool:
     assignment = values.get("add_key")
     if isinstance(assignment, tuple):
         name, secret = assignment
-        _say([f"the key {name} is kept in {saved.keep_key(place, name, secret)}"])
+        say_all([f"the key {name} is kept in {saved.keep_key(place, name, secret)}"])
     if values.get("save") is None:
         return assignment is not None
     if values.get("model") is None:
         raise click.UsageError("--save keeps the defaults of one model; name it with --model")
     entry, file = saved.keep_model(place, values)
-    _say([f"the defaults of {entry!r} are kept in {file}; use them with --model {entry}"])
+    say_all([f"the defaults of {entry!r} are kept in {file}; use them with --model {entry}"])
     return True
 
 
-def _listen(flags: Flags, surroundings: Surroundings) -> int:
+def _listen(flags: Flags, surroundings: Surroundings, notes: Sequence[str]) -> int:
     """Load, check, open the port and serve."""
     from proxy_cli.server.listen import CannotListen, check_address  # noqa: PLC0415 - loaded only to serve
     from proxy_cli.server.tls import UnusableTls  # noqa: PLC0415
@@ -104,24 +124,61 @@ def _listen(flags: Flags, surroundings: Surroundings) -> int:
         # Before the rest is even imported: who has typed the wrong port need not wait for it.
         check_address(flags.listen_host(), flags.listen_port())
     except CannotListen as problem:
+        say_all(notes)
         raise click.ClickException(str(problem)) from problem
-
-    from proxy_cli.server.setup import prepare  # noqa: PLC0415
-
-    gc.disable()  # a large file makes a million small objects, all of which stay
-    prepared = prepare(flags, surroundings.environ, surroundings.sources)
-    gc.freeze()
-    gc.enable()
-    for line in (*prepared.problems, *prepared.sentences):
-        click.echo(str(line), err=True)
+    prepared = _prepare(flags, surroundings)
+    as_json = _wants_json(prepared)
+    say_all(notes, as_json=as_json)
+    _say_problems(prepared, as_json=as_json)
     if prepared.setup is None:
         return 2
     try:
         return _run(prepared.setup)
     except UnusableTls as problem:
-        raise click.UsageError(str(problem)) from problem
+        return _failed(str(problem), 2, as_json=as_json)
     except CannotListen as problem:
-        raise click.ClickException(str(problem)) from problem
+        return _failed(str(problem), 1, as_json=as_json)
+
+
+def _prepare(flags: Flags, surroundings: Surroundings) -> "Prepared":
+    """All that is decided before the first socket."""
+    gc.disable()  # modules and a large file make a million small objects, all of which stay
+    from proxy_cli.server.setup import prepare  # noqa: PLC0415
+
+    if flags.config is None:
+        from proxy_cli.cli.single import refuse_bad_values  # noqa: PLC0415
+
+        refuse_bad_values(flags)
+    prepared = prepare(flags, surroundings.environ, surroundings.sources)
+    gc.freeze()
+    gc.enable()
+    return prepared
+
+
+def _wants_json(prepared: "Prepared") -> bool:
+    """Whether the log is to be JSON: then every line is, from the first on."""
+    config = prepared.setup.config if prepared.setup else prepared.loaded.config if prepared.loaded else None
+    return config is not None and config.litellm_settings.json_logs
+
+
+def _say_problems(prepared: "Prepared", *, as_json: bool) -> None:
+    for problem in prepared.problems:
+        say(_told(problem, prepared), level=_LEVELS[str(problem.severity)], as_json=as_json)
+    for sentence in prepared.sentences:
+        say(sentence, level="WARNING" if prepared.setup else "ERROR", as_json=as_json)
+
+
+def _told(problem: "Problem", prepared: "Prepared") -> str:
+    if prepared.loaded is not None:
+        return str(problem)
+    from proxy_cli.cli.single import spoken  # noqa: PLC0415
+
+    return spoken(problem)
+
+
+def _failed(sentence: str, code: int, *, as_json: bool) -> int:
+    say(sentence if as_json else f"llmproxy: {sentence}", level="ERROR", as_json=as_json)
+    return code
 
 
 def _run(setup: "Setup") -> int:
@@ -156,6 +213,8 @@ def _run(setup: "Setup") -> int:
     finally:
         # Also in the worker processes, which leave through here.
         logs.close()
+        for listener in plan.listeners:
+            listener.close()
 
 
 def _announce(setup: "Setup", *, secure: bool) -> None:
@@ -168,15 +227,17 @@ def _announce(setup: "Setup", *, secure: bool) -> None:
     plain = setup.host.strip("[]")
     host = f"[{plain}]" if ":" in plain else plain
     console = Console(stderr=True, highlight=False)
-    print_table(
-        console if console.is_terminal else Console(stderr=True, highlight=False, width=_PIPE_WIDTH),
-        model_rows(setup.table.deployments),
-        [f"{'https' if secure else 'http'}://{host}:{setup.port}"],
-        warnings=setup.notes,
-        version=__version__,
-        json_logs=setup.config.litellm_settings.json_logs,
-        needs_key=setup.keys.required,
-    )
+    # Where nobody can read it, it is not worth failing for: callers wait.
+    with contextlib.suppress(OSError):
+        print_table(
+            console if console.is_terminal else Console(stderr=True, highlight=False, width=_PIPE_WIDTH),
+            model_rows(setup.table.deployments),
+            [f"{'https' if secure else 'http'}://{host}:{setup.port}"],
+            warnings=setup.notes,
+            version=__version__,
+            json_logs=setup.config.litellm_settings.json_logs,
+            needs_key=setup.keys.required,
+        )
 
 
 def _way_to_run(flags: Flags) -> "Callable[[Plan], int]":
@@ -190,11 +251,6 @@ def _way_to_run(flags: Flags) -> "Callable[[Plan], int]":
     except ImportError as problem:
         raise click.ClickException(_NO_GUNICORN) from problem
     return lambda plan: gunicorn_worker.run(plan, flags.num_workers)
-
-
-def _say(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(f"llmproxy: {line}", err=True)
 
 
 def _setup(values: Values, _surroundings: Surroundings) -> int:

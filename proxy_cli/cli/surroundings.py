@@ -23,6 +23,14 @@ class Surroundings:
     notes: tuple[str, ...] = ()  # what is worth saying at start
 
 
+def working_folder() -> Path:
+    """The folder the command was started in. Raises click.UsageError when it has been removed since."""
+    try:
+        return Path.cwd()
+    except OSError:
+        raise click.UsageError("the working folder does not exist any more; change to one that does") from None
+
+
 def gather(environ: Mapping[str, str], working: Path) -> Surroundings:
     """Read what lies around; the real environment wins. Raises click.UsageError for a file that is broken."""
     place = saved.folder(environ)

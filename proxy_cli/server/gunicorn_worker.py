@@ -4,16 +4,22 @@ gunicorn is an extra: whoever imports this module has asked for it, and says so 
 """
 
 import asyncio
+import logging
 import os
 import signal
+import warnings
 from collections.abc import Callable
 from typing import Final
 
+import gunicorn
 import uvloop
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger as BaseLogger
 from gunicorn.workers.base import Worker as BaseWorker
 
 from proxy_cli.server.workers import Plan, Serving
+
+logger = logging.getLogger(__name__)
 
 _HEARTBEAT_S: Final = 1.0
 _SILENT_FOR_S: Final = 600  # a process without a heartbeat for this long is replaced
@@ -41,6 +47,7 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
             "max_requests": self.plan.max_requests or 0,
             "max_requests_jitter": self.plan.max_requests_jitter,
             "control_socket_disable": True,
+            "logger_class": Log,
         }
         for name, value in settings.items():
             if name in self.cfg.settings:  # the newest are unknown to older gunicorns
@@ -51,9 +58,23 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
         return self.plan.make
 
 
+class Log(BaseLogger):  # type: ignore[misc]  # gunicorn has no types
+    """What gunicorn itself has to say: through our log, and from warnings on, for the rest we say better."""
+
+    def setup(self, cfg: object) -> None:
+        """Take away gunicorn's own output: its lines would stand between ours, which may be JSON."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.WARNING)
+
+
 def run(plan: Plan, workers: int) -> int:
     """Serve until gunicorn's master is told to end; the exit code."""
     plan.on_ready()
+    # It leaves a copy of the socket to the garbage collector.
+    warnings.filterwarnings("ignore", message="unclosed", category=ResourceWarning, module=r"gunicorn\.")
+    logger.info("served through gunicorn %s, processes: %d", gunicorn.__version__, workers)
     try:
         Application(plan, workers).run()
     except SystemExit as end:

@@ -73,7 +73,8 @@ def test_the_address_is_taken_from_flag_then_environment_then_default(options, e
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://host", "http://", "http://host:99999", "http://user:pass@host", "http://host:0"]
+    "url",
+    ["ftp://host", "http://", "http://host:99999", "http://user:pass@host", "http://host:0", "not a url", "h/a\x00b"],
 )
 def test_an_address_that_cannot_be_is_one_sentence(url):
     """A bad address names the place it came from, and does not repeat what may hold a password."""
@@ -101,6 +102,24 @@ def test_a_file_without_a_readable_key_is_one_sentence(tmp_path):
     """Where the file is asked for the key and cannot be read, its first problem is told."""
     with pytest.raises(ClientProblem, match=r"the key cannot be read from the file: .*missing\.yaml"):
         find_key(ClientOptions(config=str(tmp_path / "missing.yaml")), {})
+
+
+@pytest.mark.parametrize("key", ["sk-日本", "sk-a\nb", "sk-é"])
+def test_a_key_that_no_header_carries_is_one_sentence(key):
+    """It is told before anything is sent, and the key is not repeated."""
+    with pytest.raises(ClientProblem, match="the key cannot be sent") as caught:
+        find_key(ClientOptions(key=key), {})
+
+    assert "sk-" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://a..b", f"http://{'x' * 64}.example", "http://127.0.0.1:1/日本"])
+def test_an_address_that_cannot_be_encoded_is_one_sentence(url):
+    """A name with an empty or endless label, a path beyond ASCII."""
+    client = Client(find_target(ClientOptions(url=url), {}), None, 1)
+
+    with pytest.raises(ClientProblem, match="is not an address that can be sent"):
+        client.get_json("/v1/models")
 
 
 async def test_a_request_carries_the_key_and_its_body():

@@ -63,8 +63,9 @@ def test_variables_of_serving_options_are_all_read():
 
 
 def test_variables_yield_to_the_command_line():
-    """Flag over variable."""
+    """Flag over variable; --local is about the address as well."""
     assert with_variables({"port": 1234}, Variables(port=8080)) == {"port": 1234}
+    assert with_variables({"local": True}, Variables(host="0.0.0.0")) == {"local": True}
 
 
 def test_variables_that_say_no_to_a_switch_say_nothing():

@@ -1,12 +1,15 @@
 """`llmproxy` serves: every option once right, once wrong; real processes, real sockets, real signals."""
 
 import asyncio
+import contextlib
+import json
 import os
 import re
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -98,7 +101,72 @@ def test_serve_runs_under_gunicorn(command, config, port):
     assert chat(port) == "こんにちは"
     code, errors = ended(process)
     assert code == 0
-    assert "gunicorn" in errors
+    assert "served through gunicorn" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("arguments", [["--num_workers", "2", "--detailed_debug"], ["--run_gunicorn"]])
+def test_serve_writes_json_from_the_first_line_to_the_last(command, port, arguments):
+    """Where the file asks for JSON: notes, warnings, the start, requests, the end."""
+    command.write("config.yaml", HELLO + "litellm_settings: {json_logs: true, cache: true}\n")
+    command.write(".env", "A=1\n")
+    process = command.serve(
+        "--config", "config.yaml", "--port", str(port), LOCAL, "--reload", *arguments, port=port, DATABASE_URL="x"
+    )
+
+    assert chat(port) == "こんにちは"
+    code, errors = ended(process)
+    told = [json.loads(line) for line in errors.splitlines()]
+
+    words = [
+        "read /",
+        "--reload does nothing",
+        "litellm_settings.cache",
+        "DATABASE_URL",
+        "llmproxy 0.",
+        "POST /v1/chat",
+    ]
+    found = [next(at for at, line in enumerate(told) if word in line["message"]) for word in words]
+    assert code == 0
+    assert found == sorted(found)
+    assert {"INFO", "WARNING"} <= {line["level"] for line in told}
+
+
+@pytest.mark.parametrize("redirection", ["<&- >&- 2>&-", "2>/dev/full"])
+def test_serve_goes_on_where_nothing_can_be_said(command, config, port, redirection):
+    """Closed standard streams and a full disk: callers are answered all the same."""
+    line = f"exec {sys.executable} -m proxy_cli --config {config} --port {port} {LOCAL} --num_workers 2 {redirection}"
+    process = subprocess.Popen(["sh", "-c", line], cwd=command.folder, env=command.environ({}), start_new_session=True)
+    command.running.append(process)
+    until = time.monotonic() + 20
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError):
+            assert chat(port) == "こんにちは"
+            break
+        time.sleep(0.05)
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+async def test_serve_asks_azure_for_the_version_of_the_command_line(command, port):
+    """--api_version with a file is for the models that name none themselves."""
+    async with running_backend() as backend:
+        azure = f"model: azure/dep, api_key: k, api_base: '{backend.origin}'"
+        own = f"{azure}, api_version: '2024-10-21'"
+        command.write(
+            "config.yaml",
+            f"model_list:\n  - model_name: plain\n    litellm_params: {{{azure}}}\n"
+            f"  - model_name: own\n    litellm_params: {{{own}}}\n",
+        )
+        arguments = ["--config", "config.yaml", "--api_version", "2023-05-15", "--port", str(port), LOCAL]
+        process = await in_thread(lambda: command.serve(*arguments, port=port))
+        for name in ("plain", "own"):
+            await in_thread(lambda name=name: ask(port, "/chat/completions", {"model": name, "messages": []}))
+        await in_thread(lambda: ended(process))
+        targets = [request.target for request in backend.requests]
+
+    assert [target.partition("?")[2] for target in targets] == ["api-version=2023-05-15", "api-version=2024-10-21"]
 
 
 def test_serve_names_the_package_that_gunicorn_needs(command, config, port):
