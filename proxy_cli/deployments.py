@@ -112,6 +112,8 @@ def _model_path(index: int) -> Path:
 def _problem(index: int, entry: ModelEntry, error: ValueError, place: Callable[[Path], Place]) -> Problem:
     """The sentence of an error as message and cure, without the model where a key has come to stand there."""
     path, model = _model_path(index), entry.litellm_params.model
+    if isinstance(error, _Slip):
+        path = (*path[:-1], error.key)
     text = str(error).replace(model, HIDDEN) if looks_secret(model) else str(error)
     message, _, cure = text.partition("; ")
     message, _, near = message.partition(", did you mean ")
@@ -159,6 +161,14 @@ def _inferred(prices: PriceTable) -> Callable[[str], str | None]:
     return lambda model: prices.provider_of(model) or _UNPRICED.get(model)
 
 
+class _Slip(ValueError):
+    """What is wrong with another setting than the model."""
+
+    def __init__(self, sentence: str, key: str) -> None:
+        super().__init__(sentence)
+        self.key = key
+
+
 def _refuse_slips(params: ModelParams) -> None:
     """What no backend's name of a model has at its ends; and a provider that nobody knows, which counts for nothing."""
     provider, model = params.custom_llm_provider, params.model
@@ -170,7 +180,7 @@ def _refuse_slips(params: ModelParams) -> None:
     if provider is not None and not is_known(provider):
         near = did_you_mean(provider, ROWS)
         cure = f'did you mean "{near}"?' if near else "write openai for an OpenAI-compatible server, and its api_base"
-        raise ValueError(f'custom_llm_provider: no provider is called "{provider}"; {cure}')
+        raise _Slip(f'no provider is called "{provider}"; {cure}', "custom_llm_provider")
 
 
 def _meant(model: str) -> str | None:

@@ -95,7 +95,6 @@ def test_a_missing_key_of_a_hosted_service_is_said():
         ("https://api.openai.com/v1", {}, "write it as api_base"),
         ("openai/ gpt-4o", {}, "a blank before or after a name"),
         ("openai/gpt-4o,", {}, "ends in ,"),
-        ("m", {"custom_llm_provider": "opanai", "api_base": LOCAL}, 'did you mean "openai"?'),
     ],
 )
 def test_an_entry_that_goes_nowhere_is_a_problem_with_a_cure(model, params, words):
@@ -107,6 +106,14 @@ def test_an_entry_that_goes_nowhere_is_a_problem_with_a_cure(model, params, word
     assert words in str(errors[0])
     assert errors[0].cure or "credential_list" in words
     assert errors[0].path == "model_list[0].litellm_params.model"
+
+
+def test_a_provider_nobody_knows_is_told_at_its_own_place():
+    """It would be passed over in silence where the model has a prefix."""
+    (problem,) = built(entry("m", custom_llm_provider="opanai", api_base=LOCAL)).problems
+
+    assert problem.path == "model_list[0].litellm_params.custom_llm_provider"
+    assert problem.cure == 'did you mean "openai"?'
 
 
 def test_a_provider_that_the_prefix_overrules_is_said():

@@ -206,7 +206,12 @@ class Composer:
             self._report(spot, f"nested deeper than {DEEPEST} levels", "flatten this part of the file")
             raise _Stop
         if self._open and isinstance(self._open[-1].branch, Mapping) and self._open[-1].key is _NEEDS_KEY:
-            self._report(spot, "a key must be one word, not a list or mapping", "quote the key if it holds [ ] { }")
+            if isinstance(branch, Mapping) and isinstance(event, yaml.MappingStartEvent) and event.flow_style:
+                cure = 'quote a value that begins with "{{"; a variable is written os.environ/NAME'
+                self._report(spot, '"{{" is no template here: a key must be one word', cure)
+            else:
+                cure = "quote the key if it holds [ ] { }"
+                self._report(spot, "a key must be one word, not a list or mapping", cure)
         self._open.append(_Frame(branch, spot, event.anchor))
 
     def _end(self, _: yaml.Event) -> None:

@@ -66,6 +66,8 @@ def _parse(data: bytes, file: str, mode: int | None) -> tuple[Document | None, l
     if len(data) > LARGEST:
         return None, [Problem(Place(file, 1, 1), TOO_LARGE, SPLIT)]
     text, problems = decode(data, file)
+    if problems and not text.whole:
+        return None, problems  # no text at all
     composed, slips = _compose(text, file)
     garbled = {problem.place.line for problem in problems}
     problems += [slip for slip in slips if slip.place.line not in garbled]

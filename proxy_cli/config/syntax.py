@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 import yaml
 
 from proxy_cli.config.compose import Composed, Span
+from proxy_cli.config.foreign import marks
 from proxy_cli.config.lookalike import in_line
 from proxy_cli.config.text import Text, code_point
 from proxy_cli.config.tree import Spot
@@ -25,6 +26,7 @@ _NO_SPACE: Final = re.compile(r"\s*(?:- +)*[A-Za-z_][A-Za-z0-9_]*:[^\s]")
 _NAME_ALONE: Final = re.compile(r"\s*(?:- +)*[A-Za-z_][\w-]*\s*")
 _SECTION: Final = re.compile("(?<![^\r\n\x85\u2028\u2029])[A-Za-z_\"'][\\w.-]*[\"']?[ \t]*:(?:\\s|$)")
 _TABBED: Final = re.compile(r" *\t[ \t]*(?:- |[\w\"'][^:]*:(?:\s|$))")
+_KEY_AHEAD: Final = re.compile(r"\s*([\"'])?[\w.-]+(?(1)\1)\s*:")
 _LINES_LOOKED_AT: Final = 10
 _TABS_TOLD: Final = 100
 
@@ -78,6 +80,7 @@ def slips_of(composed: Composed, text: Text) -> list[Slip]:
         for number in range(first, scene.spot[0] + 1)
         for found in in_line(text.line(number))
     ]
+    odd = odd or [Slip(*mark) for mark in marks(text, first, scene.spot[0])]
     slip = _explain(composed, scene)
     return odd or [slip, *(_more_tabs(slip, text) if slip.message == _TAB else ())]
 
@@ -203,6 +206,11 @@ def _bracket(scene: Scene) -> Slip:
         return _after_quote(scene, *scene.quote)
     opening = scene.text.line(scene.context[0])[scene.context[1] - 1 : scene.context[1]]
     closing = {"[": "]", "{": "}"}.get(opening, "bracket")
+    if scene.context[0] < scene.spot[0] and _KEY_AHEAD.match(scene.line):
+        # A key on a line of its own: what is missing is at the end of the line before.
+        before = scene.text.line(scene.spot[0] - 1).rstrip()
+        if before and before[-1] not in "{[,:" and "#" not in before:
+            return Slip((scene.spot[0] - 1, len(before) + 1), "a comma is missing here", "add it")
     if scene.context[0] < scene.spot[0]:
         message = f'the "{opening}" that opens here is not closed before line {scene.spot[0]}'
         return Slip(scene.context, message, f'close it with "{closing}", and put commas between the entries')

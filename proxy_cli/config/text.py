@@ -18,6 +18,7 @@ from proxy_cli.config.tree import Spot
 _BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # the line ends of YAML 1.1, so that lines count as libyaml's
 _FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _MOST_TOLD: Final = 20
+_BINARY: Final = 5  # control characters beside bytes that are no letters: nobody wrote that
 _MARKS: Final = (  # the longer ones first: UTF-32's mark begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"),
     (codecs.BOM_UTF32_BE, "utf-32-be", "UTF-32"),
@@ -70,6 +71,9 @@ def decode(data: bytes, file: str) -> tuple[Text, list[Problem]]:
         text = Text(body.decode(codec, "replace"))
         problems.append(_undecodable(data, len(mark), failure, name, file))
     forbidden = [_forbidden(text, found, file) for found in islice(_FORBIDDEN.finditer(text.whole), _MOST_TOLD)]
+    if problems and len(forbidden) >= _BINARY:
+        message = f"this is no text file: {problems[0].message}, and control characters stand in it"
+        return Text(""), [Problem(problems[0].place, message, "name a file of YAML; unpack it first if it is packed")]
     if forbidden:
         text = Text(_FORBIDDEN.sub("\ufffd", text.whole))
     return text, problems + forbidden
