@@ -206,7 +206,7 @@ def _bracket(scene: Scene) -> Slip:
         return _after_quote(scene, *scene.quote)
     opening = scene.text.line(scene.context[0])[scene.context[1] - 1 : scene.context[1]]
     closing = {"[": "]", "{": "}"}.get(opening, "bracket")
-    if scene.context[0] < scene.spot[0] and _KEY_AHEAD.match(scene.line):
+    if scene.context[0] < scene.spot[0] and _goes_on(scene):
         # A key on a line of its own: what is missing is at the end of the line before.
         before = scene.text.line(scene.spot[0] - 1).rstrip()
         if before and before[-1] not in "{[,:" and "#" not in before:
@@ -215,6 +215,17 @@ def _bracket(scene: Scene) -> Slip:
         message = f'the "{opening}" that opens here is not closed before line {scene.spot[0]}'
         return Slip(scene.context, message, f'close it with "{closing}", and put commas between the entries')
     return Slip(scene.spot, f'a comma or "{closing}" is missing here', "add it, or quote the value")
+
+
+def _goes_on(scene: Scene) -> bool:
+    """Whether the line is another key of the same brackets: quoted as in JSON, or indented further than they are."""
+    above, line = scene.text.line(scene.context[0]), scene.line
+    key = _KEY_AHEAD.match(line)
+    return key is not None and (key[1] is not None or _indent_of(line) > _indent_of(above))
+
+
+def _indent_of(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def _no_content(scene: Scene) -> Slip:
