@@ -5,29 +5,22 @@ import sys
 
 import pytest
 
-# The working folder is gone: nobody expects that, and no command asks for it.
-NO_FOLDER = """
-import os, sys, tempfile
-from proxy_cli.__main__ import run
-folder = tempfile.mkdtemp()
-os.chdir(folder)
-os.rmdir(folder)
-sys.exit(run(sys.argv[1:]))
-"""
-
 
 @pytest.mark.parametrize("debug", [[], ["--debug"]])
-def test_main_reports_the_unexpected_in_one_sentence(root, debug):
+def test_main_reports_the_unexpected_in_one_sentence(root, tmp_path, debug):
     """No traceback, unless debugging was asked for."""
+    # A library that breaks while it is imported: nobody expects that.
+    (tmp_path / "platformdirs.py").write_text("raise RuntimeError('no folders today')\n")
     done = subprocess.run(
-        [sys.executable, "-c", NO_FOLDER, *debug, "--model", "openai/m"],
+        [sys.executable, "-m", "proxy_cli", *debug, "--model", "openai/m"],
         capture_output=True,
         text=True,
+        cwd=tmp_path,
         env={"PYTHONPATH": str(root)},
     )
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("llmproxy: internal error: FileNotFoundError: ")
+    assert done.stderr.startswith("llmproxy: internal error: RuntimeError: no folders today")
     assert ("Traceback" in done.stderr) == bool(debug)
     assert debug or done.stderr.count("\n") == 1
 

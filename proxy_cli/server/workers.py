@@ -28,6 +28,7 @@ _READY: Final = b"ready\n"
 _RETIRES: Final = b"retires\n"
 _AT_ONCE_S: Final = 5.0  # a worker that dies younger than this takes all with it
 _PATIENCE_S: Final = 120.0  # for workers that were asked to end; each has shorter deadlines of its own
+_SOON_S: Final = 0.5  # an end that takes longer needs a word
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -95,8 +96,22 @@ async def _serve(
         # An event loop does not close well over a server that is still open.
         await server.stop()
         raise
-    await server.stop()
+    await _end(server)
     return 0
+
+
+async def _end(server: Serving) -> None:
+    """Finish what is under way; who waits for that is told so, and how not to."""
+    loop = asyncio.get_running_loop()
+    told = loop.call_later(
+        _SOON_S,
+        logger.warning,
+        "requests are still under way: waiting for their ends; a second signal ends them at once",
+    )
+    try:
+        await server.stop()
+    finally:
+        told.cancel()
 
 
 def _stop_event(signals: Sequence[signal.Signals], lifeline: int | None) -> asyncio.Event:

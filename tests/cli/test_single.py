@@ -18,7 +18,7 @@ from proxy_cli.server.setup import prepare
 )
 def test_single_refuses_an_address_that_is_none(api_base, words):
     """A sentence that names the option; nothing of the address that may be a password."""
-    with pytest.raises(click.UsageError, match="^Invalid value for '--api_base'") as caught:
+    with pytest.raises(click.UsageError, match=r"^Invalid value for '--api_base'") as caught:
         refuse_bad_values(Flags(model="openai/m", api_base=api_base))
 
     assert words in caught.value.message

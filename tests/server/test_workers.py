@@ -130,14 +130,14 @@ def test_workers_finish_what_is_under_way(serve, port, count):
 
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_workers_end_at_once_when_asked_twice(serve, port, count):
-    """Whoever does not want to wait for requests under way asks again."""
+    """Whoever does not want to wait for requests under way is told how, and asks again."""
     process = serve(count, "-")
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"GET /forever HTTP/1.1\r\nhost: here\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 200")
 
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        assert "a second signal ends them" in process.stderr.readline()
         waited = process.poll()
         process.send_signal(signal.SIGTERM)
 
