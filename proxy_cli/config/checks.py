@@ -24,6 +24,7 @@ _PLACEHOLDER = re.compile(
     r"|(my[-_ ])?(api[-_ ]?key|secret|token)([-_ ]here)?",
     re.IGNORECASE,
 )
+_OPENAI: Final = "api.openai.com"
 PLACEHOLDER: Final = "looks like a placeholder"
 _NO_KEY: Final = frozenset({
     "none", "null", "nil", "empty", "dummy", "fake", "fake-key", "na", "n/a", "no-key", "not-needed", "unused",
@@ -104,10 +105,26 @@ def _entry_checks(path: Path, entry: dict[str, Json], params: dict[str, Json]) -
         message = "api_base is set too, to another address, and that one is used"
         yield Finding((*path, "base_url"), message, "keep one of the two", Severity.WARNING)
     yield from _header_names(path, params)
+    yield from _no_path(path, params)
     name, model = text_of(entry, "model_name"), text_of(params, "model")
     if name and model and "*" in model and "*" not in name:
         message = "the * has nothing to stand for: model_name has none"
         yield Finding((*path, "model"), message, "write the model's full name, or a * in model_name", Severity.WARNING)
+
+
+def _no_path(path: Path, params: dict[str, Json]) -> Iterator[Finding]:
+    """LiteLLM's most usual slip: servers that speak OpenAI's dialect mostly do so below `/v1` only."""
+    key = "api_base" if text_of(params, "api_base") is not None else "base_url"
+    provider, slash, _ = str(text_of(params, "model")).partition("/")
+    try:
+        backend, inner = parse_base(text_of(params, key) or "")
+    except ValueError:
+        return
+    if inner or (slash and provider != "openai") or not (is_own(backend.host) or backend.host == _OPENAI):
+        return
+    message = f"has no path: a chat is sent to {backend}/chat/completions"
+    severity = Severity.WARNING if backend.host == _OPENAI else Severity.NOTE
+    yield Finding((*path, key), message, f"most servers answer below {backend}/v1", severity)
 
 
 def _header_names(path: Path, params: dict[str, Json]) -> Iterator[Finding]:

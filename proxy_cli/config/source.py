@@ -72,7 +72,8 @@ def _parse(data: bytes, file: str, mode: int | None) -> tuple[Document | None, l
     garbled = {problem.place.line for problem in problems}
     problems += [slip for slip in slips if slip.place.line not in garbled]
     document = None if slips else _document(composed, file, mode)
-    problems += composed.problems
+    broken = {slip.place.line for slip in slips}
+    problems += [problem for problem in composed.problems if problem.place.line not in broken]
     if document is not None:
         problems += cut_values(document.values, text, composed.spans, file)
     return document, _once(problems)

@@ -93,3 +93,17 @@ def test_a_header_has_a_name_that_can_be_sent():
 
     assert one.path[-2:] == ("extra_headers", "bad name")
     assert one.message == "'bad name' cannot be the name of a header"
+
+
+@pytest.mark.parametrize(
+    ("base", "severities"),
+    [
+        ("http://localhost:8000", [Severity.NOTE]),
+        ("https://api.openai.com/", [Severity.WARNING]),
+        ("http://localhost:8000/v1", []),
+        ("https://api.deepseek.com", []),
+    ],
+)
+def test_an_address_without_a_path_is_worth_a_word(base, severities):
+    """OpenAI's own has none without `/v1`; others may."""
+    assert [each.severity for each in found(api_base=base)] == severities

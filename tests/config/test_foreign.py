@@ -64,3 +64,10 @@ def test_a_packed_file_is_one_problem():
     (problem,) = parse(data, "c.yaml")[1]
 
     assert problem.message.startswith("this is no text file: byte 0x8b at offset 1")
+
+
+def test_a_full_width_colon_is_one_problem():
+    """It is seen before the syntax breaks, and when it breaks."""
+    (line,) = lines(ENTRY.replace("model_name:", "model_name："))
+
+    assert line.startswith("2:15: U+FF1A")
