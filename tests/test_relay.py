@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from proxy_cli.errors import BackendBroken
-from proxy_cli.relay import LocalExchange, Relay, says_events
+from proxy_cli.relay import LocalExchange, Relay, labelled, says_events
 from proxy_cli.shapes import Headers, LocalReply
 
 
