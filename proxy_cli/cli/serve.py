@@ -35,7 +35,7 @@ _LATER: Final = ("use_queue", "test_async", "num_requests")
 _NOTHING_TO_SERVE: Final = (
     "nothing to serve: name a file with --config, or a model with --model; `llmproxy init` writes a first file"
 )
-_NO_GUNICORN: Final = "--run_gunicorn needs gunicorn, which is not installed: pip install 'llmproxy[gunicorn]'"
+_NO_GUNICORN: Final = "--run_gunicorn needs gunicorn, which is not installed: pip install gunicorn"
 _PIPE_WIDTH: Final = 160  # of a table that no terminal limits
 _LEVELS: Final[Mapping[str, Level]] = {"error": "ERROR", "warning": "WARNING", "note": "INFO"}
 _TELEMETRY: Final = "--telemetry changes nothing: llmproxy never phones home"

@@ -177,7 +177,7 @@ def test_serve_names_the_package_that_gunicorn_needs(command, config, port):
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "llmproxy: --run_gunicorn needs gunicorn, which is not installed: pip install 'llmproxy[gunicorn]'"
+        "llmproxy: --run_gunicorn needs gunicorn, which is not installed: pip install gunicorn"
     )
 
 
