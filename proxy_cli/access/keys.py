@@ -45,7 +45,7 @@ class Keys:
         presented = self._presented(headers)
         if not presented:
             raise Unauthenticated(
-                "no API key was sent; send it as `Authorization: Bearer <key>`, `x-api-key` or `api-key`",
+                "no API key was sent; send it in the header Authorization (as Bearer), x-api-key or api-key",
                 code="missing_api_key",
             )
         key = presented[0]
