@@ -67,8 +67,9 @@ class Number(Kind):
 
     name = "number"
 
-    def __init__(self, low: float, high: float = math.inf, *, whole: bool = True) -> None:
+    def __init__(self, low: float, high: float = math.inf, *, whole: bool = True, above: bool = False) -> None:
         self.low, self.high, self.whole = low, high, whole
+        self.above = above  # the lower bound itself is too little
 
     def read(self, text: str) -> int | float:
         """The number in a text."""
@@ -76,13 +77,15 @@ class Number(Kind):
             number = int(text) if self.whole else float(text)
         except ValueError:
             number = math.nan
-        if not (math.isfinite(number) and self.low <= number <= self.high):
+        if not (math.isfinite(number) and self.low <= number <= self.high) or (self.above and number == self.low):
             raise ValueError(f"{shown(text)} is not {self.wanted()}")
         return number
 
     def wanted(self) -> str:
         """What is asked for, in words."""
         kind = "a whole number" if self.whole else "a number"
+        if self.above:
+            return f"{kind} above {self.low:g}"
         if math.isinf(self.high):
             return f"{kind} of {self.low:g} or more"
         return f"{kind} from {self.low:g} to {self.high:g}"

@@ -19,6 +19,13 @@ def test_number_refuses_what_is_outside_with_value_and_range(text):
         Number(1, 65535).read(text)
 
 
+@pytest.mark.parametrize("text", ["0", "0.0", "-1", "nan"])
+def test_a_budget_of_nothing_is_no_budget(text):
+    """A bound that is itself too little is said so."""
+    with pytest.raises(ValueError, match="is not a number above 0"):
+        Number(0, whole=False, above=True).read(text)
+
+
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-0.1", "warm", ""])
 def test_number_refuses_amounts_that_are_no_amounts(text):
     """Not-a-number and infinity are words, not amounts."""
