@@ -6,6 +6,7 @@ answered is decided in `answers.py`, which fault is asked for in `faults.py`.
 """
 
 import asyncio
+import logging
 import signal
 import socket
 import struct
@@ -25,6 +26,8 @@ from proxy_cli.mock.body import decoded, form, is_form, text_of_body
 from proxy_cli.mock.faults import NO_FAULTS, Faults, asked
 from proxy_cli.mock.journal import Journal, Seen
 from proxy_cli.shapes import Json, Operation
+
+logger = logging.getLogger(__name__)
 
 _MAX_BODY_BYTES: Final = 256 * 1024 * 1024
 _DEFAULT_MODELS: Final = ("mock-model",)
@@ -89,6 +92,11 @@ class MockBackend:
             response = await self._respond(await self._understand(operation, request, seen), request, seen)
         except _Refused as refusal:
             response = web.json_response(refusal.body, status=refusal.status, headers=refusal.headers, dumps=dumps)
+        except (AttributeError, LookupError, TypeError, ValueError) as problem:
+            # The fields of a request are read where they are used; one of another shape is the caller's slip.
+            logger.debug("the request is shaped oddly", exc_info=problem)
+            words = f"a field of the request is not shaped as {operation.value} takes it"
+            response = web.json_response(_Refused(400, words).body, status=400, dumps=dumps)
         except _Broken:
             # aiohttp finds the connection closed, and leaves it at that.
             return web.Response()

@@ -329,3 +329,15 @@ async def test_body_that_is_no_json_object_is_400(backend: RunningBackend, http:
     async with http.post(f"{backend.url}/chat/completions", data=data, headers=headers) as response:
         assert response.status == 400
         assert (await response.json())["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "odd", [{"tools": 5}, {"messages": 5}, {"messages": [5]}, {"tools": [{"function": 5}]}, {"n": "x"}]
+)
+async def test_fields_of_an_odd_shape_are_a_400(backend: RunningBackend, http: aiohttp.ClientSession, odd):
+    """Whatever a request holds, the answer is one sentence and the backend serves on."""
+    async with http.post(f"{backend.url}/chat/completions", json={**chat("[[mock tool]]"), **odd}) as response:
+        assert response.status in {200, 400}
+        assert response.content_type == "application/json"
+    async with http.post(f"{backend.url}/chat/completions", json=chat("a")) as response:
+        assert response.status == 200
