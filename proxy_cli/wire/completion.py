@@ -164,7 +164,8 @@ def last_event(rest: bytes) -> bytes:
     data = data_of(rest)
     if data is None or (data.strip() != _DONE and object_fields(data) is None):
         return b""
-    return rest.rstrip(b"\r\n") + b"\n\n"
+    # A lone CR at the end was held back as half of a CRLF, yet it had ended the event.
+    return rest if rest.endswith((b"\r\r", b"\n\r")) else rest.rstrip(b"\r\n") + b"\n\n"
 
 
 def _says_nothing(choices: msgspec.Raw) -> bool:

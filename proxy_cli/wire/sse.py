@@ -96,18 +96,27 @@ def data_of(event: bytes) -> bytes | None:
 
 
 def with_data(event: bytes, data: bytes) -> bytes:
-    """The event with other data; its other lines and its line ends stay. One that has no data stays as it is."""
+    """The event with other data; all else of it stays as it was written. One that has no data stays as it is."""
     if _is_plain(event) and b"\n" not in data:
         return b"data: " + data + b"\n\n"
+    lines = _lines(event)
+    at = [index for index, (text, _) in enumerate(lines) if _data_line(text) is not None]
+    new = data.split(b"\n")
     pieces: list[bytes] = []
-    written = False
-    for text, end in _lines(event):
-        if _data_line(text) is None:
+    for index, (text, end) in enumerate(lines):
+        if index not in at:
             pieces += (text, end)
-        elif not written:
-            written = True
-            pieces += [b"data: " + line + (end or b"\n") for line in data.split(b"\n")]
+            continue
+        # Each line takes the place of one; what there is more of comes in the last one's.
+        count = len(new) if index == at[-1] else 1
+        pieces += [_prefix(text, line) + line + (end or b"\n") for line in new[:count]]
+        del new[:count]
     return b"".join(pieces)
+
+
+def _prefix(old: bytes, line: bytes) -> bytes:
+    """How the old line began; a blank after the colon belongs to the prefix, so a line with its own needs one more."""
+    return b"data:" if old.startswith(b"data:") and old[5:6] != b" " and line[:1] != b" " else b"data: "
 
 
 def _is_plain(event: bytes) -> bool:

@@ -137,6 +137,9 @@ def test_an_error_inside_a_stream_is_passed_and_remembered(error):
     [
         (b"data: [DONE]", b"data: [DONE]\n\n", True),
         (b"data: [DONE]\n", b"data: [DONE]\n\n", True),
+        (b"data: [DONE]\r\r", b"data: [DONE]\r\r", True),
+        (b"data: [DONE]\r\n\r", b"data: [DONE]\r\n\r", True),
+        (b"data: [DONE]\r\n", b"data: [DONE]\n\n", True),
         (b'data: {"model":"vicuna"}\n', b'data: {"model":"gpt-4o"}\n\n', False),
         (b'data: {"model":"vicuna","choi', b"", False),
         (b"data: [DO", b"", False),

@@ -183,11 +183,15 @@ def test_data_is_read_by_the_standard(event, data):
         (b"event: m\r\ndata: x\r\nid: 1\r\n\r\n", b"y", b"event: m\r\ndata: y\r\nid: 1\r\n\r\n"),
         (b"data: a\ndata: b\n\n", b"y", b"data: y\n\n"),
         (b"data: x\n\n", b"y\nz", b"data: y\ndata: z\n\n"),
-        (b"data:x\r\r", b"y", b"data: y\r\r"),
+        (b"data:x\r\r", b"y", b"data:y\r\r"),
+        (b"data:x\n\n", b" y", b"data:  y\n\n"),
+        (b"data\n\n", b"y", b"data: y\n\n"),
+        (b"data: {\r\ndata:a\ndata:  }\r\n\r\n", b"{\nb\n }", b"data: {\r\ndata:b\ndata:  }\r\n\r\n"),
+        (b"data:a\r\ndata: b", b"x\ny\nz", b"data:x\r\ndata: y\ndata: z\n"),
         (b"data: x\r\n\n", b"y", b"data: y\r\n\n"),
         (b": ping\n\n", b"y", b": ping\n\n"),
     ],
 )
 def test_data_is_replaced_in_its_place(event, data, changed):
-    """The other lines and the line ends stay."""
+    """The other lines, the line ends and the blank after a colon, or its lack, stay."""
     assert with_data(event, data) == changed
