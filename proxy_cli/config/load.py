@@ -126,8 +126,10 @@ def _validated(resolved: Resolved) -> tuple[Config | None, list[Finding]]:
 
 def _finding(detail: ErrorDetails, resolved: Resolved) -> Finding | None:
     path = tuple(step for step in detail["loc"] if not (isinstance(step, str) and step.startswith("(")))
+    if path in resolved.unresolved:
+        return None  # the variable that it names has been told already
     if detail["type"] == "missing":
-        return None if path in resolved.unresolved else Finding(path, *_missing(path, resolved.values))
+        return Finding(path, *_missing(path, resolved.values))
     path = _existing(path, resolved.values)
     if detail["type"] == "setting":
         context = detail["ctx"]

@@ -131,7 +131,9 @@ class SharedParams(Section):
     prompt_variables: Anything = later("Variables of a stored prompt.")
     litellm_trace_id: Text | None = ignored("A trace id for every call.", "every request has an id of its own")
     litellm_session_id: Text | None = later("A session for every call.")
-    ssl_verify: Anything = later("Check this backend's certificate.", "`litellm_settings.ssl_verify` holds for all")
+    ssl_verify: Anything = later(
+        "Check this backend's certificate.", "`litellm_settings.ssl_verify` holds for all", always=True
+    )
     budget_id: Text | None = later("A stored budget.")
     vector_store_ids: Anything = later("Vector stores that are searched first.")
     cache: Anything = later("Caching of this deployment.")

@@ -78,7 +78,8 @@ class _Resolver:
     def tree(self, tree: Json, path: Path) -> Json:
         match tree:
             case dict():
-                return {key: self.tree(value, (*path, key)) for key, value in tree.items()}
+                values = {key: self.tree(value, (*path, key)) for key, value in tree.items()}
+                return self._sent(values, path) if path[-1] in _HEADERS else values
             case list():
                 return [self.tree(value, (*path, index)) for index, value in enumerate(tree)]
             case Scalar() if PREFIX in tree.text:
@@ -87,6 +88,11 @@ class _Resolver:
                 return self._unreadable(path, "a variable is not named like this", f"write os.environ/{name}")
             case _:
                 return tree
+
+    def _sent(self, headers: dict[str, Json], path: Path) -> dict[str, Json]:
+        """Headers without those whose variable is allowed to be empty: there is nothing to send."""
+        unresolved = self._resolved.unresolved
+        return {key: value for key, value in headers.items() if value is not NOTHING or (*path, key) in unresolved}
 
     def export(self, variables: dict[str, Json]) -> None:
         """Add what the file sets to the environment; what the process was given wins."""
