@@ -18,6 +18,8 @@ _FORWARDED: Final = ("x-", "anthropic-", "openai-")
 # Ours, the proxies' before us, and the client library's own, which some backends refuse.
 _NEVER_FORWARDED: Final = ("x-litellm-", "x-llmproxy-", "x-forwarded-", "x-real-ip", "x-stainless-", _ORGANIZATION)
 _CREDENTIAL: Final = re.compile(r"key|auth|token|secret|cookie|password|credential")
+# Below this many characters it is a placeholder, such as `None` or `dummy`, and may stand anywhere.
+_SHORT: Final = 8
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -42,9 +44,7 @@ def request_headers(call: Call, deployment: Deployment, credentials: Headers) ->
     organization = _organization(call, deployment)
     if organization:
         headers.append((_ORGANIZATION, organization))
-    headers += [(name, value) for name, value in call.headers if name in _TRACE]
-    if deployment.forward_client_headers:
-        headers += [(name, value) for name, value in call.headers if _is_forwarded(name)]
+    headers += _passed_on(call.headers, everything=deployment.forward_client_headers)
     return (*((name, value) for name, value in headers if name not in own), *deployment.headers)
 
 
@@ -59,7 +59,7 @@ def is_credential(name: str) -> bool:
 
 
 def reply_headers(headers: Headers) -> Headers:
-    """A backend's headers for the caller: `llm_provider-<name>`; its rate limits and first content type as they are."""
+    """A backend's headers for the caller: `llm_provider-<name>`; limits, id and first content type as they are."""
     kept: list[tuple[str, str]] = []
     kind = first_header(headers, "content-type")
     if kind is not None:
@@ -68,7 +68,7 @@ def reply_headers(headers: Headers) -> Headers:
         if name in _NOT_RETURNED:
             continue
         text = value if value.isascii() else _utf8(value)
-        if name.startswith("x-ratelimit-"):
+        if name.startswith("x-ratelimit-") or name == "request-id":
             kept.append((name, text))
         kept.append((f"llm_provider-{name}", text))
     return tuple(kept)
@@ -107,6 +107,16 @@ def _accept(call: Call) -> str:
 def _organization(call: Call, deployment: Deployment) -> str | None:
     given = first_header(call.headers, _ORGANIZATION) if deployment.forward_organization else None
     return given or deployment.organization
+
+
+def _passed_on(headers: Headers, *, everything: bool) -> Headers:
+    """Those of the caller's headers that reach a backend: its traces, and on demand what is forwarded."""
+    chosen = [pair for pair in headers if pair[0] in _TRACE or (everything and _is_forwarded(pair[0]))]
+    if not chosen:
+        return ()
+    keys = [key for name, value in headers if is_credential(name) if len(key := value.rpartition(" ")[2]) >= _SHORT]
+    # A key that the caller wrote into a second header, where nobody looks for one, is a key all the same.
+    return tuple(pair for pair in chosen if not any(key in pair[1] for key in keys))
 
 
 def _is_forwarded(name: str) -> bool:

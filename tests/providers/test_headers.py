@@ -70,6 +70,31 @@ def test_request_forwards_client_headers_only_on_demand_and_never_credentials(ma
     assert "sk-client" not in repr(got)
 
 
+@pytest.mark.parametrize(
+    "carrier", ["authorization", "x-api-key", "api-key", "ocp-apim-subscription-key", "x-team-key"]
+)
+@pytest.mark.parametrize(("name", "value"), [("x-note", "{}"), ("x-note", "Bearer {}"), ("baggage", "user={},a=b")])
+def test_request_never_forwards_the_callers_key_by_another_name(make_call, make_deployment, carrier, name, value):
+    """What a header with a key holds is kept back in every other header too."""
+    key = "sk-client-0123456789"
+    headers = ((carrier, f"Bearer {key}"), (name, value.format(key)), ("x-team", "blue"))
+
+    got = request_headers(make_call(headers=headers), make_deployment(forward_client_headers=True), ())
+
+    assert key not in repr(got)
+    assert ("x-team", "blue") in got
+
+
+@pytest.mark.parametrize("word", ["None", "", "a"])
+def test_request_takes_no_short_word_for_a_key(make_call, make_deployment, word):
+    """A placeholder in Authorization does not take ordinary headers away."""
+    headers = (("authorization", f"Bearer {word}"), ("x-team", "None of a"))
+
+    got = request_headers(make_call(headers=headers), make_deployment(forward_client_headers=True), ())
+
+    assert ("x-team", "None of a") in got
+
+
 def test_request_takes_the_deployments_headers_over_all(make_call, make_deployment):
     """What the configuration sets stands once and wins, the key included."""
     target = make_deployment(headers=(("authorization", "Basic x"), ("accept", "*/*"), ("x-own", "1")))
@@ -124,7 +149,7 @@ def test_bearer_sends_the_word_none_and_nothing_without_a_key(make_deployment):
 
 
 def test_reply_headers_come_back_marked_as_the_backends():
-    """Each with the prefix; rate limits and the content type also as they are; what was for the connection, not."""
+    """Each with the prefix; limits, request-id and content type also as they are; what was for the connection, not."""
     got = reply_headers(
         (
             ("content-type", "application/json"),
@@ -135,6 +160,7 @@ def test_reply_headers_come_back_marked_as_the_backends():
             ("set-cookie", "session=1"),
             ("x-ratelimit-remaining-requests", "7"),
             ("x-request-id", "abc"),
+            ("request-id", "req_1"),
         )
     )
 
@@ -144,6 +170,8 @@ def test_reply_headers_come_back_marked_as_the_backends():
         ("x-ratelimit-remaining-requests", "7"),
         ("llm_provider-x-ratelimit-remaining-requests", "7"),
         ("llm_provider-x-request-id", "abc"),
+        ("request-id", "req_1"),
+        ("llm_provider-request-id", "req_1"),
     )
 
 
