@@ -91,11 +91,10 @@ def load(path: FilePath, environ: Mapping[str, str], *, public_names: Collection
 
 
 def _sound_entries(resolved: Resolved, findings: list[Finding]) -> Mapping[int, ModelEntry]:
-    """The entries that nothing is wrong with, by their index; none where they lean on a section that is broken."""
+    """The entries that nothing is wrong with, by their index; none where they lean on what may be broken."""
     wrong = {finding.path[:2] for finding in findings if finding.severity is Severity.ERROR}
-    leaned_on = {"credential_list", "router_settings", "environment_variables"}
     given = resolved.values.get("model_list")
-    if not isinstance(given, list) or {path[0] for path in wrong} & leaned_on:
+    if not isinstance(given, list) or _has_broken_ground(wrong) or _has_shared_params(resolved.values):
         return {}
     sound = {}
     for index, entry in enumerate(given):
@@ -103,6 +102,17 @@ def _sound_entries(resolved: Resolved, findings: list[Finding]) -> Mapping[int, 
             with suppress(ValidationError):
                 sound[index] = ModelEntry.model_validate(entry)
     return sound
+
+
+def _has_broken_ground(wrong: Collection[Path]) -> bool:
+    """Whether variables that entries lean on, or a whole section, cannot be read."""
+    return any(path[:1] == ("environment_variables",) or path == ("router_settings",) for path in wrong)
+
+
+def _has_shared_params(values: Mapping[str, Json]) -> bool:
+    """Whether entries may have their provider or address from `router_settings.default_litellm_params`."""
+    router = values.get("router_settings")
+    return isinstance(router, dict) and "default_litellm_params" in router
 
 
 def _allows_empty(values: Mapping[str, Json]) -> bool:

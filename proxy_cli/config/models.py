@@ -194,7 +194,7 @@ class ModelInfo(Section):
     team_public_model_name: Text | None = later("Its name within the team.")
     supported_environments: Names = later("Environments it is loaded in.", "it is always loaded", default=())
     disable_background_health_check: Flag | None = later("Leave it out of background checks.", "there are none yet")
-    health_check_model: Text | None = later("The model that a wildcard's health check asks for.")
+    health_check_model: Text | None = used("The model that a wildcard's health check asks for.")
     health_check_timeout: Seconds | None = later("Time limit of its health check, in seconds.")
     health_check_params: Anything = later("Fields of its health check's request.")
     health_check_max_tokens: Count | None = later("`max_tokens` of its health check.")

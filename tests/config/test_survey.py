@@ -64,6 +64,11 @@ def test_a_deployments_unchecked_certificate_is_said_not_to_be_heeded():
     ]
 
 
+def test_the_model_that_a_wildcards_health_check_asks_for_is_heeded():
+    """The health checks ask for it, so there is nothing to say."""
+    assert said({"model_list": [{"model_info": {"health_check_model": word("openai/small")}}]}) == []
+
+
 def test_an_ignored_setting_says_why():
     """Never without a reason."""
     values = {"litellm_settings": {"set_verbose": word("true", "bool")}}

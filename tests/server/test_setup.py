@@ -32,6 +32,27 @@ def test_all_that_is_wrong_is_said_in_one_go(tmp_path):
     assert all(words in told for words in ("api_base", "general_settings", "LITELLM_LOG"))
 
 
+@pytest.mark.parametrize(
+    "slip", ["router_settings: {routing_strategy: simple-shufle}", "credential_list: [{credential_nam: x}]"]
+)
+def test_an_entry_that_leads_nowhere_is_said_beside_a_slip_of_another_section(tmp_path, slip):
+    """One run names both."""
+    result = prepared(tmp_path, f"{MODEL}  - {{model_name: b, litellm_params: {{model: nobodys}}}}\n{slip}\n")
+
+    told = "\n".join(map(str, result.problems))
+    assert "'nobodys'" in told or '"nobodys"' in told
+    assert "did you mean" in told
+
+
+def test_what_entries_may_have_from_shared_parameters_is_not_missed(tmp_path):
+    """Beside another slip, an entry with its address from `default_litellm_params` is not called lost."""
+    shared = "router_settings: {default_litellm_params: {api_base: 'http://localhost:1/v1'}, num_retrys: 1}\n"
+
+    result = prepared(tmp_path, f"{MODEL}  - {{model_name: b, litellm_params: {{model: nobodys}}}}\n{shared}")
+
+    assert len(result.problems) == 1
+
+
 def test_an_entry_that_leads_nowhere_is_said_beside_the_slips_of_others(tmp_path):
     """Also where the file is no configuration yet; entries with slips of their own wait."""
     entries = "  - {model_name: b, litellm_params: {model: nobodys}}\n  - {model_name: c, litellm_params: {modle: x}}\n"
