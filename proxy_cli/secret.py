@@ -21,6 +21,11 @@ class Secret:
         """The text itself, for a header or a comparison."""
         return self._text
 
+    def outline(self) -> str:
+        """Its length, and its end as far as a hint may show it: enough to see that a key has lost a part of itself."""
+        length = f"{len(self._text)} characters"
+        return f"{length}, {hint(self._text)}" if len(self._text) >= _SHORTEST_TO_HINT else length
+
     def __repr__(self) -> str:
         return "***"
 

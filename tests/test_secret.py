@@ -46,3 +46,9 @@ def test_known_secrets_are_scrubbed_longest_first():
 
     assert scrubber.scrub("None: sk-abcdef12-longer, sk-abcdef12") == "None: ***, ***"
     assert scrubber.scrub_bytes(b"x sk-abcdef12 y") == b"x *** y"
+
+
+def test_secret_outline_is_its_length_and_its_end():
+    """Of a short one the length alone."""
+    assert Secret("sk-0123456789abcdef").outline() == "19 characters, sk-…cdef"
+    assert Secret("sk-012345").outline() == "9 characters"

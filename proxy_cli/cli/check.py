@@ -1,7 +1,8 @@
 """`llmproxy check`: the same checks as a start, without serving.
 
-It prints every problem with its place and cure, what each model resolves to, and what becomes of each key of the
-file. Exit code 0 when it would serve, 2 when it would not, or when `--strict` is given and there is any warning.
+It prints every problem with its place and cure, what each model resolves to, the outline of each secret (its length,
+its end), and what becomes of each key of the file. Exit code 0 when it would serve, 2 when it would not, or when
+`--strict` is given and there is any warning.
 """
 
 import json
@@ -22,7 +23,8 @@ from proxy_cli.shapes import Json
 if TYPE_CHECKING:
     from proxy_cli.cli.banner import ModelRow
     from proxy_cli.config.load import SettingState
-    from proxy_cli.server.setup import Prepared
+    from proxy_cli.secret import Secret
+    from proxy_cli.server.setup import Prepared, Setup
 
 DEFAULT_FILE: Final = "config.yaml"
 _FAILED: Final = 2
@@ -84,11 +86,30 @@ def _print(flags: Flags, prepared: "Prepared", rows: "Sequence[ModelRow]", notes
     if rows:
         click.echo("Models:")
         _columns([(row.name, f"-> {row.provider}", row.backend_model, row.url) for row in rows])
+    if keys := _keys(prepared.setup):
+        click.echo("Keys:")
+        _columns(keys)
     states = prepared.loaded.states if prepared.loaded else []
     if states:
         click.echo("Settings:")
         _columns(list(_collapsed(states).items()))
     click.echo(f"{flags.config}: {_verdict(prepared, ok=ok)}")
+
+
+def _keys(setup: "Setup | None") -> list[tuple[str, str]]:
+    """Each key once, by the first model that sends it: how long it is and how it ends, so that a cut one is seen."""
+    if setup is None:
+        return []
+    users: dict[Secret, list[str]] = {}
+    for each in setup.table.deployments:
+        if each.api_key:
+            users.setdefault(each.api_key, []).append(each.group)
+    lines = [
+        (names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more", key.outline())
+        for key, names in users.items()
+    ]
+    master = setup.config.general_settings.master_key or setup.variables.master_key
+    return [*lines, ("master key", master.outline())] if master else lines
 
 
 def _verdict(prepared: "Prepared", *, ok: bool) -> str:
@@ -132,6 +153,7 @@ def _as_json(flags: Flags, prepared: "Prepared", rows: "Sequence[ModelRow]", not
         "problems": [problem.as_json() for problem in prepared.problems],
         "notes": list(notes),
         "models": [asdict(row) for row in rows],
+        "keys": [{"of": of, "outline": outline} for of, outline in _keys(prepared.setup)],
         "settings": [
             {"path": state.path, "state": str(state.state), "why": state.why, "place": str(state.place)}
             for state in states

@@ -113,3 +113,25 @@ def test_check_never_prints_a_secret(command):
     plain, machine = command.run("check", "c.yaml"), command.run("check", "c.yaml", "--json")
 
     assert "very-secret" not in plain.stdout + plain.stderr + machine.stdout + machine.stderr
+
+
+@pytest.mark.row("C-27")
+def test_check_tells_a_key_by_its_length_and_end(command):
+    """So a key that a comment has cut is recognised; of a short one nothing but the length shows."""
+    model = (
+        "  - model_name: {0}\n    litellm_params:\n      {{model: openai/m, api_base: 'http://h/v1', api_key: {1}}}\n"
+    )
+    models = [("a", "sk-abcdefghijkl9876"), ("b", "sk-cut"), ("c", "sk-abcdefghijkl9876")]
+    command.write("c.yaml", "model_list:\n" + "".join(model.format(*each) for each in models))
+
+    printed = command.run("check", "c.yaml", LITELLM_MASTER_KEY="sk-4f9a1c7e2b8d6035-9x7q").stdout
+    told = json.loads(command.run("check", "--json", "c.yaml").stdout)["keys"]
+
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    assert "a and 1 more 19 characters, sk-…9876" in lines
+    assert "b 6 characters" in lines
+    assert "master key 24 characters, sk-…9x7q" in lines
+    assert told == [
+        {"of": "a and 1 more", "outline": "19 characters, sk-…9876"},
+        {"of": "b", "outline": "6 characters"},
+    ]
