@@ -31,6 +31,11 @@ _SECRET_HEADER: Final = re.compile("auth|key|token|secret|password|cookie")
 _UNPRICED: Final = dict.fromkeys(
     ("dall-e-2", "dall-e-3", "text-moderation-latest", "text-moderation-stable", "chatgpt-4o-latest"), "openai"
 )
+# Kinds that a public name tells of the model behind it: `text-embedding-ada-002` stands for one that embeds, whatever
+# its own name. Of chat, completions and responses it tells nothing: a server often has only one of them.
+_TOLD_BY_NAME: Final = frozenset(
+    {"embedding", "rerank", "moderation", "image_generation", "audio_speech", "audio_transcription"}
+)
 BY_NAME: Final = Backend("https", "by-name", 443)  # stands in for an address that the requested name decides
 
 
@@ -299,8 +304,14 @@ def _with_abilities(deployment: Deployment, entry: ModelEntry, row: Compatible, 
         refuses=parameters.refused(deployment, info, found, row),
         takes_tools=parameters.takes_tools(deployment, info, found, row),
         rates=rates_of(entry.litellm_params.rates, entry.model_info.rates, found),
-        mode=deployment.mode or (found or NOTHING).get("mode"),
+        mode=deployment.mode or (found or NOTHING).get("mode") or _mode_by_name(entry.model_name, prices),
     )
+
+
+def _mode_by_name(name: str, prices: PriceTable) -> str | None:
+    """The kind of model that a public name is known for."""
+    mode = (prices.find(name) or NOTHING).get("mode")
+    return str(mode) if mode in _TOLD_BY_NAME else None
 
 
 def _entry_of(entry: ModelEntry, deployment: Deployment, prices: PriceTable) -> Mapping[str, Json] | None:

@@ -58,6 +58,23 @@ def test_a_bare_name_is_inferred_from_the_price_table():
     assert deployment.mode == "chat"
 
 
+@pytest.mark.parametrize(
+    ("name", "mode"), [("text-embedding-ada-002", "embedding"), ("whisper-1", "audio_transcription"), ("gpt-4o", None)]
+)
+def test_a_public_name_tells_the_kind_of_a_model_that_nothing_is_known_of(name, mode):
+    """So the seed's embeddings are shown, and asked for in health checks, as what they are."""
+    (deployment,) = built(entry("openai/sentence-luke", name=name, api_base="http://localhost:40080/v1")).deployments
+
+    assert deployment.mode == mode
+
+
+def test_what_is_known_of_a_model_counts_more_than_its_public_name():
+    """The name is only a guess."""
+    (deployment,) = built(entry("openai/gpt-4o", name="text-embedding-ada-002", api_base="http://h/v1")).deployments
+
+    assert deployment.mode == "chat"
+
+
 @pytest.mark.parametrize("model", ["dall-e-3", "text-moderation-latest"])
 def test_a_bare_name_of_a_well_known_model_needs_no_price(model):
     """The price list has no row for it."""
