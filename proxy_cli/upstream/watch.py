@@ -125,9 +125,9 @@ class Watch:
 
 
 def timeout_error(timeouts: Timeouts, what: str, limit_s: float | None, name: str) -> GatewayError:
-    """The error for a timer that has run out: the caller's if the caller set it."""
+    """The error for a timer that has run out: the caller's if the caller set it; the one for gaps is always ours."""
     message = f"{what} within {limit_s:g} s ({name} timeout)"
-    return CallerTimeout(message) if timeouts.set_by_caller else BackendTimeout(message)
+    return CallerTimeout(message) if timeouts.set_by_caller and name != "gap" else BackendTimeout(message)
 
 
 def connect_error(backend: Backend, timeouts: Timeouts, started: float, now: float) -> GatewayError:

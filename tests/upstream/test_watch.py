@@ -111,6 +111,15 @@ async def test_a_limit_of_the_caller_is_the_callers_timeout():
     assert isinstance(await bell.rang, CallerTimeout)
 
 
+async def test_the_gap_timer_is_ours_whoever_has_set_the_others():
+    """The caller limits the wait for the first byte and the whole; a gap is not blamed on that limit."""
+    bell = Bell(Timeouts(first_byte_s=30, gap_s=0.02, total_s=None, set_by_caller=True))
+
+    bell.watch.await_data()
+
+    assert type(await bell.rang) is BackendTimeout
+
+
 @pytest.mark.parametrize(
     ("now", "set_by_caller", "kind", "name"),
     [
