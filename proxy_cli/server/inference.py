@@ -23,6 +23,7 @@ from proxy_cli.wire import multipart
 from proxy_cli.wire import request as wire_request
 
 _MEGABYTE: Final = 1024 * 1024
+_KEY: Final = "x-litellm-api-key"
 # OpenAI lets these two go without a name and takes its own model then.
 _SETTINGS: Final = {
     Operation.MODERATIONS: "moderation_model",
@@ -46,6 +47,7 @@ class Limits:
     max_upload_bytes: int = 512 * _MEGABYTE
     always_usage: bool = False  # general_settings.always_include_stream_usage
     models: Mapping[Operation, str] = field(default_factory=dict)  # general_settings.completion_model, ...
+    key_header: str = ""  # general_settings.litellm_key_header_name, in lower case
 
 
 class Inference:
@@ -132,7 +134,7 @@ class Inference:
         request, match, record = visit.request, visit.match, visit.record
         operation = match.route.operation
         assert operation is not None
-        headers = tuple((name.lower(), value) for name, value in request.headers.items())
+        headers = self._headers(request)
         kind = request.headers.get("content-type", "")
         if kind[:19].lower() == "multipart/form-data":
             if operation not in _FORMS:
@@ -184,6 +186,13 @@ class Inference:
         except BaseException:
             upload.close()
             raise
+
+    def _headers(self, request: web.BaseRequest) -> Headers:
+        headers = tuple((name.lower(), value) for name, value in request.headers.items())
+        if own := self._limits.key_header:
+            # From here on a key in a header of the team's own is known for a key: shown masked, and never sent on.
+            return tuple((_KEY if name == own else name, value) for name, value in headers)
+        return headers
 
     def _model(self, operation: Operation, match: Match, named: str | None) -> str:
         # Azure's clients name the deployment in the path: it wins over the body, as it does there.

@@ -5,7 +5,7 @@ worker processes are forked; immutable but for the budget, whose spend the worke
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from proxy_cli import deployments
@@ -249,11 +249,12 @@ def _limits(config: Config) -> Limits:
     limits = Limits(
         always_usage=general.always_include_stream_usage,
         models={operation: name for operation, name in named.items() if name},
+        key_header=(general.litellm_key_header_name or "").lower(),
     )
     if general.max_request_size_mb is None:
         return limits
     size = int(general.max_request_size_mb * _MEGABYTE)
-    return Limits(always_usage=limits.always_usage, models=limits.models, max_body_bytes=size, max_upload_bytes=size)
+    return replace(limits, max_body_bytes=size, max_upload_bytes=size)
 
 
 def _tls(config: Config, variables: Variables) -> Tls:

@@ -6,7 +6,7 @@ import pytest
 from tests.fakes.backend import running_backend
 from tests.fakes.proxy import running_proxy
 from tests.fakes.raw_backend import FIN, REQUEST, RawBackend
-from tests.server.conftest import chat
+from tests.server.conftest import chat, seed_like
 
 KEY = "sk-upstream-0123456789"
 FIELDS = [
@@ -162,3 +162,17 @@ async def test_a_backends_error_inside_a_stream_is_the_only_one_and_keeps_our_ke
             text = await response.text()
 
     assert text == 'data: {"error":{"message":"Incorrect API key: ***"}}\n\ndata: [DONE]\n\n'
+
+
+@pytest.mark.parametrize("also", ["x-note", "baggage"])
+async def test_the_callers_key_stays_here_in_whichever_header_it_came(backend, also):
+    """Also in a header of the team's own, and repeated in others, where the callers' headers are forwarded."""
+    key = "sk-master-0123456789abcdef"
+    settings = f"{{master_key: {key}, litellm_key_header_name: X-Team, forward_client_headers_to_llm_api: true}}"
+    async with running_proxy(f"{seed_like(backend.url)}\n        general_settings: {settings}\n") as proxy:
+        headers = {"X-Team": f"Bearer {key}", also: f"a={key}", "x-plain": "blue"}
+        async with proxy.post(f"/v1/chat/completions?key={key}", chat(), headers=headers) as response:
+            assert response.status == 200, await response.text()
+
+    assert key not in f"{backend.last.headers}{backend.last.path}"
+    assert backend.last.headers["x-plain"] == "blue"
