@@ -56,7 +56,8 @@ async def through(path: str, *steps: bytes | float) -> bytes:
         async with running_proxy(seed_like(f"http://127.0.0.1:{raw.backend.port}/v1")) as proxy:
             async with proxy.post(path, BODIES[path]) as response:
                 assert response.status == 200
-                return await response.read()
+                received: bytes = await response.read()
+                return received
 
 
 @pytest.mark.row("S-13", "S-14", "S-27")
