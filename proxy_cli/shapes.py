@@ -256,6 +256,7 @@ class Record:
     first_byte_s: float | None = None  # monotonic, when the first byte went to the caller
     ended_s: float = 0.0
     bytes_out: int = 0
+    delivered: bool = False  # a stream's end mark has gone to the caller; leaving after it is no failure
     client: str = ""
     attempts: int = 0
     key: str = ""  # a hint, never the key

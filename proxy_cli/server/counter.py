@@ -101,7 +101,8 @@ class Counter:
         try:
             response = await self._respond(request, record)
         except (asyncio.CancelledError, ConnectionError):
-            record.status, record.error = _CLIENT_LEFT, "the client left"
+            if not record.delivered:
+                record.status, record.error = _CLIENT_LEFT, "the client left"
             raise
         finally:
             self.under_way -= 1

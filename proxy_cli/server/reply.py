@@ -68,6 +68,7 @@ async def stream(
                 record.first_byte_s = clock()
             record.bytes_out += len(data)
             await response.write(compat.usage_event(data) if problems.compat_litellm else data)
+            record.delivered = answer.relay.finished
         if answer.relay.failed:
             record.error = "the backend reported an error inside its stream"
     except ConnectionError:

@@ -241,3 +241,20 @@ async def test_a_stream_to_http_1_0_ends_with_its_connection(proxy):
     assert whole.endswith(b"data: [DONE]\n\n")
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize(("end", "status"), [(b"data: [DONE]\n\n", " 200 "), (b"", " 499 ")])
+async def test_a_caller_that_hangs_up_at_the_end_mark_has_got_everything(caplog, end, status):
+    """Many do, before the end of the framing: only one that leaves earlier is logged as having left."""
+    caplog.set_level("INFO")
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    events = b'data: {"model": "m", "choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n' + end
+    async with RawBackend([REQUEST, head + b"%x\r\n%s\r\n" % (len(events), events)]) as raw:
+        async with running_proxy(seed_like(f"http://127.0.0.1:{raw.backend.port}")) as proxy:
+            async with proxy.post("/v1/chat/completions", chat("a", stream=True)) as response:
+                await response.content.readuntil(end or b"\n\n")
+                response.close()
+            await until(raw.connections[0].closed.is_set)
+
+    (line,) = [each.getMessage() for each in caplog.records if "POST" in each.getMessage()]
+    assert status in line
