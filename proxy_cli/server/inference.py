@@ -119,7 +119,7 @@ class Inference:
             ("x-litellm-model-group", header_text(deployment.group)),
             ("x-litellm-model-name", header_text(str(deployment.params.get("model", deployment.model)))),
             ("x-litellm-version", __version__),
-            ("x-litellm-attempted-retries", "0"),
+            ("x-litellm-attempted-retries", str(answer.attempts - 1)),
             ("x-litellm-attempted-fallbacks", "0"),
             ("x-litellm-response-duration-ms", f"{total_ms:.1f}"),
             ("x-litellm-overhead-duration-ms", f"{max(0.0, total_ms - answer.waited_s * 1000):.3f}"),

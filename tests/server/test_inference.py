@@ -61,6 +61,7 @@ async def test_the_answer_carries_the_headers_that_litellm_users_read(proxy):
 
     assert headers["x-litellm-call-id"] == "mine-1"
     assert headers["x-litellm-model-group"] == "gpt-3.5-turbo"
+    assert headers["x-litellm-attempted-retries"] == "0"
     assert headers["x-litellm-model-name"] == "openai/vicuna-13b"
     assert len(headers["x-request-id"]) == 32
     assert float(headers["x-litellm-response-duration-ms"]) > 0
@@ -218,6 +219,7 @@ async def test_an_unreachable_backend_is_a_502_and_the_next_of_its_name_is_asked
         async with running_proxy(pair) as proxy:
             async with proxy.post("/v1/chat/completions", {**chat(), "model": "a"}) as response:
                 assert response.status == 200
+                assert response.headers["x-litellm-attempted-retries"] == "1"
             async with proxy.post("/v1/chat/completions", {**chat(), "model": "b"}) as response:
                 answer = await response.json()
 
