@@ -107,7 +107,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("drop_params", None, "Every call", "Leave out what a model is known not to take, instead of a 400.",
            variable="LITELLM_DROP_PARAMS"),
     Option("add_function_to_prompt", None, "Every call", "Put tools into the prompt where a model takes none."),
-    Option("max_budget", Number(0, whole=False, above=True), "Every call", "US dollars to spend, counted from the start."),
+    Option("max_budget", Number(0, whole=False, above=True), "Every call",
+           "US dollars to spend, counted from the start."),
 
     Option("health", None, "Instead of serving", "Ask every model of the file once; or the proxy, without a file."),
     Option("test", OptionalText(), "Instead of serving", "Send a running proxy (--test URL: that one) a test request.",
