@@ -24,24 +24,16 @@ _DONE_EVENT: Final = b"data: [DONE]\n\n"
 _ENDS: Final = {b'"response.completed"', b'"response.failed"', b'"response.incomplete"'}
 
 
-class ChatStream:
-    """A reader for chat and completions streams (see providers/base.py)."""
+class _EventReader:
+    """What the readers of both dialects do alike: cut into events, count them, see the end mark."""
 
-    def __init__(
-        self, asked_model: str, keep_usage: bool, rename: bool, scrub: Callable[[bytes], bytes] | None = None
-    ) -> None:
+    def __init__(self, scrub: Callable[[bytes], bytes] | None) -> None:
         self.usage: Usage | None = None
         self.seen = (0, 0)
         self.finished = False
         self.error_event: bytes | None = None
         self._events = Events()
-        self._name = encode(asked_model) if rename else None
-        self._keep_usage = keep_usage
         self._scrub = scrub  # takes secrets out of what a backend says of its failure
-        # The bytes from the start of an event to the end of its model's name, and what they become. Most events of a
-        # stream begin alike (id, created, model): those need no decoding to be renamed.
-        self._head = b""
-        self._new_head = b""
 
     def feed(self, data: bytes) -> bytes:
         """What goes on to the caller. Raises BackendBroken for an event that is too large."""
@@ -49,10 +41,43 @@ class ChatStream:
         self.seen = (self.seen[0] + len(events), self.seen[1] + len(data))
         return b"".join([self._passed(event) for event in events])
 
+    def _passed(self, event: bytes) -> bytes:
+        raise NotImplementedError
+
+    def _last(self) -> bytes:
+        """A last event that lacks only its blank line; anything less whole is dropped."""
+        event = last_event(self._events.rest())
+        return self._passed(event) if event else b""
+
+    def _object(self, event: bytes) -> tuple[bytes, Fields] | None:
+        """The data of an event, where it is a JSON object; None for all that passes as it is, such as the end mark."""
+        data = data_of(event)
+        if data is None:
+            return None
+        if data.strip() == _DONE:
+            self.finished = True
+            return None
+        fields = object_fields(data)
+        return None if fields is None else (data, fields)
+
+
+class ChatStream(_EventReader):
+    """A reader for chat and completions streams (see providers/base.py)."""
+
+    def __init__(
+        self, asked_model: str, keep_usage: bool, rename: bool, scrub: Callable[[bytes], bytes] | None = None
+    ) -> None:
+        super().__init__(scrub)
+        self._name = encode(asked_model) if rename else None
+        self._keep_usage = keep_usage
+        # The bytes from the start of an event to the end of its model's name, and what they become. Most events of a
+        # stream begin alike (id, created, model): those need no decoding to be renamed.
+        self._head = b""
+        self._new_head = b""
+
     def end(self) -> bytes:
         """A last event that lacks only its blank line, and the mark that an error left out; half events are dropped."""
-        event = last_event(self._events.rest())
-        out = self._passed(event) if event else b""
+        out = self._last()
         if self.error_event is not None and not self.finished:
             self.finished = True
             return out + _DONE_EVENT
@@ -62,15 +87,10 @@ class ChatStream:
         plain = b'"usage"' not in event and b'"error"' not in event
         if plain and self._head and event.startswith(self._head):
             return self._new_head + event[len(self._head) :]
-        data = data_of(event)
-        if data is None:
+        held = self._object(event)
+        if held is None:
             return event
-        if data.strip() == _DONE:
-            self.finished = True
-            return event
-        fields = object_fields(data)
-        if fields is None:
-            return event
+        data, fields = held
         if not plain and self._noted(event, fields):
             return b""
         if self._scrub is not None and self.error_event is event:
@@ -98,29 +118,17 @@ class ChatStream:
         return with_data(event, edit(data, {"model": name}, fields))
 
 
-class ResponsesStream:
+class ResponsesStream(_EventReader):
     """A reader for streams of the Responses API, whose model's name stands one level down."""
 
     def __init__(self, asked_model: str, rename: bool, scrub: Callable[[bytes], bytes] | None = None) -> None:
-        self.usage: Usage | None = None
-        self.seen = (0, 0)
-        self.finished = False
-        self.error_event: bytes | None = None
-        self._events = Events()
+        super().__init__(scrub)
         self._asked_model = asked_model
         self._rename = rename
-        self._scrub = scrub
-
-    def feed(self, data: bytes) -> bytes:
-        """What goes on to the caller. Raises BackendBroken for an event that is too large."""
-        events = self._events.feed(data)
-        self.seen = (self.seen[0] + len(events), self.seen[1] + len(data))
-        return b"".join([self._passed(event) for event in events])
 
     def end(self) -> bytes:
         """A last event that lacks only its blank line; anything less whole is dropped."""
-        event = last_event(self._events.rest())
-        out = self._passed(event) if event else b""
+        out = self._last()
         self.finished = self.finished or self.error_event is not None
         return out
 
@@ -128,15 +136,10 @@ class ResponsesStream:
         # Deltas, which are nearly all events, carry neither of the two.
         if b'"response"' not in event and b'"error"' not in event and _DONE not in event:
             return event
-        data = data_of(event)
-        if data is None:
+        held = self._object(event)
+        if held is None:
             return event
-        if data.strip() == _DONE:
-            self.finished = True
-            return event
-        fields = object_fields(data)
-        if fields is None:
-            return event
+        data, fields = held
         self._note_error(event, fields)
         passed = self._with_response(event, data, fields)
         return self._scrub(passed) if self._scrub is not None and self.error_event is event else passed
