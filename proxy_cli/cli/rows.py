@@ -10,21 +10,12 @@ import msgspec
 
 from proxy_cli.cli.banner import ModelRow
 from proxy_cli.providers.table import provider_for
+from proxy_cli.server.probes import OPERATIONS
 from proxy_cli.shapes import Call, Deployment, LocalReply, Operation
 from proxy_cli.wire import request as wire_request
 
-# model_info.mode to what its callers ask for; a chat model and one of an unknown kind are asked to chat.
-_OPERATIONS: Final[Mapping[str, Operation]] = {
-    "completion": Operation.COMPLETIONS,
-    "embedding": Operation.EMBEDDINGS,
-    "moderation": Operation.MODERATIONS,
-    "rerank": Operation.RERANK,
-    "responses": Operation.RESPONSES,
-    "audio_speech": Operation.SPEECH,
-    "audio_transcription": Operation.TRANSCRIPTIONS,
-    "image_generation": Operation.IMAGE_GENERATIONS,
-    "image_edit": Operation.IMAGE_EDITS,
-}
+# A chat model and one of an unknown kind are asked to chat; changing an image is nothing to ask for the sake of asking.
+_OPERATIONS: Final[Mapping[str, Operation]] = {**OPERATIONS, "image_edit": Operation.IMAGE_EDITS}
 # Their bodies are forms, which cannot be made up here; their path stands below the base like every other.
 _FORMS: Final = frozenset({Operation.TRANSCRIPTIONS, Operation.IMAGE_EDITS})
 _BY_NAME: Final = "*"  # a wildcard for all providers: the name that is asked for decides

@@ -52,11 +52,7 @@ class Server:
         setup = self._setup
         problems = Problems(setup.scrubber, compat_litellm=setup.compat_litellm)
         tap = Tap(detailed=setup.level == "detailed") if setup.level != "normal" else None
-        self._upstream = Upstream(
-            ssl_verify=setup.tls.verify,
-            client_certificate=setup.tls.client_certificate,
-            max_body_bytes=setup.max_response_bytes,
-        )
+        self._upstream = Upstream(tls=setup.tls, max_body_bytes=setup.max_response_bytes)
         gateway = Gateway(
             router=Router(setup.table, random.Random()),  # noqa: S311 - which of equal servers is asked is no secret
             providers=provider_for,

@@ -112,23 +112,25 @@ class Counter:
         return response
 
     async def _respond(self, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+        own = self._own_headers(request, record)
         try:
-            response = await self._answer(request, record)
+            response = await self._answer(request, record, own)
         except GatewayError as error:
-            return self._refusal(request, record, error)
+            return self._refusal(request, record, own, error)
         except web.RequestPayloadError:
-            return self._refusal(request, record, _UNREADABLE)
+            return self._refusal(request, record, own, _UNREADABLE)
         except ConnectionError:
             raise
         except Exception:  # the request boundary
             logger.exception("request %s failed", record.request_id)
-            return self._refusal(request, record, INTERNAL)
+            return self._refusal(request, record, own, INTERNAL)
         record.status = response.status
         if not response.prepared:
-            self._add_own_headers(request, response, record)
+            for name, value in own:
+                response.headers.setdefault(name, value)
         return response
 
-    async def _answer(self, request: web.BaseRequest, record: Record) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, record: Record, own: Headers) -> web.StreamResponse:
         if request.method == "OPTIONS":
             return self._preflight(request, record)
         match = self._routes.match(request.method, record.route)
@@ -138,8 +140,7 @@ class Counter:
         if not match.route.public:
             record.key = self._keys.admit(request.headers)
         await _welcome_body(request)
-        visit = Visit(request, match, record, self._own_headers(request, record))
-        return await self._answers[match.route.name](visit)
+        return await self._answers[match.route.name](Visit(request, match, record, own))
 
     def _own_headers(self, request: web.BaseRequest, record: Record) -> Headers:
         """What every response carries."""
@@ -152,18 +153,15 @@ class Counter:
             *_SAFE,
         )
 
-    def _add_own_headers(self, request: web.BaseRequest, response: web.StreamResponse, record: Record) -> None:
-        for name, value in self._own_headers(request, record):
-            if name not in response.headers:
-                response.headers[name] = value
-
-    def _refusal(self, request: web.BaseRequest, record: Record, error: GatewayError) -> web.StreamResponse:
+    def _refusal(
+        self, request: web.BaseRequest, record: Record, own: Headers, error: GatewayError
+    ) -> web.StreamResponse:
         record.status, record.error = self._problems.status(error), error.message
         headers = (
             ("content-type", "application/json"),
             *self._problems.headers(error),
             *((("x-litellm-model-id", header_text(error.model_id)),) if error.model_id else ()),
-            *self._own_headers(request, record),
+            *own,
         )
         response = reply.plain(record.status, headers, self._problems.body(error))
         if not request.content.is_eof():

@@ -29,7 +29,7 @@ from proxy_cli.wire import request as wire_request
 PROBE_TIMEOUT_S: Final = 60.0
 
 # model_info.mode to what is asked. Modes that would cost real money or need a file are told apart below.
-_OPERATIONS: Final[Mapping[str, Operation]] = {
+OPERATIONS: Final[Mapping[str, Operation]] = {
     "chat": Operation.CHAT,
     "completion": Operation.COMPLETIONS,
     "embedding": Operation.EMBEDDINGS,
@@ -96,10 +96,10 @@ async def probe(
         deployment = replace(deployment, model=str(named).removeprefix(f"{deployment.provider}/"))
     if "*" in deployment.model:
         return Probe(deployment, ok=False, latency_s=0, why=_NO_NAME, status=400)
-    if deployment.mode is not None and deployment.mode not in _OPERATIONS:
+    if deployment.mode is not None and deployment.mode not in OPERATIONS:
         why = f"a model of mode {deployment.mode!r} cannot be asked for something small; send it a request of its own"
         return Probe(deployment, ok=False, latency_s=0, why=why, status=NotSupportedYet.status)
-    operations = (_OPERATIONS[deployment.mode],) if deployment.mode else _UNTOLD
+    operations = (OPERATIONS[deployment.mode],) if deployment.mode else _UNTOLD
     first: Probe | None = None
     for operation in operations:
         result = await _ask(deployment, operation, upstream, providers, clock=clock, timeout_s=timeout_s)

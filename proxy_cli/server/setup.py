@@ -4,6 +4,7 @@ The same function serves `serve`, `check` and `--health`, so that what is checke
 worker processes are forked; immutable but for the budget, whose spend the workers share.
 """
 
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -31,14 +32,6 @@ Level = Literal["normal", "debug", "detailed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """How backends' certificates are checked."""
-
-    verify: bool | str = True  # a text is the path of a CA bundle
-    client_certificate: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """One proxy, decided."""
 
@@ -52,10 +45,9 @@ class Setup:
     scrubber: Scrubber
     limits: Limits
     cors: Cors
-    tls: Tls
+    tls: ssl.SSLContext  # for backends
     max_response_bytes: int
     notes: tuple[str, ...] = ()  # to be said once at start
-    loaded: Loaded | None = None
 
     @property
     def host(self) -> str:
@@ -114,11 +106,11 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
         problems = sorted([*problems, _refused_key(key_problem, loaded)])
     elif refused and key_problem is not None:
         sentences = (*sentences, key_problem.text)
-    tls_error = _tls_error(_tls(config, variables))
+    tls, tls_error = _tls(config, variables)
     sentences = (*sentences, *tls_error)
-    if refused or tls_error or any(each.severity is Severity.ERROR for each in problems):
+    if refused or tls is None or any(each.severity is Severity.ERROR for each in problems):
         return Prepared(None, tuple(problems), sentences, loaded)
-    setup = _setup(config, flags, variables, built, master_key, notes, loaded)
+    setup = _setup(config, flags, variables, built, master_key, tls, notes)
     return Prepared(setup, tuple(problems), sentences, loaded)
 
 
@@ -209,8 +201,8 @@ def _setup(
     variables: Variables,
     built: deployments.Built,
     master_key: Secret | None,
+    tls: ssl.SSLContext,
     notes: Sequence[str],
-    loaded: Loaded | None,
 ) -> Setup:
     general, litellm = config.general_settings, config.litellm_settings
     aliases = {name: Alias(each.model, each.hidden) for name, each in config.router_settings.model_group_alias.items()}
@@ -230,10 +222,9 @@ def _setup(
         scrubber=Scrubber(secrets),
         limits=_limits(config),
         cors=Cors(tuple(general.cors_allowed_origins)),
-        tls=_tls(config, variables),
+        tls=tls,
         max_response_bytes=int((general.max_response_size_mb or 64) * _MEGABYTE),
         notes=(*notes, *_unpriced(built.deployments, max_budget)),
-        loaded=loaded,
     )
 
 
@@ -257,21 +248,16 @@ def _limits(config: Config) -> Limits:
     return replace(limits, max_body_bytes=size, max_upload_bytes=size)
 
 
-def _tls(config: Config, variables: Variables) -> Tls:
+def _tls(config: Config, variables: Variables) -> tuple[ssl.SSLContext | None, tuple[str, ...]]:
+    """How backends' certificates are checked; or why that cannot be done as asked, before a request finds out."""
     litellm = config.litellm_settings
     verify = litellm.ssl_verify if litellm.ssl_verify is not None else variables.ssl_verify
     if verify is None or verify is True:
         verify = variables.ssl_cert_file or True
-    return Tls(verify=verify, client_certificate=litellm.ssl_certificate or variables.ssl_certificate)
-
-
-def _tls_error(tls: Tls) -> tuple[str, ...]:
-    """Why the backends' certificates could not be checked as asked, before the first request finds out."""
     try:
-        tls_context(tls.verify, tls.client_certificate)
+        return tls_context(verify, litellm.ssl_certificate or variables.ssl_certificate), ()
     except ValueError as error:
-        return (str(error),)
-    return ()
+        return None, (str(error),)
 
 
 def _unpriced(found: Sequence[Deployment], max_budget: float | None) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The upstream room's one door: a request to a backend goes in, a reply whose head has come comes out."""
 
 import asyncio
+import ssl
 
 from proxy_cli.errors import BackendBroken
 from proxy_cli.shapes import UpstreamReply, UpstreamRequest
@@ -17,19 +18,17 @@ class Upstream:
     def __init__(
         self,
         *,
-        ssl_verify: bool | str = True,
-        client_certificate: str | None = None,
+        tls: ssl.SSLContext | None = None,
         pool_limit: int | None = None,
         pool_wait_s: float = 5.0,
         max_body_bytes: int = 64 * 1024 * 1024,
     ) -> None:
-        """Raises ValueError for certificates that cannot be read.
+        """A room with no connection yet.
 
-        `ssl_verify`: True, a file or folder of CA certificates, or False for no verification at all.
-        `client_certificate`: a PEM file with certificate and key. `pool_limit`: connections to one backend.
-        `max_body_bytes`: what `read` of a reply may come to, decoded.
+        `tls`: how backends are checked, made by `connect.tls_context`; by default against the system's certificates.
+        `pool_limit`: connections to one backend. `max_body_bytes`: what `read` of a reply may come to, decoded.
         """
-        self._pool = Pool(tls_context(ssl_verify, client_certificate), pool_limit, pool_wait_s)
+        self._pool = Pool(tls or tls_context(True, None), pool_limit, pool_wait_s)
         self._max_body_bytes = max_body_bytes
 
     async def send(self, request: UpstreamRequest) -> UpstreamReply:

@@ -152,14 +152,14 @@ def folder(own, require, tmp_path_factory) -> Path:
 async def test_certificate_is_accepted_when_its_ca_is_given(own, folder):
     """As a file, and as a folder of hashed names."""
     async with RawBackend([REQUEST, OK], tls=own.served()) as raw:
-        assert await ask(Upstream(ssl_verify=str(own.file)), raw.backend) == b"hi"
-        assert await ask(Upstream(ssl_verify=str(folder)), raw.backend) == b"hi"
+        assert await ask(Upstream(tls=tls_context(str(own.file), None)), raw.backend) == b"hi"
+        assert await ask(Upstream(tls=tls_context(str(folder), None)), raw.backend) == b"hi"
 
 
 async def test_verification_can_be_turned_off(other):
     """By setting only: then neither name nor signer matters."""
     async with RawBackend([REQUEST, OK], tls=other.served()) as raw:
-        assert await ask(Upstream(ssl_verify=False), raw.backend) == b"hi"
+        assert await ask(Upstream(tls=tls_context(False, None)), raw.backend) == b"hi"
 
 
 @pytest.mark.row("U-04")
@@ -167,7 +167,7 @@ async def test_certificate_for_another_name_is_refused(other):
     """Even from a signer that is known."""
     async with RawBackend([REQUEST, OK], tls=other.served()) as raw:
         with pytest.raises(BackendUnreachable, match="mismatch"):
-            await ask(Upstream(ssl_verify=str(other.file)), raw.backend)
+            await ask(Upstream(tls=tls_context(str(other.file), None)), raw.backend)
 
 
 @pytest.mark.row("U-04")
@@ -203,14 +203,14 @@ async def test_handshake_that_is_cut_is_an_error_with_a_reason():
 async def test_client_certificate_is_shown_to_a_server_that_asks(own, other):
     """And without one such a server is not reached."""
     async with RawBackend([REQUEST, OK], tls=own.served(asks_for=other)) as raw:
-        trusting = Upstream(ssl_verify=str(own.file), client_certificate=str(other.both))
+        trusting = Upstream(tls=tls_context(str(own.file), str(other.both)))
 
         assert await ask(trusting, raw.backend) == b"hi"
 
 
 async def test_tls_connection_is_kept_and_speaks_http_1(own):
     """Two requests, one handshake."""
-    upstream = Upstream(ssl_verify=str(own.file))
+    upstream = Upstream(tls=tls_context(str(own.file), None))
 
     async with RawBackend([REQUEST, OK, REQUEST, OK], tls=own.served()) as raw:
         for _ in range(2):
