@@ -4,8 +4,9 @@ The one loop over attempts. Everything it needs is given to it; it decides nothi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from proxy_cli.access.budgets import ProcessBudget
 from proxy_cli.clock import Clock
@@ -30,8 +31,7 @@ from proxy_cli.telemetry.tap import Tap
 from proxy_cli.upstream.client import Upstream
 
 
-@dataclass(slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, kw_only=True):
     """What goes back to the caller: a whole body, or a relay that is pulled. Close it always."""
 
     status: int

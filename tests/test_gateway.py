@@ -1,4 +1,3 @@
-from dataclasses import replace
 from random import Random
 
 import msgspec
@@ -167,7 +166,7 @@ async def test_an_unknown_model_asks_nobody():
 async def test_an_answer_that_nobody_counted_is_estimated(rates):
     """What was asked and what has come are not free because the backend sends no usage; without prices they are."""
     heart = gateway(Provider(None), Upstream(Reply()), deployment("a", id="1", rates=rates))
-    asked = replace(call(), fields={"messages": msgspec.Raw(b'"' + b"x" * 398 + b'"')})
+    asked = msgspec.structs.replace(call(), fields={"messages": msgspec.Raw(b'"' + b"x" * 398 + b'"')})
 
     answer = await heart.answer(asked)
 

@@ -1,8 +1,9 @@
 """OpenAI's dialect, for every service of the catalog: what comes in goes out, but for a handful of fields."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from proxy_cli.providers.base import StreamReader
 from proxy_cli.providers.headers import bearer, reply_headers
@@ -31,7 +32,7 @@ class OpenAICompatible:
         """The answer in a whole reply. Raises BackendError and its kin."""
         answer = read_reply(call, deployment, status, headers, body)
         if prompts_tools(call, deployment):
-            return replace(answer, body=called_back(call, answer.body))
+            return msgspec.structs.replace(answer, body=called_back(call, answer.body))
         return answer
 
     def stream_reader(self, call: Call, deployment: Deployment) -> StreamReader:

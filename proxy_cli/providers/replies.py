@@ -1,7 +1,6 @@
 """A backend's whole reply as the caller's answer: its bytes, but for the name of the model, and what it used."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -58,12 +57,12 @@ def _queries(fields: Fields, usage: Usage | None) -> Usage:
     billed = meta.get("billed_units") if isinstance(meta, dict) else None
     units = billed.get("search_units") if isinstance(billed, dict) else None
     queries = units if isinstance(units, int) and units > 0 else 1
-    return replace(usage or Usage(), queries=queries)
+    return msgspec.structs.replace(usage or Usage(), queries=queries)
 
 
 def _pictures(fields: Fields, usage: Usage | None) -> Usage:
     data = fields.get("data")
-    return replace(usage or Usage(), images=_length(data) or 0 if data is not None else 0)
+    return msgspec.structs.replace(usage or Usage(), images=_length(data) or 0 if data is not None else 0)
 
 
 def _seconds(fields: Fields, usage: Usage | None) -> Usage | None:

@@ -144,7 +144,7 @@ async def _exchange(
         provider.read(call, deployment, local.status, local.headers, await local.read())
         return
     timeouts = Timeouts(first_byte_s=timeout_s, total_s=timeout_s)
-    answer = await upstream.send(replace(request, timeouts=timeouts))
+    answer = await upstream.send(msgspec.structs.replace(request, timeouts=timeouts))
     try:
         provider.read(call, deployment, answer.status, answer.headers, await answer.read())
     finally:
