@@ -95,12 +95,27 @@ class CallerTimeout(GatewayError):
     code = "request_timeout"
 
 
+class SlowClient(GatewayError):
+    """The caller's head or body did not come in time."""
+
+    status = 408
+    kind = "timeout_error"
+    code = "request_timeout"
+
+
 class TooLarge(GatewayError):
     """The body is larger than the configured limit."""
 
     status = 413
     kind = "invalid_request_error"
     code = "request_too_large"
+
+
+class AddressTooLong(InvalidRequest):
+    """The request's target is longer than any path here needs."""
+
+    status = 414
+    code = "uri_too_long"
 
 
 class UnsupportedMedia(GatewayError):
@@ -137,6 +152,27 @@ class RateLimited(GatewayError):
     status = 429
     kind = "rate_limit_error"
     code = "rate_limit_exceeded"
+
+
+class HeadTooLarge(InvalidRequest):
+    """Too many headers, or too long ones."""
+
+    status = 431
+    code = "headers_too_large"
+
+
+class UnsupportedFraming(InvalidRequest):
+    """A Transfer-Encoding that is not read here."""
+
+    status = 501
+    code = "unsupported_transfer_encoding"
+
+
+class UnsupportedVersion(InvalidRequest):
+    """Another version of HTTP than those that are spoken here."""
+
+    status = 505
+    code = "unsupported_http_version"
 
 
 class NotSupportedYet(GatewayError):

@@ -16,8 +16,9 @@ from aiohttp import web
 
 from proxy_cli.access.keys import Keys
 from proxy_cli.clock import Clock
-from proxy_cli.errors import ExpectationFailed, GatewayError, InvalidRequest, Overloaded
-from proxy_cli.server import reply
+from proxy_cli.errors import GatewayError, InvalidRequest, Overloaded
+from proxy_cli.server import reply, strict
+from proxy_cli.server.body import refuse_expectation
 from proxy_cli.server.problems import INTERNAL, Problems
 from proxy_cli.server.routes import Answer, Routes, Visit
 from proxy_cli.shapes import Headers, Record, header_text
@@ -113,6 +114,11 @@ class Counter:
 
     async def _respond(self, request: web.BaseRequest, record: Record) -> web.StreamResponse:
         own = self._own_headers(request, record)
+        fault = strict.fault(request.method, request.raw_path, request.version, request.raw_headers)
+        if fault is not None:
+            response = self._refusal(request, record, own, fault)
+            response.force_close()
+            return response
         try:
             response = await self._answer(request, record, own)
         except GatewayError as error:
@@ -139,7 +145,7 @@ class Counter:
             raise Overloaded(f"more than {self._limit} requests are under way here; try again", retry_after_s=1)
         if not match.route.public:
             record.key = self._keys.admit(request.headers)
-        await _welcome_body(request)
+        refuse_expectation(request)
         return await self._answers[match.route.name](Visit(request, match, record, own))
 
     def _own_headers(self, request: web.BaseRequest, record: Record) -> Headers:
@@ -181,19 +187,6 @@ class Counter:
             if _HEADER_NAMES.fullmatch(wanted):
                 headers.append(("access-control-allow-headers", wanted or "*"))
         return reply.plain(200, headers, b"")
-
-
-async def _welcome_body(request: web.BaseRequest) -> None:
-    """Answer `Expect: 100-continue`, only now that the caller is known: nobody else is invited to upload."""
-    expected = request.headers.get("expect")
-    if expected is None:
-        return
-    if expected.lower() != "100-continue":
-        raise ExpectationFailed("the only Expect that is understood is 100-continue; leave the header out")
-    if request.version >= (1, 1) and not request.content.is_eof():
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # An interim response is not the response: what counts the bytes of that must not see it.
-        request.writer.output_size = 0
 
 
 def _path_of(target: str) -> str:

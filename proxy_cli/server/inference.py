@@ -12,8 +12,9 @@ from aiohttp import web
 
 from proxy_cli import __version__
 from proxy_cli.clock import Clock
-from proxy_cli.errors import GatewayError, InvalidRequest, TooLarge, UnsupportedMedia
+from proxy_cli.errors import GatewayError, InvalidRequest, UnsupportedMedia
 from proxy_cli.gateway import Answer, Gateway
+from proxy_cli.server import body as request_body
 from proxy_cli.server import reply
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.routes import Match, Visit
@@ -140,7 +141,7 @@ class Inference:
             if operation not in _FORMS:
                 raise UnsupportedMedia("a form is not read on this path; send a JSON object")
             return await self._form_call(visit, headers, operation)
-        body = await self._body(request)
+        body = await request_body.read_json(request, self._limits.max_body_bytes)
         if self._tap:
             self._tap.client_request(record.request_id, request.method, request.raw_path, headers, body)
         fields = wire_request.cut(body)
@@ -166,7 +167,7 @@ class Inference:
         if self._tap:
             self._tap.client_request(visit.record.request_id, request.method, request.raw_path, headers, b"")
         upload = await multipart.receive(
-            request.content.readany,
+            await request_body.read_form(request, self._limits.max_upload_bytes),
             request.headers["content-type"],
             None if "content-encoding" in request.headers else request.content_length,
             max_bytes=self._limits.max_upload_bytes,
@@ -207,35 +208,6 @@ class Inference:
         setting = _SETTINGS.get(operation)
         cure = f", or set general_settings.{setting}" if setting else ""
         raise InvalidRequest(f"the request names no 'model'; name one that GET /v1/models lists{cure}", param="model")
-
-    async def _body(self, request: web.BaseRequest) -> bytes:
-        charset = request.charset
-        if charset and charset.lower() not in {"utf-8", "utf8", "us-ascii"}:
-            raise UnsupportedMedia(f"a body in {charset[:40]!r} is not read here; send JSON in UTF-8")
-        limit = self._limits.max_body_bytes
-        if (request.content_length or 0) > limit:
-            raise _too_large(limit)
-        first = await request.content.readany()
-        if request.content.at_eof():
-            return first
-        return await _rest(request, first, limit)
-
-
-async def _rest(request: web.BaseRequest, first: bytes, limit: int) -> bytes:
-    pieces, size = [first], len(first)
-    while piece := await request.content.readany():
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
-            raise _too_large(limit)
-    return b"".join(pieces)
-
-
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(
-        f"the body is larger than {limit // _MEGABYTE} MiB, the limit here; "
-        "send less, or raise general_settings.max_request_size_mb"
-    )
 
 
 def _with_headers(controls: Controls, headers: Mapping[str, str]) -> Controls:

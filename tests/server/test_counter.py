@@ -219,7 +219,7 @@ async def test_a_body_that_does_not_decode_is_a_400(proxy, path, body):
     assert answer["error"]["code"] == "invalid_body"
 
 
-@pytest.mark.parametrize("origin", [b"http://elsewhere:80", b"HTTPS://user:word@elsewhere"])
+@pytest.mark.parametrize("origin", [b"http://a:80", b"HTTP://A"])
 @pytest.mark.parametrize(
     ("path", "status"), [(b"/v1/models", b"401"), (b"/health/liveness?a=b", b"200"), (b"", b"200"), (b"/x", b"404")]
 )
@@ -228,6 +228,16 @@ async def test_the_absolute_form_of_an_address_means_its_path(locked, origin, pa
     before, _ = await raw(locked.port, b"GET %s%s HTTP/1.1\r\nhost: a\r\n\r\n" % (origin, path))
 
     assert before.startswith(b"HTTP/1.1 " + status)
+
+
+@pytest.mark.row("A-11")
+@pytest.mark.parametrize("origin", [b"http://elsewhere:80", b"http://a:81", b"HTTPS://user:word@a", b"ftp://a"])
+async def test_an_address_with_another_host_is_refused(locked, origin):
+    """Two hosts for one request are one too many; what the address says is not repeated."""
+    before, _ = await raw(locked.port, b"GET %s/health/liveness HTTP/1.1\r\nhost: a\r\n\r\n" % origin)
+
+    assert before.startswith(b"HTTP/1.1 400 ")
+    assert b"elsewhere" not in before
     assert b"user:word" not in before
 
 
