@@ -23,6 +23,7 @@ class RunningProxy:
     origin: str
     client: aiohttp.ClientSession
     port: int
+    server: Server
 
     def post(self, path: str, json=None, **more):
         """A request with a JSON body."""
@@ -59,6 +60,6 @@ async def running_proxy(
     await server.start(listener)
     try:
         async with aiohttp.ClientSession() as client:
-            yield RunningProxy(setup, f"http://127.0.0.1:{port}", client, port)
+            yield RunningProxy(setup, f"http://127.0.0.1:{port}", client, port, server)
     finally:
         await server.stop()
