@@ -7,7 +7,7 @@ a changed copy of one. Those that hold plain values alone are kept from the garb
 is still being read may lead back to the call through the traceback of its failure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -47,12 +47,36 @@ class Operation(StrEnum):
     RESPONSES = "responses"
 
 
-class Backend(msgspec.Struct, frozen=True, gc=False):
-    """A server that deployments stand on: the unit of connection pools."""
+class Tls(msgspec.Struct, frozen=True, gc=False):
+    """How a server proves who it is, and we to it. What is None or True is as usual."""
+
+    verify: bool | str = True  # by the system's certificates, by those in a file or folder, or not at all
+    certificate: str | None = None  # a PEM file with a certificate of ours
+    keyfile: str | None = None  # its key, where that has a file of its own
+
+
+class Proxy(msgspec.Struct, frozen=True, gc=False):
+    """An HTTP proxy on the way to a server; spoken to in plain HTTP."""
+
+    host: str
+    port: int
+    authorization: Secret | None = None  # the value of Proxy-Authorization
+
+    def __str__(self) -> str:
+        return str(Backend("http", self.host, self.port))
+
+
+USUAL_TLS: Final = Tls()
+
+
+class Backend(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
+    """A server that deployments stand on, and the way to it: the unit of connection pools."""
 
     scheme: str  # http or https
     host: str  # a name, an IPv4 address, or an IPv6 address without brackets
     port: int
+    tls: Tls = USUAL_TLS  # of an https one
+    proxy: Proxy | None = None
 
     @property
     def authority(self) -> str:
@@ -122,6 +146,18 @@ class UpstreamReply(Protocol):
     async def chunk(self) -> bytes:
         """The next piece as it came, empty at the end of a reply that ended as it should."""
 
+    async def pour(self, sink: Callable[[bytes], None]) -> None:
+        """Hand each piece to `sink` as it comes; come back at the end of a reply that ended as it should.
+
+        Raises what `chunk` raises, after which pieces it may be called, and what `sink` raises, which closes the reply.
+        """
+
+    def pause(self) -> None:
+        """The caller can take no more: `sink` is called no more but for what is here, and the backend stalls in time."""
+
+    def resume(self) -> None:
+        """The caller can take more. Both may be called twice, and change nothing once the reply has ended."""
+
     def close(self) -> None:
         """Drop the connection unless the reply is complete. Never raises, may be called twice."""
 
@@ -167,6 +203,9 @@ class Deployment:
     mode: str | None = None  # model_info.mode: chat, embedding, ...
     info: Mapping[str, Json] = field(default_factory=_nothing)  # model_info as written, without secrets
     params: Mapping[str, Json] = field(default_factory=_nothing)  # litellm_params, likewise, for /model/info
+    # What a room has worked out of the fields above, once: written by that room alone, under a type of its own. A
+    # changed copy begins without.
+    worked_out: dict[type, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def url(self, path: str) -> str:
         """The full address of a path below the base, as people read it."""
@@ -179,9 +218,6 @@ class Controls:
 
     timeout_s: float | None = None
     stream_timeout_s: float | None = None
-    # What a room has worked out of the fields above, once: written by that room alone, under a type of its own. A
-    # changed copy begins without.
-    worked_out: dict[type, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     drop_params: bool | None = None
     additional_drop_params: tuple[str, ...] = ()
     allowed_openai_params: frozenset[str] = frozenset()
@@ -258,6 +294,8 @@ class Record(msgspec.Struct, gc=False, kw_only=True):
     client: str = ""
     attempts: int = 0
     key: str = ""  # a hint, never the key
+    error_code: str | None = None  # of the GatewayError, where one was told
+    waited_s: float | None = None  # for the backend: up to its whole answer, or to a stream's first bytes
 
 
 def header_text(text: str) -> str:
