@@ -6,6 +6,7 @@ error or another attempt, after them the counter makes it an event.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from proxy_cli.errors import BackendBroken, GatewayError
@@ -146,6 +147,25 @@ class Begun:
         begun, self._begun = self._begun, b""
         return begun or await self._reply.chunk()
 
+    async def pour(self, sink: Callable[[bytes], None]) -> None:
+        """The beginning first, then each piece."""
+        begun, self._begun = self._begun, b""
+        try:
+            if begun:
+                sink(begun)
+        except BaseException:
+            self._reply.close()
+            raise
+        await self._reply.pour(sink)
+
+    def pause(self) -> None:
+        """Pause the reply beneath."""
+        self._reply.pause()
+
+    def resume(self) -> None:
+        """Let the reply beneath go on."""
+        self._reply.resume()
+
     def close(self) -> None:
         """Close the reply beneath."""
         self._reply.close()
@@ -159,6 +179,8 @@ class LocalExchange:
         self.headers: Headers = local.headers
         self._body = local.body
         self._chunks = list(reversed(local.chunks))
+        self._may_go_on = asyncio.Event()
+        self._may_go_on.set()
 
     async def read(self) -> bytes:
         """The whole body."""
@@ -168,6 +190,20 @@ class LocalExchange:
         """The next event; the loop gets its turn between two."""
         await asyncio.sleep(0)
         return self._chunks.pop() if self._chunks else b""
+
+    async def pour(self, sink: Callable[[bytes], None]) -> None:
+        """Each event in a turn of its own, as long as the caller can take it."""
+        while data := await self.chunk():
+            sink(data)
+            await self._may_go_on.wait()
+
+    def pause(self) -> None:
+        """No event until `resume`."""
+        self._may_go_on.clear()
+
+    def resume(self) -> None:
+        """Go on with the next event."""
+        self._may_go_on.set()
 
     def close(self) -> None:
         """Nothing is held."""

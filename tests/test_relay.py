@@ -35,6 +35,7 @@ class Reply:
         self.pieces = list(pieces)
         self.hangs = hangs
         self.closed = 0
+        self.paused = False
 
     async def chunk(self):
         if self.pieces:
@@ -45,6 +46,16 @@ class Reply:
 
     async def read(self):
         return b"".join(self.pieces)
+
+    async def pour(self, sink):
+        while piece := await self.chunk():
+            sink(piece)
+
+    def pause(self):
+        self.paused = True
+
+    def resume(self):
+        self.paused = False
 
     def close(self):
         self.closed += 1
@@ -101,6 +112,55 @@ async def test_a_local_reply_behaves_like_a_backends():
     relay = Relay(events, Reader())
     await relay.start()
     assert await pulled(relay) == [b"a", b"end"]
+
+
+async def test_a_local_reply_is_poured_at_the_callers_pace():
+    """Event by event; none while the caller can take no more."""
+    events = LocalExchange(LocalReply(200, (), chunks=(b"a", b"b", b"end")))
+    came = []
+
+    def sink(data):
+        came.append(data)
+        if data == b"b":
+            events.pause()
+
+    pouring = asyncio.ensure_future(events.pour(sink))
+    await asyncio.sleep(0.02)
+    before = list(came)
+    events.resume()
+    await pouring
+
+    assert before == [b"a", b"b"]
+    assert came == [b"a", b"b", b"end"]
+
+
+async def test_a_reply_that_was_looked_at_is_poured_whole():
+    """The beginning is handed on first, and the reply beneath is paused with the one above it."""
+    reply = Reply(b"\n", b"data: {}\n\n", b"end")
+    begun = await labelled(reply)
+    came = []
+
+    begun.pause()
+    paused = reply.paused
+    begun.resume()
+    await begun.pour(came.append)
+
+    assert b"".join(came) == b"\ndata: {}\n\nend"
+    assert (paused, reply.paused) == (True, False)
+
+
+async def test_a_caller_that_fails_on_the_beginning_closes_the_reply():
+    """As one that fails on a later piece does."""
+    reply = Reply(b"data: {}\n\n")
+    begun = await labelled(reply)
+
+    def sink(data):
+        raise LookupError(data)
+
+    with pytest.raises(LookupError):
+        await begun.pour(sink)
+
+    assert reply.closed
 
 
 @pytest.mark.parametrize(

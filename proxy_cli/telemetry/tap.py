@@ -6,7 +6,7 @@ caller's side and of the backend's, secrets masked. Without either there is no T
 
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from proxy_cli.shapes import BodySource, Headers, UpstreamReply, UpstreamRequest
@@ -110,16 +110,40 @@ class _Watched:
         """The next piece."""
         data = await self._reply.chunk()
         if data:
-            self._bytes += len(data)
-            self._tap.piece(self._request_id, data)
+            self._show(data)
         else:
-            self._end(f"backend's stream is complete, {self._bytes:,} bytes")
+            self._complete()
         return data
+
+    async def pour(self, sink: Callable[[bytes], None]) -> None:
+        """Each piece, shown before it is handed on."""
+
+        def show(data: bytes) -> None:
+            self._show(data)
+            sink(data)
+
+        await self._reply.pour(show)
+        self._complete()
+
+    def pause(self) -> None:
+        """Pause the reply beneath."""
+        self._reply.pause()
+
+    def resume(self) -> None:
+        """Let the reply beneath go on."""
+        self._reply.resume()
 
     def close(self) -> None:
         """Close the reply beneath; one that was not read to its end is said to be broken off."""
         self._end(f"backend's answer was left after {self._bytes:,} bytes")
         self._reply.close()
+
+    def _show(self, data: bytes) -> None:
+        self._bytes += len(data)
+        self._tap.piece(self._request_id, data)
+
+    def _complete(self) -> None:
+        self._end(f"backend's stream is complete, {self._bytes:,} bytes")
 
     def _end(self, text: str) -> None:
         if not self._over:

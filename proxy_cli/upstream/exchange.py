@@ -1,11 +1,13 @@
 """One request and its reply: what the rest of the program holds of a connection.
 
-A reply is pulled, and what waits to be pulled is bounded. Whoever stops waiting (a cancelled task) or closes an
-unfinished reply closes the connection with it, so that the backend stops working.
+A reply is pulled piece by piece, or poured: then each piece goes on in the very turn in which it was read. What waits
+is bounded either way. Whoever stops waiting (a cancelled task) or closes an unfinished reply closes the connection with
+it, so that the backend stops working.
 """
 
 import asyncio
 import zlib
+from collections.abc import Callable
 from typing import Final
 
 from proxy_cli.errors import BackendBroken, GatewayError
@@ -22,8 +24,8 @@ _ENOUGH_BYTES: Final = 256 * 1024
 class Exchange:
     """An `UpstreamReply` whose head is awaited first.
 
-    Owns the pieces of the body that wait to be pulled, the future of who pulls, the timers, the task of a streamed
-    upload, and the connection until the reply is complete.
+    Owns the pieces of the body that wait, the future of who waits for them, where they are poured to, whether that is
+    held up, the timers, the task of a streamed upload, and the connection until the reply is complete.
     """
 
     __slots__ = (
@@ -31,11 +33,13 @@ class Exchange:
         "_decoder",
         "_failure",
         "_finished",
+        "_held",
         "_loop",
         "_max_body_bytes",
         "_paused",
         "_pieces",
         "_request",
+        "_sink",
         "_upload",
         "_waiter",
         "_waiting_bytes",
@@ -59,6 +63,8 @@ class Exchange:
         self._decoder: Decoder | None = None
         self._pieces: list[bytes] = []
         self._waiting_bytes = 0
+        self._sink: Callable[[bytes], None] | None = None
+        self._held = False
         self._paused = False
         self._finished = False
         self._failure: BaseException | None = None
@@ -104,16 +110,33 @@ class Exchange:
 
     async def chunk(self) -> bytes:
         """The next piece as it came, empty at the end of a reply that ended as it should."""
-        if self._decoder is None:
-            return await self._next()
-        try:
-            return await self._next_decoded(self._decoder)
-        except zlib.error as error:
-            broken = BackendBroken(
-                f"{self._request.backend} sent a body that does not decode: {error}", code="upstream_invalid_body"
-            )
-            self._fail(broken)
-            raise broken from error
+        while not (data := self._take()):
+            if self._finished:
+                self._check_end()
+                return b""
+            await self._wait()
+        return data
+
+    async def pour(self, sink: Callable[[bytes], None]) -> None:
+        """Hand each piece to `sink` in the turn in which it comes; come back at the end of the reply."""
+        self._sink = sink
+        self._hand_on()
+        while self._failure is not None or not self._finished or self._has_more():
+            await self._wait()
+            self._hand_on()
+        self._check_end()
+
+    def pause(self) -> None:
+        """Stop reading, until `resume`."""
+        self._held = True
+        self._set_pace()
+
+    def resume(self) -> None:
+        """Go on reading; what waits here is handed on in the turn of who awaits `pour`."""
+        self._held = False
+        self._set_pace()
+        if self._has_more():
+            self._wake()
 
     def close(self) -> None:
         """Drop the connection unless the reply is complete. Never raises, may be called twice."""
@@ -136,22 +159,21 @@ class Exchange:
         self._wake()
 
     def data_came(self, data: bytes) -> None:
-        """A piece of the body waits to be pulled."""
+        """A piece of the body; it waits until what came with it is read."""
         self._pieces.append(data)
         self._waiting_bytes += len(data)
-        self._wake()
 
     def more_expected(self) -> None:
-        """What came is read, and it was not the end: take care of the pace, and of the time."""
-        # Not done piece by piece: most replies end with the segment that they begin with, and need neither.
-        if self.head is None or self._paused or self._connection is None:
+        """What came is read, and it was not the end: hand it on, take care of the pace, and of the time."""
+        # Not done piece by piece: most replies end with the segment that they begin with, and what came in one
+        # segment may well leave in one.
+        if self.head is None or self._connection is None:
             return
-        if self._waiting_bytes > _ENOUGH_BYTES:
-            self._paused = True
-            self._connection.pause()
-            self._watch.hold()
-        else:
+        self._hand_on()
+        self._wake()
+        if not self._paused:
             self._watch.await_data()
+            self._set_pace()
 
     def request_moved(self) -> None:
         """The backend has taken more of the request: the time to its reply's head counts from now."""
@@ -162,6 +184,7 @@ class Exchange:
         """The reply is complete; says whether the request was sent in full, too."""
         sent = self._upload is None or self._upload.done()
         self._let_go()
+        self._hand_on()
         self._finished = True
         self._wake()
         return sent
@@ -172,29 +195,69 @@ class Exchange:
 
     # Inside.
 
-    async def _next(self) -> bytes:
-        while not self._pieces:
-            if self._finished:
-                return b""
-            await self._wait()
+    def _hand_on(self) -> None:
+        """Pour what waits, as long as it is wanted."""
+        if self._sink is None:
+            return
+        try:
+            while not self._held and self._failure is None and (data := self._take()):
+                self._sink(data)
+        except BaseException as failure:  # noqa: BLE001 - raised where `pour` is awaited
+            self._fail(failure)
+            self._failure = self._failure or failure
+
+    def _has_more(self) -> bool:
+        return bool(self._pieces) or (self._decoder is not None and self._decoder.has_more)
+
+    def _take(self) -> bytes:
+        """What waits, decoded; nothing if that is nothing yet."""
+        decoder = self._decoder
+        if decoder is None:
+            return self._take_pieces()
+        try:
+            while self._has_more():
+                if plain := decoder.feed(b"" if decoder.has_more else self._take_pieces()):
+                    return plain
+        except zlib.error as error:
+            raise self._undecodable(error) from error
+        return b""
+
+    def _check_end(self) -> None:
+        """Refuse a body that ended before its coding did."""
+        if self._decoder is not None:
+            try:
+                self._decoder.finish()
+            except zlib.error as error:
+                raise self._undecodable(error) from error
+
+    def _undecodable(self, error: zlib.error) -> GatewayError:
+        failure = BackendBroken(
+            f"{self._request.backend} sent a body that does not decode: {error}", code="upstream_invalid_body"
+        )
+        self._fail(failure)
+        return failure
+
+    def _take_pieces(self) -> bytes:
         pieces = self._pieces
+        if not pieces:
+            return b""
         self._pieces = []
         self._waiting_bytes = 0
-        if self._paused and self._connection is not None:
-            self._paused = False
-            self._connection.resume()
-            self._watch.await_data()
+        self._set_pace()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def _next_decoded(self, decoder: Decoder) -> bytes:
-        while True:
-            if decoder.has_more:
-                data = b""
-            elif not (data := await self._next()):
-                decoder.finish()
-                return b""
-            if plain := decoder.feed(data):
-                return plain
+    def _set_pace(self) -> None:
+        """Read from the backend, or do not, as it is wanted now."""
+        wanted = not self._held and self._waiting_bytes <= _ENOUGH_BYTES
+        if self._paused is not wanted or self._connection is None:
+            return
+        self._paused = not wanted
+        if wanted:
+            self._connection.resume()
+            self._watch.await_data()
+        else:
+            self._connection.pause()
+            self._watch.hold()
 
     async def _wait(self) -> None:
         """Come back when something has happened. Raises the failure if there is one; cancelled, it closes."""

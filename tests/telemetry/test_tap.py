@@ -1,6 +1,7 @@
 """The debug views: what the caller sent, what went to the backend, what came back, tied by id and without secrets."""
 
 import io
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import pytest
@@ -29,12 +30,23 @@ class Reply:
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = list(pieces)
         self.closed = False
+        self.paused = False
 
     async def read(self) -> bytes:
         return b"".join(self._pieces)
 
     async def chunk(self) -> bytes:
         return self._pieces.pop(0) if self._pieces else b""
+
+    async def pour(self, sink: Callable[[bytes], None]) -> None:
+        for piece in self._pieces:
+            sink(piece)
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
 
     def close(self) -> None:
         self.closed = True
@@ -98,6 +110,24 @@ async def test_watched_stream_shows_its_pieces_in_whole_characters():
     assert "".join(blocks) == 'data: {"a":"日本"}'
     assert "backend's stream is complete" in lines[-1]
     assert reply.closed
+
+
+async def test_watched_stream_is_shown_while_it_is_poured():
+    """Each piece is shown and handed on, and the reply beneath is paused with the one above it."""
+    reply = Reply(b"data: 1\n\n", b"data: 2\n\n")
+    passed: list[bytes] = []
+    with shown() as lines:
+        watched = Tap(detailed=True).watched("r1", reply)
+        watched.pause()
+        paused = reply.paused
+        watched.resume()
+        await watched.pour(passed.append)
+        watched.close()
+
+    assert passed == [b"data: 1\n\n", b"data: 2\n\n"]
+    assert (paused, reply.paused) == (True, False)
+    assert [line for line in lines if line.startswith("    | data: 2")]
+    assert "backend's stream is complete, 18 bytes" in lines[-1]
 
 
 async def test_watched_body_is_shown_once():

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator
+from random import randbytes
 
 import pytest
 
@@ -86,6 +87,152 @@ async def test_a_reader_that_is_slow_slows_the_backend(upstream):
 
     assert stalled_at < size, "the sockets' buffers hold a part, we hold little, and the rest is not sent yet"
     assert received == size
+
+
+async def test_poured_pieces_arrive_as_they_come(upstream):
+    """After what was pulled before, each piece in the turn in which it is read, and the end when it comes."""
+    came: list[bytes] = []
+    script = [REQUEST, STREAM + event(b"one"), 0.05, event(b"two") + event(b"2b"), 0.3, event(b"three") + b"0\r\n\r\n"]
+
+    async with RawBackend(script) as raw:
+        answer = await upstream.send(request_to(raw.backend, stream=True))
+        first = await answer.chunk()
+        pouring = asyncio.ensure_future(answer.pour(came.append))
+        await asyncio.sleep(0.2)
+        before = list(came)
+        await pouring
+
+    assert (first, before) == (b"one", [b"two2b"]), "what came in one segment leaves in one"
+    assert came[1:] == [b"three"]
+
+
+async def test_reply_that_is_complete_can_still_be_poured(upstream):
+    """What has come waits for the sink."""
+    came: list[bytes] = []
+
+    async with RawBackend([REQUEST, OK]) as raw:
+        answer = await upstream.send(request_to(raw.backend))
+        await answer.pour(came.append)
+
+    assert came == [b"hi"]
+
+
+@pytest.mark.row("S-08")
+@pytest.mark.parametrize("end", [FIN, RST])
+async def test_poured_stream_that_breaks_is_an_error(upstream, end):
+    """After the pieces that came; the break is not taken for the end."""
+    came: list[bytes] = []
+
+    async with RawBackend([REQUEST, STREAM + event(b"one"), 0.05, event(b"two"), 0.05, end]) as raw:
+        answer = await upstream.send(request_to(raw.backend, stream=True))
+        with pytest.raises(BackendBroken) as failure:
+            await answer.pour(came.append)
+
+    assert failure.value.code == "upstream_truncated"
+    assert b"".join(came) == b"onetwo"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_failure_of_the_sink_is_raised_and_closes_the_connection(upstream, waits):
+    """Whether the piece came before or while it was poured."""
+
+    def sink(data: bytes) -> None:
+        raise LookupError(data)
+
+    first = event(b"one") if waits else b""
+    async with RawBackend([REQUEST, STREAM + first, 0.05, event(b"one")]) as raw:
+        answer = await upstream.send(request_to(raw.backend, stream=True))
+        with pytest.raises(LookupError, match="one"):
+            await answer.pour(sink)
+        await gone(raw)
+
+
+async def test_failure_of_the_sink_over_the_last_piece_is_raised(upstream):
+    """The reply was well, but it did not arrive."""
+
+    def sink(data: bytes) -> None:
+        raise LookupError(data)
+
+    async with RawBackend([REQUEST, OK]) as raw:
+        answer = await upstream.send(request_to(raw.backend))
+        with pytest.raises(LookupError):
+            await answer.pour(sink)
+
+
+@pytest.mark.row("S-01")
+async def test_cancelled_pour_closes_the_backends_connection(upstream):
+    """As a cancelled pull does."""
+    async with RawBackend([REQUEST, STREAM + event(b"one")]) as raw:
+        answer = await upstream.send(request_to(raw.backend, stream=True))
+        pouring = asyncio.ensure_future(answer.pour(print))
+        await asyncio.sleep(0.02)
+        pouring.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pouring
+        await gone(raw)
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+async def test_sink_that_pauses_stalls_the_backend(upstream, coding):
+    """Little comes after the pause, nobody blames the backend for it, and all of it arrives once it goes on."""
+    size = 24 * 1024 * 1024
+    body = randbytes(size)
+    sent = gzip.compress(body, 1) if coding else body
+    progress = arrived = 0
+
+    async def send_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal progress
+        await reader.readuntil(b"{}")
+        fields = b"content-encoding: gzip\r\n" if coding else b""
+        writer.write(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n" % (fields, len(sent)))
+        while progress < len(sent):
+            writer.write(sent[progress : progress + 65536])
+            await writer.drain()
+            progress += 65536
+
+    def sink(data: bytes) -> None:
+        nonlocal arrived
+        arrived += len(data)
+        if arrived < 1_000_000:
+            answer.pause()
+            answer.pause()
+
+    async with serving(send_much) as backend:
+        answer = await upstream.send(request_to(backend, timeouts=Timeouts(gap_s=0.1)))
+        pouring = asyncio.ensure_future(answer.pour(sink))
+        await asyncio.sleep(0.3)
+        stalled_at = arrived, progress
+        while not pouring.done():
+            answer.resume()
+            answer.resume()
+            await asyncio.sleep(0.001)
+        await pouring
+        answer.pause()
+        answer.resume()
+
+    assert stalled_at[0] <= 512 * 1024, "one segment at most comes after the pause"
+    assert stalled_at[1] < size
+    assert arrived == size
+
+
+@pytest.mark.row("U-20")
+@pytest.mark.parametrize("held", [True, False])
+async def test_poured_coding_that_is_cut_off_is_an_error(upstream, held):
+    """However the reply was framed, and whether the sink was held when it ended."""
+    body = gzip.compress(b"some text")[:-3]
+    came: list[bytes] = []
+
+    def sink(data: bytes) -> None:
+        came.append(data)
+        if held:
+            answer.pause()
+
+    async with RawBackend([REQUEST, reply(body, "content-encoding: gzip")]) as raw:
+        answer = await upstream.send(request_to(raw.backend))
+        with pytest.raises(BackendBroken, match="does not decode"):
+            await answer.pour(sink)
+
+    assert came == [b"some text"]
 
 
 @pytest.mark.row("U-20")
