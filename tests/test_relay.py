@@ -138,7 +138,7 @@ async def test_a_reply_that_was_looked_at_is_poured_whole():
     """The beginning is handed on first, and the reply beneath is paused with the one above it."""
     reply = Reply(b"\n", b"data: {}\n\n", b"end")
     begun = await labelled(reply)
-    came = []
+    came: list[bytes] = []
 
     begun.pause()
     paused = reply.paused

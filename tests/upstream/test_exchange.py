@@ -92,9 +92,9 @@ async def test_a_reader_that_is_slow_slows_the_backend(upstream):
 async def test_poured_pieces_arrive_as_they_come(upstream):
     """After what was pulled before, each piece in the turn in which it is read, and the end when it comes."""
     came: list[bytes] = []
-    script = [REQUEST, STREAM + event(b"one"), 0.05, event(b"two") + event(b"2b"), 0.3, event(b"three") + b"0\r\n\r\n"]
+    first_two: list[bytes | float] = [STREAM + event(b"one"), 0.05, event(b"two") + event(b"2b")]
 
-    async with RawBackend(script) as raw:
+    async with RawBackend([REQUEST, *first_two, 0.3, event(b"three") + b"0\r\n\r\n"]) as raw:
         answer = await upstream.send(request_to(raw.backend, stream=True))
         first = await answer.chunk()
         pouring = asyncio.ensure_future(answer.pour(came.append))
