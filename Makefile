@@ -18,10 +18,10 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types fmt deep docs lock clean
+.PHONY: help run test lint types fmt deep bench bench-peers docs lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUNTIME)  ## serve examples/quickstart.yaml and print a request to try (CONFIG=, HOST= and PORT= change what and where)
 	@exec $(BIN)/llmproxy --config $(CONFIG) --host $(HOST) --port $(PORT)
@@ -42,6 +42,12 @@ fmt: $(DEV)  ## lay the code out, and mend what can be mended
 
 deep: $(DEV)  ## run the tests whole: long ones at full length
 	LLMPROXY_DEEP=1 $(BIN)/python -m pytest --timeout 900 $(TESTS)
+
+bench: $(DEV)  ## measure llmproxy beside nginx and the peers that are installed (BENCH="--scenario requests --only nginx,llmproxy")
+	@$(BIN)/python -m bench $(BENCH)
+
+bench-peers: $(DEV)  ## install the gateways that `make bench` compares with, each below build/peers
+	@$(BIN)/python -m bench.peers
 
 docs: $(DEV)  ## write the tables in docs/ anew from the program's own declarations
 	$(BIN)/python -m docs.generate

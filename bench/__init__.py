@@ -1,0 +1,1 @@
+"""Load, latency, memory and start of llmproxy beside its peers: `python -m bench --help`, `python -m bench.hops`."""
