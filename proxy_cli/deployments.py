@@ -158,7 +158,7 @@ def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[s
         organization=params.organization
         or (_first(common.environ, row.organization_env) if _is_own(row, backend) else None),
     )
-    return _with_abilities(deployment, entry, row, common.prices), warnings
+    return _with_abilities(deployment, entry, params, row, common.prices), warnings
 
 
 def _inferred(prices: PriceTable) -> Callable[[str], str | None]:
@@ -296,14 +296,16 @@ def _is_own(row: Compatible, backend: Backend) -> bool:
     return row.needs_base or row.key_optional or parse_base(row.base_url)[0].host == backend.host
 
 
-def _with_abilities(deployment: Deployment, entry: ModelEntry, row: Compatible, prices: PriceTable) -> Deployment:
+def _with_abilities(
+    deployment: Deployment, entry: ModelEntry, params: ModelParams, row: Compatible, prices: PriceTable
+) -> Deployment:
     found = _entry_of(entry, deployment, prices)
     info = entry.model_info.public()
     return replace(
         deployment,
         refuses=parameters.refused(deployment, info, found, row),
         takes_tools=parameters.takes_tools(deployment, info, found, row),
-        rates=rates_of(entry.litellm_params.rates, entry.model_info.rates, found),
+        rates=rates_of(params.rates, entry.model_info.rates, found),
         mode=deployment.mode or (found or NOTHING).get("mode") or _mode_by_name(entry.model_name, prices),
     )
 

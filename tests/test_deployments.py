@@ -257,3 +257,16 @@ def test_known_secrets_are_gathered_for_scrubbing():
     )
 
     assert {each.reveal() for each in result.secrets} == {"sk-k", "t-1"}
+
+
+def test_prices_that_hold_for_all_entries_reach_each_of_them():
+    """And an entry's own price wins over them."""
+    shared = SharedParams.model_validate({"input_cost_per_token": 0.5, "output_cost_per_token": 0.25})
+    plain, own = built(
+        entry("openai/vicuna", api_base=LOCAL),
+        entry("openai/vicuna", api_base=LOCAL, input_cost_per_token=1.0),
+        params=shared,
+    ).deployments
+
+    assert (plain.rates["input_cost_per_token"], plain.rates["output_cost_per_token"]) == (0.5, 0.25)
+    assert (own.rates["input_cost_per_token"], own.rates["output_cost_per_token"]) == (1.0, 0.25)
