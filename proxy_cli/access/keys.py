@@ -4,14 +4,13 @@ Every carrier obeys the same rules. No key configured: anyone may call, with any
 constant time and never kept, logged or sent on; a refusal shows at most a hint of what was presented.
 """
 
-import hmac
 from collections.abc import Sequence
+from hmac import compare_digest
 from typing import Final
-
-from multidict import MultiMapping
 
 from proxy_cli.errors import InvalidRequest, Unauthenticated
 from proxy_cli.secret import Secret, hint
+from proxy_cli.shapes import Headers
 
 CARRIERS: Final = (
     "authorization",
@@ -27,10 +26,15 @@ class Keys:
     """The keys that open this proxy: for now the master key alone."""
 
     def __init__(self, master_key: Secret | None, *, header_name: str | None = None) -> None:
-        self._master = master_key.reveal().encode() if master_key else None
+        key = master_key.reveal() if master_key else None
+        self._master = _encoded(key) if key is not None else None
+        # What nearly every caller sends, and what is told of it.
+        self._usual = _encoded(f"Bearer {key}")
+        self._hint = hint(key) if key is not None else ""
         # A header named in the configuration comes first, as a key for something else may stand in Authorization.
         own = (header_name.lower(),) if header_name else ()
         self.carriers: tuple[str, ...] = (*own, *(name for name in CARRIERS if name not in own))
+        self._carriers = frozenset(self.carriers)
         self._own = own
 
     @property
@@ -38,11 +42,16 @@ class Keys:
         """Whether a caller needs a key at all."""
         return self._master is not None
 
-    def admit(self, headers: MultiMapping[str]) -> str:
+    def admit(self, headers: Headers) -> str:
         """A hint of the key that was accepted; raises Unauthenticated or, for two different keys, InvalidRequest."""
         if self._master is None:
             return ""
-        presented = self._presented(headers)
+        carried = [pair for pair in headers if pair[0] in self._carriers]
+        if len(carried) == 1 and compare_digest(_encoded(carried[0][1]), self._usual):
+            return self._hint
+        return self._judged(self._presented(carried), self._master)
+
+    def _judged(self, presented: Sequence[str], master: bytes) -> str:
         if not presented:
             raise Unauthenticated(
                 "no API key was sent; send it in the header Authorization (as Bearer), x-api-key or api-key",
@@ -51,20 +60,19 @@ class Keys:
         key = presented[0]
         if any(other != key for other in presented[1:]):
             raise InvalidRequest("two different API keys were sent in different headers; send one", code="two_api_keys")
-        if not hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self._master):
+        if not compare_digest(_encoded(key), master):
             raise Unauthenticated(f"the API key {hint(key)} is not known here; check the key your client sends")
-        return hint(key)
+        return self._hint
 
-    def _presented(self, headers: MultiMapping[str]) -> Sequence[str]:
-        if self._own and (own := _values(headers, self._own[0])):
-            # With a header of the team's own, the standard ones may carry something that is not ours.
-            return own
-        return [value for name in CARRIERS if name in headers for value in _values(headers, name)]
+    def _presented(self, carried: Sequence[tuple[str, str]]) -> list[str]:
+        # Every line of a header counts: a second one that nobody looks at could be what others look at.
+        keys = [(name, key) for name, value in carried if (key := _bare(value))]
+        # With a header of the team's own, the standard ones may carry something that is not ours.
+        return [key for name, key in keys if name in self._own] or [key for _, key in keys]
 
 
-def _values(headers: MultiMapping[str], name: str) -> list[str]:
-    """The keys in every line of a header: a second one that nobody looks at could be what others look at."""
-    return [key for value in headers.getall(name, ()) if (key := _bare(value))]
+def _encoded(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")
 
 
 def _bare(value: str) -> str:

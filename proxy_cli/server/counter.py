@@ -144,7 +144,7 @@ class Counter:
         if self._limit is not None and self.under_way > self._limit:
             raise Overloaded(f"more than {self._limit} requests are under way here; try again", retry_after_s=1)
         if not match.route.public:
-            record.key = self._keys.admit(request.headers)
+            record.key = self._keys.admit(lower_case(request.headers))
         refuse_expectation(request)
         return await self._answers[match.route.name](Visit(request, match, record, own))
 
@@ -187,6 +187,11 @@ class Counter:
             if _HEADER_NAMES.fullmatch(wanted):
                 headers.append(("access-control-allow-headers", wanted or "*"))
         return reply.plain(200, headers, b"")
+
+
+def lower_case(headers: Mapping[str, str]) -> Headers:
+    """A request's headers as rooms exchange them."""
+    return tuple((name.lower(), value) for name, value in headers.items())
 
 
 def _path_of(target: str) -> str:

@@ -1,5 +1,4 @@
 import pytest
-from multidict import CIMultiDict
 
 from proxy_cli.access.keys import CARRIERS, Keys
 from proxy_cli.errors import InvalidRequest, Unauthenticated
@@ -9,7 +8,7 @@ MASTER = "sk-master-0123456789"
 
 
 def presented(name, value):
-    return CIMultiDict({name: f"Bearer {value}" if name == "authorization" else value})
+    return ((name, f"Bearer {value}" if name == "authorization" else value),)
 
 
 @pytest.mark.parametrize("name", CARRIERS)
@@ -26,14 +25,14 @@ def test_without_a_master_key_anyone_may_call():
     """Any key or none is accepted."""
     keys = Keys(None)
 
-    assert keys.admit(CIMultiDict()) == ""
+    assert keys.admit(()) == ""
     assert keys.admit(presented("authorization", "None")) == ""
 
 
 def test_a_missing_key_says_how_to_send_one():
     """The refusal names the header."""
     with pytest.raises(Unauthenticated, match="Authorization") as caught:
-        Keys(Secret(MASTER)).admit(CIMultiDict())
+        Keys(Secret(MASTER)).admit(())
 
     assert caught.value.status == 401
 
@@ -54,7 +53,7 @@ def test_a_wrong_key_is_shown_by_its_end_at_most(wrong, shown):
 
 def test_two_different_keys_are_refused():
     """A request that says two things is not guessed at."""
-    headers = CIMultiDict({"authorization": f"Bearer {MASTER}", "x-api-key": "other"})
+    headers = (("authorization", f"Bearer {MASTER}"), ("x-api-key", "other"))
 
     with pytest.raises(InvalidRequest, match="two different"):
         Keys(Secret(MASTER)).admit(headers)
@@ -62,7 +61,7 @@ def test_two_different_keys_are_refused():
 
 def test_the_same_key_twice_is_fine():
     """Clients that fill in two headers with one key are let in."""
-    headers = CIMultiDict({"authorization": f"Bearer {MASTER}", "api-key": MASTER})
+    headers = (("authorization", f"Bearer {MASTER}"), ("api-key", MASTER))
 
     assert Keys(Secret(MASTER)).admit(headers)
 
@@ -70,7 +69,7 @@ def test_the_same_key_twice_is_fine():
 def test_a_header_of_the_teams_own_wins():
     """With litellm_key_header_name, Authorization may hold something for somebody else."""
     keys = Keys(Secret(MASTER), header_name="X-Team-Key")
-    headers = CIMultiDict({"x-team-key": f"Bearer {MASTER}", "authorization": "Bearer for-the-gateway-in-front"})
+    headers = (("x-team-key", f"Bearer {MASTER}"), ("authorization", "Bearer for-the-gateway-in-front"))
 
     assert keys.admit(headers)
 
@@ -81,10 +80,10 @@ def test_odd_keys_are_refused_or_read_and_never_raise_anything_else(odd):
     keys = Keys(Secret(MASTER))
 
     if odd.strip().endswith(MASTER):
-        assert keys.admit(CIMultiDict({"authorization": odd}))
+        assert keys.admit((("authorization", odd),))
     else:
         with pytest.raises(Unauthenticated):
-            keys.admit(CIMultiDict({"authorization": odd}))
+            keys.admit((("authorization", odd),))
 
 
 @pytest.mark.parametrize("name", CARRIERS)
@@ -92,11 +91,11 @@ def test_odd_keys_are_refused_or_read_and_never_raise_anything_else(odd):
 def test_two_different_keys_in_one_header_are_refused(name, second):
     """A header that comes twice is two keys, in whichever order."""
     for first, last in ((MASTER, second), (second, MASTER)):
-        headers = CIMultiDict([(name, first), (name, last)])
+        headers = ((name, first), (name, last))
         with pytest.raises(InvalidRequest, match="two different"):
             Keys(Secret(MASTER)).admit(headers)
 
 
 def test_an_empty_key_beside_a_good_one_is_none():
     """SDKs send `Bearer ` when their key is empty and the real one stands in another header."""
-    assert Keys(Secret(MASTER)).admit(CIMultiDict({"authorization": "Bearer ", "api-key": MASTER}))
+    assert Keys(Secret(MASTER)).admit((("authorization", "Bearer "), ("api-key", MASTER)))
