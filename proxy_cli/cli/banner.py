@@ -10,11 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import click
 
+from proxy_cli.cli.columns import columns
 from proxy_cli.cli.say import record
 from proxy_cli.telemetry.escape import one_line
 
@@ -31,8 +29,7 @@ class ModelRow:
     url: str
 
 
-def print_table(
-    console: Console,
+def start_lines(
     models: Sequence[ModelRow],
     addresses: Sequence[str],
     *,
@@ -40,22 +37,19 @@ def print_table(
     version: str,
     json_logs: bool,
     needs_key: bool = False,
-) -> None:
-    """Print the table, the warnings, the addresses and a curl line; or with `json_logs` one line of JSON."""
+) -> list[str]:
+    """Table, warnings, addresses and a curl line, styled for a terminal; or with `json_logs` one line of JSON."""
     if json_logs:
-        text = _as_json(models, addresses, warnings, version)
-        console.print(Text(text), soft_wrap=True)
-        return
-    console.print(_table(models))
+        return [_as_json(models, addresses, warnings, version)]
+    lines = ["", *_table(models[:_SHOWN]), ""]
     if len(models) > _SHOWN:
-        console.print(Text(f"and {len(models) - _SHOWN} more; GET /v1/models lists all"), soft_wrap=True)
-    for warning in warnings:
-        console.print(Text.assemble(("warning: ", "bold yellow"), one_line(warning)), soft_wrap=True)
-    console.print(
-        Text.assemble((f"llmproxy {version}", "bold"), " on ", (", ".join(addresses), "cyan")), soft_wrap=True
-    )
+        lines.append(f"and {len(models) - _SHOWN} more; GET /v1/models lists all")
+    lines += [click.style("warning: ", fg="yellow", bold=True) + one_line(warning) for warning in warnings]
+    where = click.style(", ".join(addresses), fg="cyan")
+    lines.append(f"{click.style(f'llmproxy {version}', bold=True)} on {where}")
     if addresses:
-        console.print(Text(f"try: {curl_line(addresses[0], _example(models), needs_key=needs_key)}"), soft_wrap=True)
+        lines.append(f"try: {curl_line(addresses[0], _example(models), needs_key=needs_key)}")
+    return lines
 
 
 def curl_line(address: str, model: str, *, needs_key: bool) -> str:
@@ -67,14 +61,10 @@ def curl_line(address: str, model: str, *, needs_key: bool) -> str:
     return one_line(shlex.join([*words, "-d", json.dumps(body, ensure_ascii=False)]))
 
 
-def _table(models: Sequence[ModelRow]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-    for title in ("model", "backend model", "provider", "address"):
-        table.add_column(title, overflow="fold")
-    for row in models[:_SHOWN]:
-        cells = [row.name, row.backend_model, row.provider, row.url]
-        table.add_row(*(Text(one_line(cell)) for cell in cells))
-    return table
+def _table(models: Sequence[ModelRow]) -> list[str]:
+    rows = [(row.name, row.backend_model, row.provider, row.url) for row in models]
+    head, *below = columns([("model", "backend model", "provider", "address"), *rows])
+    return [f"  {click.style(head, bold=True)}", *(f"  {line}" for line in below)]
 
 
 def _as_json(models: Sequence[ModelRow], addresses: Sequence[str], warnings: Sequence[str], version: str) -> str:

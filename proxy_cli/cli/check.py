@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from proxy_cli.cli.columns import columns
 from proxy_cli.cli.options import flags_from, with_variables
 from proxy_cli.cli.surroundings import Surroundings, gather, working_folder
 from proxy_cli.config.flags import Flags
@@ -85,14 +86,14 @@ def _print(flags: Flags, prepared: "Prepared", rows: "Sequence[ModelRow]", notes
         click.echo(line, err=True)
     if rows:
         click.echo("Models:")
-        _columns([(row.name, f"-> {row.provider}", row.backend_model, row.url) for row in rows])
+        _print_columns([(row.name, f"-> {row.provider}", row.backend_model, row.url) for row in rows])
     if keys := _keys(prepared.setup):
         click.echo("Keys:")
-        _columns(keys)
+        _print_columns(keys)
     states = prepared.loaded.states if prepared.loaded else []
     if states:
         click.echo("Settings:")
-        _columns(list(_collapsed(states).items()))
+        _print_columns(list(_collapsed(states).items()))
     click.echo(f"{flags.config}: {_verdict(prepared, ok=ok)}")
 
 
@@ -118,17 +119,9 @@ def _verdict(prepared: "Prepared", *, ok: bool) -> str:
     return "it would serve, but there are warnings" if prepared.setup else "it would not serve"
 
 
-def _columns(table: Sequence[tuple[str, ...]]) -> None:
-    """Print rows in columns; names may be Japanese, which takes two places a letter, or hold control characters."""
-    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415
-
-    from proxy_cli.telemetry.escape import one_line  # noqa: PLC0415
-
-    rows = [[one_line(cell) for cell in row] for row in table]
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  " + "  ".join(cells).rstrip())
+def _print_columns(table: Sequence[Sequence[str]]) -> None:
+    for line in columns(table):
+        click.echo(f"  {line}")
 
 
 def _collapsed(states: "Sequence[SettingState]") -> Mapping[str, str]:

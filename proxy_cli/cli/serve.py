@@ -36,7 +36,6 @@ _NOTHING_TO_SERVE: Final = (
     "nothing to serve: name a file with --config, or a model with --model; `llmproxy init` writes a first file"
 )
 _NO_GUNICORN: Final = "--run_gunicorn needs gunicorn, which is not installed: pip install gunicorn"
-_PIPE_WIDTH: Final = 160  # of a table that no terminal limits
 _LEVELS: Final[Mapping[str, Level]] = {"error": "ERROR", "warning": "WARNING", "note": "INFO"}
 _TELEMETRY: Final = "--telemetry changes nothing: llmproxy never phones home"
 
@@ -219,25 +218,22 @@ def _run(setup: "Setup") -> int:
 
 def _announce(setup: "Setup", *, secure: bool) -> None:
     """Say what is served and where."""
-    from rich.console import Console  # noqa: PLC0415
-
-    from proxy_cli.cli.banner import print_table  # noqa: PLC0415
+    from proxy_cli.cli.banner import start_lines  # noqa: PLC0415
     from proxy_cli.cli.rows import model_rows  # noqa: PLC0415
 
     plain = setup.host.strip("[]")
     host = f"[{plain}]" if ":" in plain else plain
-    console = Console(stderr=True, highlight=False)
+    lines = start_lines(
+        model_rows(setup.table.deployments),
+        [f"{'https' if secure else 'http'}://{host}:{setup.port}"],
+        warnings=setup.notes,
+        version=__version__,
+        json_logs=setup.config.litellm_settings.json_logs,
+        needs_key=setup.keys.required,
+    )
     # Where nobody can read it, it is not worth failing for: callers wait.
     with contextlib.suppress(OSError):
-        print_table(
-            console if console.is_terminal else Console(stderr=True, highlight=False, width=_PIPE_WIDTH),
-            model_rows(setup.table.deployments),
-            [f"{'https' if secure else 'http'}://{host}:{setup.port}"],
-            warnings=setup.notes,
-            version=__version__,
-            json_logs=setup.config.litellm_settings.json_logs,
-            needs_key=setup.keys.required,
-        )
+        click.echo("\n".join(lines), err=True, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _way_to_run(flags: Flags) -> "Callable[[Plan], int]":

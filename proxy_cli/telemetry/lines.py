@@ -12,9 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, NamedTuple, TextIO
 
-from rich.console import Console
-from rich.text import Text
-
 from proxy_cli.shapes import Json
 from proxy_cli.telemetry.escape import json_line, one_line
 from proxy_cli.telemetry.masking import Mask
@@ -22,7 +19,9 @@ from proxy_cli.telemetry.masking import Mask
 BAR: Final = "    | "
 _WHOLE_CHARACTERS: Final = select.PIPE_BUF // 4  # a character has at most four bytes
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=str)
-_STYLES: Final = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
+# Of ECMA-48, as every terminal has them: faint, green, yellow, red, bold red.
+_STYLES: Final = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+_FAINT: Final = "2"
 
 
 class Line(NamedTuple):
@@ -127,17 +126,11 @@ def json_writer(stream: TextIO) -> Write:
     return write
 
 
-def rich_writer(console: Console) -> Write:
-    """Writes lines in colour; what they say is never read as markup."""
+def colour_writer(stream: TextIO) -> Write:
+    """Writes lines in colour."""
 
     def write(lines: Sequence[Line], dropped: int) -> None:
-        for line in (*_lost(dropped), *lines):
-            text = Text.assemble((line.time, "dim"), " ", (f"{line.level:<7}", _STYLES.get(line.level, "")), " ")
-            text.append(line.message)
-            for below in line.block:
-                text.append(f"\n{BAR}", "dim")
-                text.append(below)
-            console.print(text, soft_wrap=True)
+        _put(stream, [_coloured(line) for line in (*_lost(dropped), *lines)])
 
     return write
 
@@ -158,6 +151,17 @@ def _put(stream: TextIO, texts: Sequence[str]) -> None:
 def _plain(line: Line) -> str:
     head = f"{line.time} {line.level:<7} {line.message}"
     return "\n".join((head, *(BAR + below for below in line.block)))
+
+
+def _coloured(line: Line) -> str:
+    """As `_plain`; what a line says is escaped already, so that no data brings colours of its own."""
+    level = _styled(f"{line.level:<7}", _STYLES.get(line.level, "0"))
+    head = f"{_styled(line.time, _FAINT)} {level} {line.message}"
+    return "\n".join((head, *(_styled(BAR, _FAINT) + below for below in line.block)))
+
+
+def _styled(text: str, style: str) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m"
 
 
 def _lost(dropped: int) -> tuple[Line, ...]:

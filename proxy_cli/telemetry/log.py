@@ -6,14 +6,14 @@ the output (`sink.py`), no secret and no control character gets there (`masking.
 
 import json
 import logging
+import os
 import sys
+from collections.abc import Mapping
 from typing import Final, Literal, TextIO
-
-from rich.console import Console
 
 from proxy_cli.secret import Scrubber
 from proxy_cli.shapes import Deployment, Json, Record
-from proxy_cli.telemetry.lines import Form, Line, Write, json_form, json_writer, rich_writer, text_form, text_writer
+from proxy_cli.telemetry.lines import Form, Line, Write, colour_writer, json_form, json_writer, text_form, text_writer
 from proxy_cli.telemetry.masking import Mask
 from proxy_cli.telemetry.sink import Sink
 
@@ -66,14 +66,18 @@ def configure(
     local: bool,
     scrubber: Scrubber | None = None,
     stream: TextIO | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Logs:
     """Set up logging for the process. `log_level` is LITELLM_LOG: it counts where no flag asks for more.
+
+    `environ` tells what the terminal can (TERM, NO_COLOR); by default the process's own.
 
     Raises ValueError for a `log_level` that is none.
     """
     output = sys.stderr if stream is None else stream
     mask = Mask(scrubber)
-    form, write = _json(output, mask) if json_logs else _text(output, mask, local=local)
+    terminal = os.environ if environ is None else environ
+    form, write = _json(output, mask) if json_logs else _text(output, mask, local=local, environ=terminal)
     sink = Sink(write)
     return Logs(_Handler(form, sink), sink, _threshold(level, log_level))
 
@@ -94,12 +98,15 @@ def _json(output: TextIO, mask: Mask) -> tuple[Form, Write]:
     return json_form(mask), json_writer(output)
 
 
-def _text(output: TextIO, mask: Mask, *, local: bool) -> tuple[Form, Write]:
+def _text(output: TextIO, mask: Mask, *, local: bool, environ: Mapping[str, str]) -> tuple[Form, Write]:
     terminal = output.isatty()
     form = text_form(mask, dated=not terminal, placed=local)
-    if terminal:
-        return form, rich_writer(Console(file=output, highlight=False, emoji=False, markup=False))
-    return form, text_writer(output)
+    return form, (colour_writer if terminal and _wants_colour(environ) else text_writer)(output)
+
+
+def _wants_colour(environ: Mapping[str, str]) -> bool:
+    """Whether a terminal is to get colours: https://no-color.org, and terminals that know none."""
+    return not environ.get("NO_COLOR") and environ.get("TERM") not in {None, "dumb", "unknown"}
 
 
 class RequestLog:

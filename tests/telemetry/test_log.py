@@ -166,3 +166,30 @@ def test_close_leaves_logging_as_it_was():
     logged(speak)
 
     assert (root.handlers[:], root.level) == before
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environ", "coloured"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+        ({}, False),
+    ],
+)
+def test_terminal_gets_colours_unless_it_asks_for_none(environ, coloured):
+    """Lines are coloured on a terminal that knows colours, and where NO_COLOR is not set."""
+    output = Terminal()
+
+    logs = configure("normal", json_logs=False, log_level=None, local=False, stream=output, environ=environ)
+    logging.getLogger("proxy_cli.some").info("hello")
+    logs.close()
+
+    assert "hello" in output.getvalue()
+    assert ("\x1b[" in output.getvalue()) is coloured
