@@ -22,6 +22,7 @@ OPTIONAL_EXTRAS = {"gunicorn"}
 BOUNDARIES = {
     "server/counter.py": "request",
     "server/reply.py": "request, once its response has begun",
+    "telemetry/recorder.py": "exporter",
     "__main__.py": "command",
 }
 
