@@ -17,7 +17,7 @@ import pytest
 
 from proxy_cli.cli.options import OPTIONS
 from tests.fakes.backend import running_backend
-from tests.fakes.command import HELLO, ask, chat, ended
+from tests.fakes.command import HELLO, ROOT, ask, chat, ended
 
 LOCAL = "--host=127.0.0.1"
 
@@ -476,3 +476,21 @@ def test_serve_counts_the_budget_across_processes(command, port, arguments):
 
     # A mocked answer is 30 tokens: five of them are the budget, and each connection may meet another process.
     assert statuses == [200] * 5 + [422] * 35
+
+
+CERTIFICATES = """
+import os
+from proxy_cli.cli import serve
+os.environ.update(SSL_CERT_FILE="/mine.pem")
+with serve._without_certificates():
+    import aiohttp.connector as connector
+contexts = (connector._SSL_CONTEXT_VERIFIED, connector._SSL_CONTEXT_UNVERIFIED)
+print(os.environ["SSL_CERT_FILE"], [context.cert_store_stats()["x509"] for context in contexts])
+"""
+
+
+def test_serve_reads_no_certificates_for_a_client_it_does_not_use():
+    """Importing the HTTP library costs no reading of the system's certificates, and leaves the environment alone."""
+    done = subprocess.run([sys.executable, "-c", CERTIFICATES], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "/mine.pem [0, 0]"
