@@ -108,11 +108,12 @@ class ChatStream(_EventReader):
         return not self._keep_usage and "choices" in fields and _says_nothing(fields["choices"])
 
     def _renamed(self, event: bytes, data: bytes, fields: Fields, name: bytes) -> bytes:
-        if not is_text(fields.get("model")):
+        old = fields.get("model")
+        if old is None or not is_text(old):
             return event
-        at = only_model(data, fields)
+        at = only_model(data, old)
         if at >= 0 and event.startswith(b"data: " + data[:at]):
-            self._head = b"data: " + data[: at + len(bytes(fields["model"]))]
+            self._head = b"data: " + data[: at + len(bytes(old))]
             self._new_head = b"data: " + data[:at] + name
             return self._new_head + event[len(self._head) :]
         return with_data(event, edit(data, {"model": name}, fields))

@@ -15,6 +15,8 @@ _BOM = b"\xef\xbb\xbf"
 _MODEL = b'"model"'
 _SPACES = b" \t\n\r"
 _QUOTE = 0x22
+_BRACE = 0x7D
+_SMALL = 4096  # bytes; up to here a slice is made sooner than a view
 
 encode = msgspec.json.Encoder().encode
 
@@ -34,12 +36,25 @@ def edit(body: bytes, changes: Mapping[str, bytes | None], fields: Fields | None
         fields = object_fields(body)
     if fields is None:
         return body
-    if len(changes) == 1 and (model := changes.get("model")) is not None and (at := only_model(body, fields)) >= 0:
-        return b"".join((body[:at], model, body[at + len(bytes(fields["model"])) :]))
+    model, old = changes.get("model"), fields.get("model")
+    if model is not None and old is not None and (at := only_model(body, old)) >= 0:
+        if len(changes) == 1:
+            return _replaced(body, at, len(bytes(old)), model)
+        if (added := _additions(changes, fields)) is not None:
+            return _replaced(body, at, len(bytes(old)), model, added)
     try:
         return _spliced(body, list(members(body, fields)), changes)
     except NamedTwice:
         return _laid_out_anew(fields, changes)
+
+
+def with_model(body: bytes, old: msgspec.Raw, new: bytes) -> bytes:
+    """An object with `new` as the value of its top-level `model`, which has been read as `old`."""
+    value = bytes(old)
+    if value == new:
+        return body
+    at = only_model(body, old)
+    return edit(body, {"model": new}) if at < 0 else _replaced(body, at, len(value), new)
 
 
 def rename_model(body: bytes, name: str) -> bytes:
@@ -47,9 +62,9 @@ def rename_model(body: bytes, name: str) -> bytes:
     if _MODEL not in body:
         return body
     fields = object_fields(body)
-    if fields is None or not is_text(fields.get("model")):
+    if fields is None or (old := fields.get("model")) is None or not is_text(old):
         return body
-    return edit(body, {"model": encode(name)}, fields)
+    return with_model(body, old, encode(name))
 
 
 def object_fields(body: bytes) -> Fields | None:
@@ -75,15 +90,45 @@ def decoded(raw: msgspec.Raw) -> Json:
     return msgspec.json.decode(raw)
 
 
-def only_model(body: bytes, fields: Fields) -> int:
-    """Where the value of `model` starts if its place is beyond doubt, else -1.
+def only_model(body: bytes, value: msgspec.Raw) -> int:
+    """Where the value of the top-level `model`, which has been read as `value`, starts if beyond doubt, else -1.
 
-    Beyond doubt: the object has the field and the bytes `"model"` come once, with no escape that could spell it
-    another way. In a string its quotes would be escaped, so the one place is the top-level name.
+    Beyond doubt: the bytes `"model"` come once, with no escape that could spell it another way. In a string its quotes
+    would be escaped, so the one place is the top-level name.
     """
-    if "model" not in fields or b"\\u00" in body or body.count(_MODEL) != 1:
+    at = body.find(_MODEL)
+    if at < 0 or body.find(_MODEL, at + len(_MODEL)) >= 0 or b"\\u00" in body:
         return -1
-    return body.index(bytes(fields["model"]), body.index(b":", body.index(_MODEL)) + 1)
+    return body.index(bytes(value), body.index(b":", at) + 1)
+
+
+def _replaced(body: bytes, at: int, length: int, new: bytes, added: bytes = b"") -> bytes:
+    """The body with other bytes at a place, and members added behind its last one."""
+    end = _end_of_members(body) if added else len(body)
+    # Without copies of the two halves: a body may be a hundred megabytes.
+    whole: bytes | memoryview = body if len(body) < _SMALL else memoryview(body)
+    return b"".join((whole[:at], new, whole[at + length : end], added, whole[end:]))
+
+
+def _additions(changes: Mapping[str, bytes | None], fields: Fields) -> bytes | None:
+    """The members that changes add, each after a comma; None if they do anything else to any but `model`."""
+    added = b""
+    for name, value in changes.items():
+        if name != "model":
+            if value is None or name in fields:
+                return None
+            added += b"," + encode(name) + b":" + value
+    return added
+
+
+def _end_of_members(body: bytes) -> int:
+    """Where the last member of an object ends that has one: before its brace and the blanks around that."""
+    end = len(body) - 1
+    while body[end] != _BRACE:
+        end -= 1
+    while body[end - 1] in _SPACES:
+        end -= 1
+    return end
 
 
 def _spliced(body: bytes, found: list[Member], changes: Mapping[str, bytes | None]) -> bytes:
