@@ -1,16 +1,20 @@
 """The command: `python -m bench`."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
+from rich.console import Console
 
-from bench import machine, report, scenarios
+from bench import machine, plot, report
 from bench.gateways import BY_NAME, GATEWAYS, Gateway
+from bench.ground import Run
 from bench.results import Results
+from bench.scenarios import SCENARIOS
 
 _OPEN_FILES = 20000
-SCENARIOS = {"requests": scenarios.requests, "streams": scenarios.streams}
+_NARROW = 200  # for tables in a file or a pipe
 
 
 def chosen(only: str | None) -> tuple[Gateway, ...]:
@@ -27,30 +31,59 @@ def chosen(only: str | None) -> tuple[Gateway, ...]:
 
 
 @click.command()
-@click.option("--scenario", "names", type=click.Choice(list(SCENARIOS)), multiple=True, help="What to measure.")
+@click.option("--scenario", "names", type=click.Choice(list(SCENARIOS)), multiple=True, help="What to measure (all).")
 @click.option("--only", help="Gateways, with commas between; else all that are installed.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Rounds, interleaved.")
 @click.option("--seconds", type=click.FloatRange(1), default=4.0, show_default=True, help="Length of each load.")
-def main(names: tuple[str, ...], only: str | None, rounds: int, seconds: float) -> None:
-    """Measure llmproxy beside nginx and its peers, on this machine's loopback."""
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write every figure of every round here.")
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw the comparison into this SVG.")
+@click.option("--markdown", "markdown_file", type=click.Path(path_type=Path), help="Write the tables here.")
+def main(
+    names: tuple[str, ...],
+    only: str | None,
+    rounds: int,
+    seconds: float,
+    json_file: Path | None,
+    plot_file: Path | None,
+    markdown_file: Path | None,
+) -> None:
+    """Measure llmproxy beside nginx and its peers, on this machine's loopback.
+
+    Without --scenario everything is measured: the comparison with all gateways, and what has an aim of its own for
+    llmproxy and nginx alone.
+    """
+    gateways = chosen(only)
     try:
         tools = machine.find_tools(["nginx", "wrk"])
         machine.raise_open_files(_OPEN_FILES)
     except machine.MissingTool as error:
         raise click.ClickException(str(error)) from error
+    results = Results()
     with tempfile.TemporaryDirectory(prefix="llmproxy-bench-") as folder:
-        run = scenarios.Run(
-            gateways=chosen(only),
+        run = Run(
+            gateways=gateways,
             rounds=rounds,
             seconds=seconds,
             folder=Path(folder),
             tools=tools,
-            results=Results(),
+            results=results,
             say=lambda text: click.echo(text, err=True),
         )
+        for gateway in GATEWAYS if only is None else ():
+            if gateway not in gateways:
+                run.say(f"{gateway.name}: left out, as it is not installed (`make bench-peers`)")
         for name in names or SCENARIOS:
-            SCENARIOS[name](run)
-        report.show(run.results)
+            scenario = SCENARIOS[name]
+            everyone = scenario.for_all or name in names or only is not None
+            scenario.run(run if everyone else replace(run, gateways=gateways[:2]))
+    console = Console()
+    report.show(results, console if console.is_terminal else Console(width=_NARROW))
+    if json_file is not None:
+        report.write_json(results, json_file, {"rounds": rounds, "seconds": seconds})
+    if plot_file is not None:
+        plot_file.write_text(plot.draw(results), "utf-8")
+    if markdown_file is not None:
+        markdown_file.write_text(report.as_markdown(results), "utf-8")
 
 
 if __name__ == "__main__":

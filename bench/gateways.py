@@ -26,6 +26,7 @@ class Place:
 
     folder: Path
     port: int
+    side_port: int  # for gateways that serve their metrics apart
     backend: int
     workers: int = 1
 
@@ -44,6 +45,7 @@ class Gateway:
     is_installed: Callable[[], bool]
     headers: Callable[[int], Mapping[str, str]] = _plain_headers
     start_within_s: float = 20.0
+    scales: bool = False  # knows a number of worker processes
 
 
 # The model list, key and prices that a small team runs with.
@@ -103,6 +105,7 @@ def _litellm(place: Place) -> Launch:
 def _vllm_router(place: Place) -> Launch:
     argv = [str(PEERS / "vllm-router/bin/vllm-router"), "--worker-urls", f"http://127.0.0.1:{place.backend}"]
     argv += ["--host", "127.0.0.1", "--port", str(place.port), "--policy", "round_robin"]
+    argv += ["--prometheus-port", str(place.side_port)]
     return Launch(argv=argv)
 
 
@@ -110,6 +113,7 @@ def _sglang_router(place: Place) -> Launch:
     argv = [str(PEERS / "sglang-router/bin/python"), "-m", "sglang_router.launch_router"]
     argv += ["--worker-urls", f"http://127.0.0.1:{place.backend}", "--policy", "round_robin"]
     argv += ["--host", "127.0.0.1", "--port", str(place.port)]
+    argv += ["--prometheus-host", "127.0.0.1", "--prometheus-port", str(place.side_port)]
     return Launch(argv=argv)
 
 
@@ -128,9 +132,22 @@ def _exists(path: str) -> Callable[[], bool]:
     return (PEERS / path).exists
 
 
+def _nothing(_place: Place) -> Launch:
+    raise AssertionError("the backend itself is asked: there is nothing to start")
+
+
+# The backend without a gateway, as what latencies are compared with.
+DIRECT: Final = Gateway(name="direct", what="the backend itself", launch=_nothing, is_installed=lambda: True)
+
 GATEWAYS: Final = (
     Gateway(name="nginx", what="proxy_pass, the floor", launch=_nginx, is_installed=lambda: True),
-    Gateway(name="llmproxy", what="key, routes, prices, metrics, log", launch=_llmproxy, is_installed=lambda: True),
+    Gateway(
+        name="llmproxy",
+        what="key, routes, prices, metrics, log",
+        launch=_llmproxy,
+        is_installed=lambda: True,
+        scales=True,
+    ),
     Gateway(
         name="vllm-router",
         what="Rust; no keys",
@@ -158,6 +175,7 @@ GATEWAYS: Final = (
         what="Python; master key",
         launch=_litellm,
         is_installed=_exists("litellm/bin/litellm"),
+        scales=True,
         start_within_s=180,
     ),
 )

@@ -2,7 +2,8 @@
 
 Three ways to read, one JSON line as the result:
 - `count`: streams one after the other on each connection until the time is over; how many events came.
-- `gaps`: each connection reads one stream; how much longer than at the backend the pauses between its events were.
+- `gaps`: each connection reads one stream; how much longer than at the backend the pauses between its events were, once
+  all of them have begun. They begin within a second, not at one moment.
 - `hold`: each connection opens a stream and keeps it; says when all have their first event, and ends with its input.
 """
 
@@ -20,9 +21,11 @@ import uvloop
 DATA: Final = b"data: "
 DONE: Final = b"data: [DONE]"
 LAST_CHUNK: Final = b"0\r\n\r\n"
+LARGE_US: Final = 20_000
 STAMP: Final = re.compile(rb"t=(\d{20}) ")
 _OPEN_AT_ONCE: Final = 200
 _CONNECT_S: Final = 120.0
+_SPREAD_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,10 @@ class Result:
     streams: int = 0  # that came to their end mark
     failed: int = 0  # refused, cut off, or without an end mark
     first: str = ""  # of the first failure, the first bytes
+    begun: int = 0  # connections whose first stream had its first event
     largest_gap_us: float = 0.0
+    large_gaps: int = 0
+    measuring: bool = False  # gaps count once all streams have begun
     first_event_us: list[float] = field(default_factory=list)
 
 
@@ -111,6 +117,7 @@ class Reader(asyncio.Protocol):
         if len(self._result.first_event_us) < 100_000:
             self._result.first_event_us.append((time.perf_counter() - self._asked_s) * 1e6)
         if not self.begun.done():
+            self._result.begun += 1
             self.begun.set_result(None)
         return True
 
@@ -118,9 +125,10 @@ class Reader(asyncio.Protocol):
         now_ns = time.monotonic_ns()
         for stamp in STAMP.findall(seen):
             transit_ns = now_ns - int(stamp)
-            if self._transit_ns is not None:
+            if self._transit_ns is not None and self._result.measuring:
                 added_us = (transit_ns - self._transit_ns) / 1000
                 self._result.largest_gap_us = max(self._result.largest_gap_us, added_us)
+                self._result.large_gaps += added_us > LARGE_US
             self._transit_ns = transit_ns
 
     def _finish(self) -> None:
@@ -174,6 +182,10 @@ async def read(order: Order) -> Result:
         return result
     for reader in readers:
         reader.ask()
+        if order.way == "gaps":
+            await asyncio.sleep(_SPREAD_S / len(readers))
+    await asyncio.wait([reader.begun for reader in readers], timeout=order.limit_s)
+    result.measuring = True
     await asyncio.wait([reader.ended for reader in readers], timeout=order.limit_s)
     return result
 
@@ -202,7 +214,9 @@ def main() -> None:
                 "streams": result.streams,
                 "failed": result.failed,
                 "first": result.first,
+                "begun": result.begun,
                 "largest_gap_us": result.largest_gap_us,
+                "large_gaps": result.large_gaps,
                 "first_event_p50_us": first[len(first) // 2] if first else 0.0,
             }
         )
