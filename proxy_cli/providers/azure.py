@@ -30,9 +30,7 @@ class Azure:
 
     def prepare(self, call: Call, deployment: Deployment, *, ask_usage: bool) -> UpstreamRequest | LocalReply:
         """The request to send."""
-        return request_to(
-            call, deployment, target=target(call, deployment), credentials=_key(deployment), ask_usage=ask_usage
-        )
+        return request_to(call, deployment, target=target, credentials=_key, ask_usage=ask_usage)
 
     def read(self, call: Call, deployment: Deployment, status: int, headers: Headers, body: bytes) -> PlainAnswer:
         """The answer in a whole reply."""
@@ -47,24 +45,24 @@ class Azure:
         return self._dialect.reply_headers(headers)
 
 
-def target(call: Call, deployment: Deployment) -> str:
+def target(operation: Operation, deployment: Deployment) -> str:
     """Path and query, whichever of its forms Azure's address was given in: bare, with a deployment, or `/openai/v1`."""
     # People copy the address of an endpoint from Azure's portal, down to the operation.
     base = _OPERATION.sub("", deployment.base_path)
-    operation = call.operation.value
+    path = operation.value
     version = deployment.api_version
     if base.endswith("/v1"):
         # Here a version is only "preview" or "latest"; a date is left from the other form.
         query = f"?api-version={version}" if version in ("preview", "latest") else ""
-        return f"{base}/{operation}{query}"
+        return f"{base}/{path}{query}"
     root = base.removesuffix("/openai")
-    if call.operation is Operation.RESPONSES:
+    if operation is Operation.RESPONSES:
         # Not by deployment: the model is in the body.
         root, version = root.partition("/openai/deployments/")[0], version or _RESPONSES_API_VERSION
-        return f"{root}/openai/{operation}?api-version={quote(version, safe='')}"
+        return f"{root}/openai/{path}?api-version={quote(version, safe='')}"
     if "/openai/deployments/" not in base:
         base = f"{root}/openai/deployments/{quote(deployment.model, safe='')}"
-    return f"{base}/{operation}?api-version={quote(version or DEFAULT_API_VERSION, safe='')}"
+    return f"{base}/{path}?api-version={quote(version or DEFAULT_API_VERSION, safe='')}"
 
 
 def _key(deployment: Deployment) -> Headers:

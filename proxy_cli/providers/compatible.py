@@ -25,8 +25,7 @@ class OpenAICompatible:
 
     def prepare(self, call: Call, deployment: Deployment, *, ask_usage: bool) -> UpstreamRequest | LocalReply:
         """The request to send, to the endpoint of the same name below the deployment's base."""
-        target = f"{deployment.base_path}/{call.operation.value}"
-        return request_to(call, deployment, target=target, credentials=bearer(deployment), ask_usage=ask_usage)
+        return request_to(call, deployment, target=_target, credentials=bearer, ask_usage=ask_usage)
 
     def read(self, call: Call, deployment: Deployment, status: int, headers: Headers, body: bytes) -> PlainAnswer:
         """The answer in a whole reply. Raises BackendError and its kin."""
@@ -48,3 +47,7 @@ class OpenAICompatible:
     def reply_headers(self, headers: Headers) -> Headers:
         """Of a backend's headers those the caller sees."""
         return reply_headers(headers)
+
+
+def _target(operation: Operation, deployment: Deployment) -> str:
+    return f"{deployment.base_path}/{operation.value}"

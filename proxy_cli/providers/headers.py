@@ -5,19 +5,24 @@ only where a deployment says so; what comes back is marked as the backend's by a
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from proxy_cli import __version__
 from proxy_cli.shapes import Call, Deployment, Headers, Operation, first_header
 
 _AGENT: Final = ("user-agent", f"llmproxy/{__version__}")
-_TRACE: Final = ("traceparent", "tracestate", "baggage")
+_TRACE: Final = frozenset({"traceparent", "tracestate", "baggage"})
 _ORGANIZATION: Final = "openai-organization"
 
 _FORWARDED: Final = ("x-", "anthropic-", "openai-")
 # Ours, the proxies' before us, and the client library's own, which some backends refuse.
 _NEVER_FORWARDED: Final = ("x-litellm-", "x-llmproxy-", "x-forwarded-", "x-real-ip", "x-stainless-", _ORGANIZATION)
 _CREDENTIAL: Final = re.compile(r"key|auth|token|secret|cookie|password|credential")
+# Clients send a handful of different headers; what somebody makes up is not kept.
+_MOST_KNOWN: Final = 32
+_LONGEST_KNOWN: Final = 4096
+
 # Below this many characters it is a placeholder, such as `None` or `dummy`, and may stand anywhere.
 _SHORT: Final = 8
 
@@ -37,8 +42,32 @@ _HOP_BY_HOP: Final = frozenset(
 _NOT_RETURNED: Final = _HOP_BY_HOP | {"set-cookie", "set-cookie2", "content-length", "content-encoding"}
 
 
+class _Known(dict[tuple[str | None, str | None, Operation, bool], Headers]):
+    """The headers of earlier requests to one deployment, by all that they depend on."""
+
+
 def request_headers(call: Call, deployment: Deployment, credentials: Headers) -> Headers:
     """The headers for a backend: what the call needs, its traces, the key, and what the deployment adds, which wins."""
+    sent = dict(reversed(call.headers))  # the first of each name
+    if not _TRACE.isdisjoint(sent) or not isinstance(call.body, bytes) or _forwards(deployment):
+        return _put_together(call, deployment, credentials)
+    known = deployment.worked_out.get(_Known)
+    if known is None:
+        known = deployment.worked_out[_Known] = _Known()
+    key = (sent.get("content-type"), sent.get("accept"), call.operation, call.stream)
+    headers = known.get(key)
+    if headers is None:
+        headers = _put_together(call, deployment, credentials)
+        if len(known) < _MOST_KNOWN and sum(len(value) for _, value in headers) < _LONGEST_KNOWN:
+            known[key] = headers
+    return headers
+
+
+def _forwards(deployment: Deployment) -> bool:
+    return deployment.forward_client_headers or deployment.forward_organization
+
+
+def _put_together(call: Call, deployment: Deployment, credentials: Headers) -> Headers:
     own = {name for name, _ in deployment.headers}
     headers = [("content-type", _content_type(call)), ("accept", _accept(call)), _AGENT, *credentials]
     organization = _organization(call, deployment)
@@ -60,26 +89,31 @@ def is_credential(name: str) -> bool:
 
 def reply_headers(headers: Headers) -> Headers:
     """A backend's headers for the caller: `llm_provider-<name>`; limits, id and first content type as they are."""
-    kept: list[tuple[str, str]] = []
     kind = first_header(headers, "content-type")
-    if kind is not None:
-        kept.append(("content-type", kind))
-    for name, value in headers:
-        if name in _NOT_RETURNED:
-            continue
-        text = value if value.isascii() else _utf8(value)
-        if name.startswith("x-ratelimit-") or name == "request-id":
-            kept.append((name, text))
-        kept.append((f"llm_provider-{name}", text))
-    return tuple(kept)
+    return _returned(headers, kind)
 
 
 def json_headers(headers: Headers) -> Headers:
     """The same for a body that was read as JSON: some servers label theirs as text, and clients believe the label."""
-    kept = reply_headers(headers)
-    if "json" in (first_header(kept, "content-type") or ""):
-        return kept
-    return (("content-type", "application/json"), *(pair for pair in kept if pair[0] != "content-type"))
+    kind = first_header(headers, "content-type")
+    return _returned(headers, kind if kind is not None and "json" in kind else "application/json")
+
+
+def _returned(headers: Headers, kind: str | None) -> Headers:
+    kept = [] if kind is None else [("content-type", kind)]
+    for name, value in headers:
+        text = value if value.isascii() else _utf8(value)
+        kept += [(each, text) for each in _names_returned(name)]
+    return tuple(kept)
+
+
+@lru_cache(maxsize=1024)
+def _names_returned(name: str) -> tuple[str, ...]:
+    """What the caller sees a backend's header as."""
+    if name in _NOT_RETURNED:
+        return ()
+    marked = f"llm_provider-{name}"
+    return (name, marked) if name.startswith("x-ratelimit-") or name == "request-id" else (marked,)
 
 
 def _utf8(value: str) -> str:

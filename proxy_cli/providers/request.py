@@ -1,26 +1,62 @@
 """One HTTP request to a backend, put together from a call and a deployment."""
 
+from collections.abc import Callable
 from typing import Final
 
 from proxy_cli.providers.body import request_body
 from proxy_cli.providers.headers import request_headers
-from proxy_cli.shapes import Call, Deployment, Headers, Timeouts, UpstreamRequest
+from proxy_cli.shapes import Call, Deployment, Headers, Operation, Timeouts, UpstreamRequest
 
 _DEFAULTS: Final = Timeouts()
 
 
+class _Fixed:
+    """What is the same in every request to one deployment."""
+
+    __slots__ = ("credentials", "limits", "targets")
+
+    def __init__(self, deployment: Deployment, credentials: Callable[[Deployment], Headers]) -> None:
+        self.credentials = credentials(deployment)
+        self.targets: dict[Operation, str] = {}
+        self.limits: dict[bool, Timeouts] = {}  # of a stream, of all else
+
+
 def request_to(
-    call: Call, deployment: Deployment, *, target: str, credentials: Headers, ask_usage: bool
+    call: Call,
+    deployment: Deployment,
+    *,
+    target: Callable[[Operation, Deployment], str],
+    credentials: Callable[[Deployment], Headers],
+    ask_usage: bool,
 ) -> UpstreamRequest:
-    """The request for a path on the deployment's backend. Raises UnsupportedParameter."""
+    """The request to a path on the deployment's backend. Raises UnsupportedParameter.
+
+    `target` and `credentials` are asked once for each deployment and operation.
+    """
+    fixed = deployment.worked_out.get(_Fixed)
+    if fixed is None:
+        fixed = deployment.worked_out[_Fixed] = _Fixed(deployment, credentials)
+    path = fixed.targets.get(call.operation)
+    if path is None:
+        path = fixed.targets[call.operation] = target(call.operation, deployment)
     return UpstreamRequest(
         backend=deployment.backend,
-        target=target,
-        headers=request_headers(call, deployment, credentials),
+        target=path,
+        headers=request_headers(call, deployment, fixed.credentials),
         body=request_body(call, deployment, ask_usage=ask_usage),
-        timeouts=timeouts(call, deployment),
+        timeouts=_limits(call, deployment, fixed),
         stream=call.stream,
     )
+
+
+def _limits(call: Call, deployment: Deployment, fixed: _Fixed) -> Timeouts:
+    asked = call.controls
+    if asked.timeout_s is not None or asked.stream_timeout_s is not None:
+        return timeouts(call, deployment)
+    limits = fixed.limits.get(call.stream)
+    if limits is None:
+        limits = fixed.limits[call.stream] = timeouts(call, deployment)
+    return limits
 
 
 def timeouts(call: Call, deployment: Deployment) -> Timeouts:

@@ -35,13 +35,11 @@ BY_DEPLOYMENT = "/openai/deployments/our%20chat"
         ("", "v", Operation.SPEECH, f"{BY_DEPLOYMENT}/audio/speech?api-version=v"),
     ],
 )
-def test_target_is_azures_address_in_each_of_its_forms(
-    make_call, make_deployment, base_path, version, operation, expected
-):
+def test_target_is_azures_address_in_each_of_its_forms(make_deployment, base_path, version, operation, expected):
     """Bare, with a deployment, down to the operation, or the newer one that needs no version."""
     deployment = make_deployment(provider="azure", model="our chat", base_path=base_path, api_version=version)
 
-    assert target(make_call(operation), deployment) == expected
+    assert target(operation, deployment) == expected
 
 
 @pytest.mark.parametrize(

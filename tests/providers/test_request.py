@@ -11,11 +11,20 @@ def test_request_is_put_together_from_call_and_deployment(make_call, make_deploy
     target = make_deployment()
 
     request = request_to(
-        make_call(stream=True), target, target="/v1/x", credentials=(("api-key", "k"),), ask_usage=False
+        make_call(stream=True),
+        target,
+        target=lambda operation, deployment: f"/v1/{deployment.model}/{operation}",
+        credentials=lambda deployment: (("api-key", deployment.id),),
+        ask_usage=False,
     )
 
-    assert (request.backend, request.target, request.method, request.stream) == (target.backend, "/v1/x", "POST", True)
-    assert ("api-key", "k") in request.headers
+    assert (request.backend, request.target, request.method, request.stream) == (
+        target.backend,
+        "/v1/vicuna-13b/chat/completions",
+        "POST",
+        True,
+    )
+    assert ("api-key", "d1") in request.headers
     assert request.body == b'{"model":"vicuna-13b","stream":true}'
 
 
