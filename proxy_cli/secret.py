@@ -61,6 +61,10 @@ class Scrubber:
         found = {secret.reveal() for secret in secrets if len(secret.reveal()) >= 8}
         self._texts = sorted(found, key=len, reverse=True)
 
+    def learn(self, other: "Scrubber") -> None:
+        """Replace the secrets of another one as well from now on."""
+        self._texts = sorted({*self._texts, *other._texts}, key=len, reverse=True)
+
     def scrub(self, text: str) -> str:
         """The text with every known secret replaced by `***`."""
         for secret in self._texts:

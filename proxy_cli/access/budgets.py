@@ -67,6 +67,10 @@ class ProcessBudget:
         """Called first in a worker process; no two that live at the same time have the same number."""
         self._spend.use_slot(number)
 
+    def after(self, former: "ProcessBudget") -> "ProcessBudget":
+        """This limit, with what was spent under a former one counted on."""
+        return ProcessBudget(self._limit_usd, self._status, former._spend)
+
     @property
     def spent_usd(self) -> float:
         """All that was spent since the start."""

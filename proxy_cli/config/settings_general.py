@@ -16,6 +16,7 @@ from proxy_cli.config.fields import (
     Name,
     NameOrNames,
     Names,
+    Pause,
     Seconds,
     Tally,
     Text,
@@ -45,6 +46,11 @@ class GeneralSettings(Section):
     max_response_size_mb: Amount | None = used("Largest answer, in MB.")
     forward_client_headers_to_llm_api: Flag = used("Send the caller's `x-` headers on.", default=False)
     forward_openai_org_id: Flag = used("Send the caller's OpenAI organization on.", default=False)
+    drain_wait_seconds: Pause | None = used(
+        "At SIGTERM, how long readiness says no while clients are still accepted (5 where somebody goes by it, else 0)."
+    )
+    drain_timeout_seconds: Seconds = used("At the end, how long requests under way may take.", default=60.0)
+    drain_stream_timeout_seconds: Seconds = used("At the end, how long streams may take.", default=600.0)
     litellm_key_header_name: Name | None = used("One more header that a caller's key may stand in.")
     always_include_stream_usage: Flag = used("Put usage into every stream.", default=False)
     cancel_on_disconnect: Flag | None = used(

@@ -23,6 +23,7 @@ from proxy_cli.prices.table import PriceTable
 from proxy_cli.routing.table import Alias, Table
 from proxy_cli.secret import Scrubber, Secret
 from proxy_cli.server.counter import Cors
+from proxy_cli.server.drain import Grace
 from proxy_cli.server.inference import Limits
 from proxy_cli.shapes import Deployment, Json, Operation
 from proxy_cli.upstream.connect import tls_context
@@ -71,6 +72,16 @@ class Setup:
         """Where the page with all endpoints is, if it is shown at all."""
         hidden = self.variables.no_docs or self.config.general_settings.disable_docs
         return None if hidden else (self.variables.docs_url or "/docs")
+
+    @property
+    def grace(self) -> Grace:
+        """How long the steps of an end may take."""
+        general = self.config.general_settings
+        return Grace(
+            wait_s=general.drain_wait_seconds,
+            plain_s=general.drain_timeout_seconds,
+            stream_s=general.drain_stream_timeout_seconds,
+        )
 
     @property
     def compat_litellm(self) -> bool:

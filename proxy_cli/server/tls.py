@@ -35,6 +35,14 @@ def tls_context(certfile: Path | None, keyfile: Path | None, now: datetime) -> s
     return context
 
 
+def renew(context: ssl.SSLContext | None, certfile: Path | None, keyfile: Path | None, now: datetime) -> None:
+    """Use what the files hold now for every connection from now on. Raises UnusableTls, and then nothing changes."""
+    if context is None or certfile is None or keyfile is None:
+        return
+    tls_context(certfile, keyfile, now)
+    _load(context, certfile, keyfile)
+
+
 def _read(file: Path, what: str) -> str:
     try:
         return file.read_text("ascii", "replace")
