@@ -1,7 +1,7 @@
 """What the proxy says of itself: the names it knows, what stands behind them, its paths and pages."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from proxy_cli import __version__
-from proxy_cli.errors import NotFound
+from proxy_cli.errors import NotFound, Overloaded
 from proxy_cli.routing.table import Table
 from proxy_cli.server import pages, reply
 from proxy_cli.server.routes import Routes, Visit
@@ -40,6 +40,7 @@ class Information:
     needs_key: bool
     root: str = ""
     redirect: str | None = None  # where `/` leads instead of the page
+    is_ready: Callable[[], bool] = field(default=lambda: True)  # whether requests are welcome
 
     async def models(self, _visit: Visit) -> web.StreamResponse:
         """The list of names."""
@@ -78,7 +79,9 @@ class Information:
         return _json("I'm alive!")
 
     async def ready(self, _visit: Visit) -> web.StreamResponse:
-        """Requests are welcome."""
+        """Whether requests are welcome."""
+        if not self.is_ready():
+            raise Overloaded("this process is about to end: send requests elsewhere", code="shutting_down")
         return _json({"status": "healthy", "db": "Not connected"})
 
     async def test(self, _visit: Visit) -> web.StreamResponse:

@@ -86,6 +86,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/health/liveliness", "alive", "Whether the process runs", "health", "public"),
     Route("GET", "/health/liveness", "alive", "Whether the process runs", "health", "public"),
     Route("GET", "/health/readiness", "ready", "Whether requests are welcome", "health", "public"),
+    Route("POST", "/config/reload", "reload", "Take the changed configuration into use", "administration"),
     Route("GET", "/test", "test", "A route that always answers", "health"),
     Route("GET", "/", "home", "What this is and how to call it", "pages", "public"),
     Route("GET", "/docs", "docs", "This document, for people", "pages", "public"),
