@@ -24,6 +24,8 @@ def idle(values: Values) -> Iterator[str]:
     jitter, limit = "max_requests_before_restart_jitter", "max_requests_before_restart"
     if values.get(jitter) is not None and values.get(limit) is None:
         yield f"--{jitter} does nothing: it adds to --{limit}, which is not given"
+    if values.get("reload") is not None and values.get("config") is None:
+        yield "--reload does nothing: it is about a file, and none is named with --config"
 
 
 def _disagreements(given: Values) -> Iterator[str]:
@@ -39,6 +41,8 @@ def _disagreements(given: Values) -> Iterator[str]:
         yield "--model serves one model without a file, and --config names a file; leave one of them out"
     if "api_base" in given and "model" not in given:
         yield "--api_base is the address of the one model that --model names; a file has it in litellm_params"
+    if "reload" in given and "run_gunicorn" in given:
+        yield "--reload watches the file, which gunicorn does not let us do; send SIGHUP instead, or leave one out"
     if "local" in given and not _is_this_machine(given.get("host")):
         yield f"--local listens on this machine only, and --host names {given['host']}; leave one of them out"
 

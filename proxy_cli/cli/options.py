@@ -82,6 +82,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
            variable="KEEPALIVE_TIMEOUT"),
     Option("limit_concurrency", WHOLE, "Serving", "Requests at once in each process; beyond that 503.",
            variable="LIMIT_CONCURRENCY"),
+    Option("reload", None, "Serving", "Take a changed file into use as soon as it is saved."),
     Option("max_requests_before_restart", WHOLE, "Serving", "Replace a process after this many requests.",
            variable="MAX_REQUESTS_BEFORE_RESTART"),
     Option("max_requests_before_restart_jitter", Number(0), "Serving", "Up to this many requests more, by chance.",
@@ -125,7 +126,6 @@ OPTIONS: Final[tuple[Option, ...]] = (
 
     Option("log_config", FILE, "LiteLLM's", "", unused="logs are set by --debug and litellm_settings.json_logs"),
     Option("skip_server_startup", None, "LiteLLM's", ""),
-    Option("reload", None, "LiteLLM's", "", unused="restart llmproxy after a change of the file"),
     Option("prometheus_metrics_port", Number(1, 65535), "LiteLLM's", "", variable="PROMETHEUS_METRICS_PORT",
            unused="there are no metrics yet; leave it out"),
     Option("run_hypercorn", None, "LiteLLM's", "", unused=_OWN_SERVER),
@@ -195,6 +195,7 @@ def flags_from(values: Values) -> Flags:
         limit_concurrency=chosen.whole("limit_concurrency"),
         max_requests_before_restart=chosen.whole("max_requests_before_restart"),
         max_requests_before_restart_jitter=chosen.whole("max_requests_before_restart_jitter") or 0,
+        reload=chosen.switch("reload"),
         run_gunicorn=chosen.switch("run_gunicorn"),
         ssl_keyfile=chosen.path("ssl_keyfile_path"),
         ssl_certfile=chosen.path("ssl_certfile_path"),

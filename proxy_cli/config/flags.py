@@ -28,6 +28,7 @@ class Flags:
     limit_concurrency: int | None = None  # per worker process; over it a 503
     max_requests_before_restart: int | None = None
     max_requests_before_restart_jitter: int = 0
+    reload: bool = False  # take a changed file without being asked
     run_gunicorn: bool = False
     ssl_keyfile: Path | None = None
     ssl_certfile: Path | None = None
