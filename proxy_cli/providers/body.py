@@ -15,9 +15,10 @@ from proxy_cli.providers.prompting import prompts_tools
 from proxy_cli.shapes import BodySource, Call, Deployment, Json, Operation
 from proxy_cli.wire.request import wants_usage
 from proxy_cli.wire.splice import edit, encode, is_null
-from proxy_cli.wire.toolprompt import to_prompt
+from proxy_cli.wire.toolprompt import TOOL_FIELDS, to_prompt
 
 _STREAM_USAGE: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
+_TOOLS: Final = frozenset(TOOL_FIELDS)
 _LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens", "max_output_tokens"})
 
 # Where `--temperature` and `--max_tokens` have a meaning, and what the limit is called there.
@@ -46,8 +47,32 @@ def adds_stream_usage(call: Call) -> bool:
     return call.stream and call.operation in _STREAM_USAGE and is_null(call.fields.get("stream_options"))
 
 
+class _Usual:
+    """What is the same in the body of every call to one deployment."""
+
+    __slots__ = ("changes", "renames", "special")
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.changes: Changes = {"model": encode(deployment.model)}
+        self.renames = renames(deployment, ROWS.get(deployment.provider))
+        # The fields whose presence takes a closer look; None where every call does.
+        self.special: frozenset[str] | None = None
+        if not (deployment.defaults or deployment.forced or deployment.additional_drop_params):
+            tools = _TOOLS if deployment.add_function_to_prompt and not deployment.takes_tools else frozenset()
+            self.special = deployment.refuses.union(tools, (ours for ours, _ in self.renames))
+
+
 def _changes(call: Call, deployment: Deployment, *, ask_usage: bool) -> Changes:
-    changes: Changes = {"model": encode(deployment.model)}
+    usual = deployment.worked_out.get(_Usual)
+    if usual is None:
+        usual = deployment.worked_out[_Usual] = _Usual(deployment)
+    if usual.special is not None and not call.controls.present and usual.special.isdisjoint(call.fields):
+        return _asking_usage(usual.changes, call) if ask_usage and call.stream else usual.changes
+    return _particular_changes(call, deployment, usual, ask_usage=ask_usage)
+
+
+def _particular_changes(call: Call, deployment: Deployment, usual: _Usual, *, ask_usage: bool) -> Changes:
+    changes = dict(usual.changes)
     for name in call.controls.present:
         changes[name] = None
     if deployment.defaults:
@@ -56,14 +81,21 @@ def _changes(call: Call, deployment: Deployment, *, ask_usage: bool) -> Changes:
         _force(changes, call, deployment.forced)
     for name in left_out(call, deployment):
         _omit(changes, call, name)
-    for name, theirs in renames(deployment, ROWS.get(deployment.provider)):
+    for name, theirs in usual.renames:
         _rename(changes, call, name, theirs)
-    # Not by call.wants_usage: a setting may want it for a caller who has not asked.
-    if ask_usage and call.stream and call.operation in _STREAM_USAGE and not wants_usage(call.fields):
-        changes["stream_options"] = _with_usage(call.fields.get("stream_options"))
+    if ask_usage and call.stream:
+        changes = _asking_usage(changes, call)
     for path in (*deployment.additional_drop_params, *call.controls.additional_drop_params):
         _drop(changes, call, path)
     return changes
+
+
+def _asking_usage(changes: Changes, call: Call) -> Changes:
+    """The changes, with the usage asked for where the caller of a stream does not do so himself."""
+    # Not by call.wants_usage: a setting may want it for a caller who has not asked.
+    if call.operation not in _STREAM_USAGE or wants_usage(call.fields):
+        return changes
+    return {**changes, "stream_options": _with_usage(call.fields.get("stream_options"))}
 
 
 def _add_defaults(changes: Changes, call: Call, defaults: Mapping[str, Json]) -> None:
