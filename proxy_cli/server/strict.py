@@ -51,12 +51,8 @@ Fields = Sequence[tuple[bytes, bytes]]
 
 def fault(method: str, target: str, version: tuple[int, int], headers: Fields) -> GatewayError | None:
     """Why a head that the parser took is refused here; None for one that is as it should be."""
-    if version not in _SERVED:
-        return UnsupportedVersion("only HTTP/1.1 and HTTP/1.0 are spoken here")
-    if len(target) > HEAD.target_bytes:
-        return too_long_an_address()
-    if method in _NEVER or target == "*":
-        return MethodNotAllowed("this is no proxy for other protocols: it takes GET and POST of a path", headers=_ALLOW)
+    if (found := _line_fault(method, target, version)) is not None:
+        return found
     hosts: list[bytes] = []
     codings: list[bytes] = []
     size = len(target)
@@ -93,6 +89,18 @@ def too_large_a_head() -> GatewayError:
 def too_long_an_address() -> GatewayError:
     """The refusal of a target that no path here needs."""
     return AddressTooLong(f"the request's address is longer than {HEAD.target_bytes // _KIB} KiB; send a shorter one")
+
+
+def _line_fault(method: str, target: str, version: tuple[int, int]) -> GatewayError | None:
+    if version not in _SERVED:
+        return UnsupportedVersion("only HTTP/1.1 and HTTP/1.0 are spoken here")
+    if len(target) > HEAD.target_bytes:
+        return too_long_an_address()
+    if method in _NEVER or target == "*":
+        return MethodNotAllowed("this is no proxy for other protocols: it takes GET and POST of a path", headers=_ALLOW)
+    if "#" in target:
+        return _invalid("the request's address has a fragment, which is for clients alone; send it without")
+    return None
 
 
 def _invalid(message: str) -> GatewayError:
