@@ -37,6 +37,7 @@ _NOTHING_TO_SERVE: Final = (
 )
 _NO_GUNICORN: Final = "--run_gunicorn needs gunicorn, which is not installed: pip install gunicorn"
 _CERTIFICATES: Final = "SSL_CERT_FILE"  # OpenSSL's own name for where they are
+_CLOSING_S: Final = 30.0  # for a worker's end, beyond what its requests may take
 _LEVELS: Final[Mapping[str, Level]] = {"error": "ERROR", "warning": "WARNING", "note": "INFO"}
 _TELEMETRY: Final = "--telemetry changes nothing: llmproxy never phones home"
 
@@ -133,7 +134,7 @@ def _listen(flags: Flags, surroundings: Surroundings, notes: Sequence[str]) -> i
     if prepared.setup is None:
         return 2
     try:
-        return _run(prepared.setup)
+        return _run(prepared, lambda: _prepare_again(flags))
     except UnusableTls as problem:
         return _failed(str(problem), 2, as_json=as_json)
     except CannotListen as problem:
@@ -154,6 +155,14 @@ def _prepare(flags: Flags, surroundings: Surroundings) -> "Prepared":
     gc.freeze()
     gc.enable()
     return prepared
+
+
+def _prepare_again(flags: Flags) -> "Prepared":
+    """The same once more while serving; variables of a `.env` file may have changed too."""
+    from proxy_cli.server.setup import prepare  # noqa: PLC0415
+
+    again = gather(os.environ, working_folder())
+    return prepare(flags, _with_version(again, flags).environ, again.sources)
 
 
 @contextlib.contextmanager
@@ -200,23 +209,30 @@ def _failed(sentence: str, code: int, *, as_json: bool) -> int:
     return code
 
 
-def _run(setup: "Setup") -> int:
+def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
     """Open the port, set up the log, and serve until the end."""
     from proxy_cli.server.app import Server  # noqa: PLC0415
     from proxy_cli.server.listen import open_listeners  # noqa: PLC0415
+    from proxy_cli.server.reload import File  # noqa: PLC0415
     from proxy_cli.server.tls import tls_context  # noqa: PLC0415
     from proxy_cli.server.workers import Plan  # noqa: PLC0415
     from proxy_cli.telemetry.log import configure  # noqa: PLC0415
 
+    setup = prepared.setup
+    assert setup is not None
     flags = setup.flags
     run = _way_to_run(flags)
     tls = tls_context(flags.ssl_certfile, flags.ssl_keyfile, datetime.now(UTC))
+    source = File(prepared, again, tls)
     plan = Plan(
-        make=lambda: Server(setup),
+        make=Server,
+        source=source,
         enter=setup.budget.enter_process,
         listeners=open_listeners(setup.host, setup.port, 1 if flags.run_gunicorn else flags.num_workers),
         tls=tls,
         on_ready=lambda: _announce(setup, secure=tls is not None),
+        watches=flags.reload,
+        patience_s=lambda: source.setup.grace.longest_s + _CLOSING_S,
         max_requests=flags.max_requests_before_restart,
         max_requests_jitter=flags.max_requests_before_restart_jitter,
     )
@@ -259,7 +275,7 @@ def _announce(setup: "Setup", *, secure: bool) -> None:
 def _way_to_run(flags: Flags) -> "Callable[[Plan], int]":
     """Through our own parent of workers, or through gunicorn's."""
     if not flags.run_gunicorn:
-        from proxy_cli.server.workers import run  # noqa: PLC0415
+        from proxy_cli.server.supervisor import run  # noqa: PLC0415
 
         return run
     try:

@@ -17,6 +17,9 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger as BaseLogger
 from gunicorn.workers.base import Worker as BaseWorker
 
+from proxy_cli.server.reload import Renewal
+from proxy_cli.server.reload_route import Ask
+from proxy_cli.server.setup import Setup
 from proxy_cli.server.workers import Plan, Serving
 
 logger = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
             "workers": self._workers,
             "worker_class": Worker,
             "timeout": _SILENT_FOR_S,
+            "graceful_timeout": int(self.plan.patience_s()),
             "preload_app": True,
             "proc_name": "llmproxy",
             "max_requests": self.plan.max_requests or 0,
@@ -53,9 +57,13 @@ class Application(BaseApplication):  # type: ignore[misc]  # gunicorn has no typ
             if name in self.cfg.settings:  # the newest are unknown to older gunicorns
                 self.cfg.set(name, value)
 
-    def load(self) -> Callable[[], Serving]:
+    def load(self) -> Callable[[Setup, Ask], Serving]:
         """What a worker finds as its application."""
         return self.plan.make
+
+    def reload(self) -> None:
+        """SIGHUP: the workers that gunicorn starts now, in the place of all others, begin with what the file says."""
+        self.plan.on_reload(self.plan.source.renew())
 
 
 class Log(BaseLogger):  # type: ignore[misc]  # gunicorn has no types
@@ -102,12 +110,20 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, stopping.set)
         self.app.plan.enter(self.age)  # gunicorn's count of the workers it has started
-        server = self.wsgi()
+        server = self.wsgi(self.app.plan.source.setup, self._ask)
         await server.start(self.sockets[0].sock, self.app.plan.tls)
         beating = asyncio.create_task(self._beat(server, stopping))
         await stopping.wait()
-        await server.stop()
+        # gunicorn ends a worker in the same way for a reload, when readiness must not say no.
+        await server.stop(hurry=True)
         beating.cancel()
+
+    async def _ask(self, *, patient: bool = False) -> Renewal:  # noqa: ARG002 - nobody asks patiently here
+        """Look whether the changed configuration has errors; if not, have the master replace all workers."""
+        renewal: Renewal = await asyncio.to_thread(self.app.plan.source.renew)
+        if renewal.taken:
+            os.kill(self.ppid, signal.SIGHUP)
+        return renewal
 
     async def _beat(self, server: Serving, stopping: asyncio.Event) -> None:
         """Show the master that this process lives, and see whether it should go on."""

@@ -12,6 +12,7 @@ import aiohttp
 
 from proxy_cli.config.flags import Flags
 from proxy_cli.server.app import Server
+from proxy_cli.server.reload import Renewal
 from proxy_cli.server.setup import Setup, prepare
 
 
@@ -48,6 +49,11 @@ def prepared(config: str | None, environ: Mapping[str, str] | None = None, **fla
     return result.setup
 
 
+async def nobody_reloads(*, patient: bool = False) -> Renewal:
+    """What a reload comes to in a test that is not about it."""
+    return Renewal(False, ("this server has no file to read again",))
+
+
 @asynccontextmanager
 async def running_proxy(
     config: str | None, environ: Mapping[str, str] | None = None, **flags
@@ -56,7 +62,7 @@ async def running_proxy(
     setup = prepared(config, environ, **flags)
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = Server(setup)
+    server = Server(setup, nobody_reloads)
     await server.start(listener)
     try:
         async with aiohttp.ClientSession() as client:

@@ -7,14 +7,14 @@ import aiohttp
 
 from proxy_cli.server.app import Server
 from tests.fakes.backend import running_backend
-from tests.fakes.proxy import prepared
+from tests.fakes.proxy import nobody_reloads, prepared
 from tests.server.conftest import chat, seed_like
 
 
 async def test_stopping_lets_a_request_under_way_finish():
     """New connections are refused, the old answer comes whole."""
     async with running_backend() as backend:
-        server = Server(prepared(seed_like(backend.url)))
+        server = Server(prepared(seed_like(backend.url)), nobody_reloads)
         listener = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/chat/completions"
         await server.start(listener)
@@ -35,7 +35,7 @@ async def test_stopping_lets_a_request_under_way_finish():
 async def test_stopping_closes_the_connections_to_backends():
     """Nothing is left open at either side."""
     async with running_backend() as backend:
-        server = Server(prepared(seed_like(backend.url)))
+        server = Server(prepared(seed_like(backend.url)), nobody_reloads)
         listener = socket.create_server(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/chat/completions"
         await server.start(listener)
