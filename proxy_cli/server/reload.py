@@ -32,11 +32,11 @@ class Renewal:
     lines: tuple[str, ...] = ()  # the problems, each with its place and its cure
 
     def sentence(self) -> str:
-        """The same for the log."""
-        first = "the configuration was read again and is in force" if self.taken else _REFUSED
-        return "\n  ".join([first, *self.lines])
+        """What came of it, without the lines."""
+        return _TAKEN if self.taken else _REFUSED
 
 
+_TAKEN: Final = "the configuration was read again and is in force"
 _REFUSED: Final = "the configuration was read again and has errors, so the former one stays in force"
 
 
@@ -110,6 +110,8 @@ class Reloader:
 def tell(renewal: Renewal) -> None:
     """Say in the log what came of it."""
     logger.log(logging.INFO if renewal.taken else logging.ERROR, "%s", renewal.sentence())
+    for line in renewal.lines:
+        logger.log(logging.WARNING if renewal.taken else logging.ERROR, "%s", line)
 
 
 def _files(prepared: Prepared) -> tuple[Path, ...]:

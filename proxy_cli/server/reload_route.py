@@ -42,7 +42,8 @@ class ReloadRoute:
         renewal = await self.ask()
         if renewal.taken:
             return reply.plain(200, _JSON, msgspec.json.encode({"status": "reloaded", "notes": renewal.lines}))
-        error = InvalidRequest(renewal.sentence(), code="invalid_configuration")
+        message = "\n".join((f"{renewal.sentence()}:", *renewal.lines))
+        error = InvalidRequest(message, code="invalid_configuration")
         told = self.problems.envelope(error)
         told["error"]["problems"] = [self.problems.scrubber.scrub(line) for line in renewal.lines]
         return reply.plain(self.problems.status(error), _JSON, msgspec.json.encode(told))
