@@ -300,9 +300,14 @@ class Record(msgspec.Struct, gc=False, kw_only=True):
 
 def header_text(text: str) -> str:
     """A text made fit for a header value: printable ASCII as it is, all else percent-encoded."""
+    if text.isascii() and text.isprintable() and "%" not in text and "\\" not in text:
+        return text
     return quote(text, safe=" !\"#$&'()*+,/:;<=>?@[]^`{|}~")
 
 
 def first_header(headers: Sequence[tuple[str, str]], name: str) -> str | None:
     """The first value of a header, by its lower-case name."""
-    return next((value for key, value in headers if key == name), None)
+    for key, value in headers:
+        if key == name:
+            return value
+    return None

@@ -26,9 +26,10 @@ def test_header_text_is_printable_ascii(text):
 
 
 def test_header_text_keeps_what_is_fine():
-    """Ordinary values are not touched; Japanese is percent-encoded."""
+    """Ordinary values are not touched; what could be taken for an escape, and Japanese, is percent-encoded."""
     assert header_text("openai/gpt-4o [a]; q=1") == "openai/gpt-4o [a]; q=1"
     assert header_text("日") == "%E6%97%A5"
+    assert header_text("100%\\") == "100%25%5C"
 
 
 def test_total_tokens_are_both_sides():

@@ -89,21 +89,21 @@ def is_credential(name: str) -> bool:
 
 def reply_headers(headers: Headers) -> Headers:
     """A backend's headers for the caller: `llm_provider-<name>`; limits, id and first content type as they are."""
-    kind = first_header(headers, "content-type")
-    return _returned(headers, kind)
+    return _returned(headers, first_header(headers, "content-type"))
 
 
 def json_headers(headers: Headers) -> Headers:
     """The same for a body that was read as JSON: some servers label theirs as text, and clients believe the label."""
-    kind = first_header(headers, "content-type")
-    return _returned(headers, kind if kind is not None and "json" in kind else "application/json")
+    kind = first_header(headers, "content-type") or ""
+    return _returned(headers, kind if "json" in kind else "application/json")
 
 
 def _returned(headers: Headers, kind: str | None) -> Headers:
     kept = [] if kind is None else [("content-type", kind)]
     for name, value in headers:
         text = value if value.isascii() else _utf8(value)
-        kept += [(each, text) for each in _names_returned(name)]
+        for each in _names_returned(name):
+            kept.append((each, text))  # noqa: PERF401 - a list made for one or two pairs costs more
     return tuple(kept)
 
 

@@ -8,8 +8,8 @@ import msgspec
 from proxy_cli.providers.headers import json_headers, reply_headers
 from proxy_cli.providers.refusals import failure, not_json
 from proxy_cli.shapes import Call, Deployment, Fields, Headers, Json, Operation, PlainAnswer, Usage, first_header
-from proxy_cli.wire.splice import decoded, edit, encode, is_text, object_fields
-from proxy_cli.wire.usage import usage_of
+from proxy_cli.wire.splice import decoded, edit, encode, is_text, object_fields, with_model
+from proxy_cli.wire.usage import PlainUsage, usage_of
 
 _MAYBE_TEXT: Final = frozenset({Operation.SPEECH, Operation.TRANSCRIPTIONS, Operation.TRANSLATIONS})
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -22,6 +22,10 @@ def read_reply(call: Call, deployment: Deployment, status: int, headers: Headers
     if call.operation in _MAYBE_TEXT and "json" not in (first_header(headers, "content-type") or ""):
         return PlainAnswer(status, reply_headers(headers), body, spoken(call))
     kept = json_headers(headers)
+    if call.operation not in _COUNTS and (plain := _plain_reply(body)) is not None:
+        if is_text(plain.model):
+            body = with_model(body, plain.model, encode(call.model))
+        return PlainAnswer(status, kept, body, plain.usage.counted() if plain.usage else None)
     fields = object_fields(body)
     if fields is None:
         if _length(body) is None:
@@ -30,6 +34,26 @@ def read_reply(call: Call, deployment: Deployment, status: int, headers: Headers
     if is_text(fields.get("model")):
         body = edit(body, {"model": encode(call.model)}, fields)
     return PlainAnswer(status, kept, body, _units(call, fields, usage_of(fields.get("usage"))))
+
+
+_NULL: Final = msgspec.Raw(b"null")
+
+
+class _PlainReply(msgspec.Struct, gc=False):
+    """What nearly every reply is, as far as we read it: the rest is stepped over."""
+
+    model: msgspec.Raw = _NULL
+    usage: PlainUsage | None = None
+
+
+_PLAIN_REPLY: Final = msgspec.json.Decoder(_PlainReply)
+
+
+def _plain_reply(body: bytes) -> _PlainReply | None:
+    try:
+        return _PLAIN_REPLY.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def spoken(call: Call) -> Usage | None:

@@ -5,7 +5,7 @@ Refuses: nothing. Usage that cannot be read is None or zero, for an answer is no
 """
 
 import math
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -20,10 +20,60 @@ _CACHED = ("cached_tokens", "cache_read_input_tokens", "prompt_cache_hit_tokens"
 _CACHE_CREATION = ("cache_creation_input_tokens", "cache_creation_tokens")
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
+
+
+class _PlainDetails(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The parts of a count as OpenAI writes them; those without a use here are named so that they are known."""
+
+    cached_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+    reasoning_tokens: _Count | None = None
+    text_tokens: object = None
+    image_tokens: object = None
+    accepted_prediction_tokens: object = None
+    rejected_prediction_tokens: object = None
+
+
+class PlainUsage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A usage exactly as OpenAI writes it for a chat, which most servers do; all else is read by `usage_of`."""
+
+    prompt_tokens: _Count
+    completion_tokens: _Count = 0
+    total_tokens: _Count | None = None
+    prompt_tokens_details: _PlainDetails | None = None
+    completion_tokens_details: _PlainDetails | None = None
+
+    def counted(self) -> Usage:
+        """The same as rooms exchange it."""
+        if self.prompt_tokens_details is None and self.completion_tokens_details is None:
+            return Usage(self.prompt_tokens, self.completion_tokens)
+        inputs, outputs = self.prompt_tokens_details or _NO_DETAILS, self.completion_tokens_details or _NO_DETAILS
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cached_tokens=inputs.cached_tokens or 0,
+            reasoning_tokens=outputs.reasoning_tokens or 0,
+            audio_prompt_tokens=inputs.audio_tokens or 0,
+            audio_completion_tokens=outputs.audio_tokens or 0,
+        )
+
+
+_NO_DETAILS: Final = _PlainDetails()
+_PLAIN: Final = msgspec.json.Decoder(PlainUsage)
+
+
 def usage_of(raw: bytes | msgspec.Raw | None) -> Usage | None:
     """The usage in the value of a `usage` field; None for null and for what counts nothing."""
     if raw is None:
         return None
+    try:
+        return _PLAIN.decode(raw).counted()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _otherwise(raw)
+
+
+def _otherwise(raw: bytes | msgspec.Raw) -> Usage | None:
     try:
         found = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -2,12 +2,23 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_cli.wire.request import cut
-from proxy_cli.wire.splice import decoded, edit, encode, is_null, is_text, object_fields, rename_model, strip_bom
+from proxy_cli.wire.splice import (
+    decoded,
+    edit,
+    encode,
+    is_null,
+    is_text,
+    object_fields,
+    rename_model,
+    strip_bom,
+    with_model,
+)
 
 NAMES = st.sampled_from(["model", "stream", "a", "b", "名", '"', "\\", "mod"])
 VALUES = st.recursive(
@@ -119,3 +130,26 @@ def test_raw_values_are_told_apart():
     assert [is_null(fields.get(name)) for name in "abcd"] == [True, False, False, True]
     assert [is_text(fields.get(name)) for name in "abcd"] == [False, True, False, False]
     assert decoded(fields["c"]) == [1]
+
+
+@pytest.mark.parametrize("space", ["", " ", "\n\t"])
+@pytest.mark.parametrize("large", [False, True])
+def test_a_member_is_added_behind_the_last_one_as_it_stands(space, large):
+    """Every other byte stays, the blanks before the closing brace and after it among them."""
+    text = "x" * (10_000 if large else 3)
+    body = f'{{ "model" :"a","text":"{text}}}"{space}}}{space}'.encode()
+
+    edited = edit(body, {"model": b'"bb"', "more": b"[1]"})
+
+    assert edited == f'{{ "model" :"bb","text":"{text}}}","more":[1]{space}}}{space}'.encode()
+
+
+def test_a_body_that_names_the_model_already_is_handed_on():
+    """Nothing is copied where nothing changes."""
+    body = b'{"model":"a"}'
+
+    assert with_model(body, msgspec.Raw(b'"a"'), b'"a"') is body
+    assert with_model(body, msgspec.Raw(b'"a"'), b'"b"') == b'{"model":"b"}'
+    assert with_model(b'{"x":{"model":"a"},"model":"a"}', msgspec.Raw(b'"a"'), b'"b"') == (
+        b'{"x":{"model":"a"},"model":"b"}'
+    )

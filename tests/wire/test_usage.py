@@ -102,3 +102,26 @@ def test_any_usage_is_none_or_never_negative(found):
     usage = usage_of(json.dumps(found).encode("utf-8", "replace"))
 
     assert usage is None or min(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) >= 0
+
+
+PLAIN_COUNTS = st.none() | st.integers(-1, 2**65) | st.sampled_from(["7", 1.0, 2.5, True])
+DETAILS = st.none() | st.dictionaries(
+    st.sampled_from(["cached_tokens", "audio_tokens", "reasoning_tokens", "text_tokens"]), PLAIN_COUNTS
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "prompt_tokens": PLAIN_COUNTS,
+            "completion_tokens": PLAIN_COUNTS,
+            "total_tokens": PLAIN_COUNTS,
+            "prompt_tokens_details": DETAILS,
+            "completion_tokens_details": DETAILS,
+        },
+    )
+)
+def test_a_usage_means_the_same_with_a_field_that_nobody_knows(found):
+    """The short way for OpenAI's own spelling counts as the long way does, to which an unknown field leads."""
+    assert read(**found) == read(**found, unknown=1)
