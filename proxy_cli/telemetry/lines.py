@@ -1,82 +1,136 @@
 """From log records to lines: plain, coloured for a terminal, or JSON. One event is one line, whatever the data holds.
 
 A record may carry `fields` (named values, shown in JSON) and a `block` (lines of a raw message that stand below its
-line, each behind a bar that no data can forge). Everything passes the mask and is escaped here, and nowhere else.
+line, each behind a bar that no data can forge). Everything passes the mask and is escaped here, and for requests, whose
+lines are most of a log, in `requests.py`.
 """
 
 import json
 import logging
-import select
+import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from typing import Any, Final, NamedTuple, TextIO
+from typing import Any, Final, Protocol
 
-from proxy_cli.shapes import Json
+import msgspec
+
+from proxy_cli.shapes import Json, Record
 from proxy_cli.telemetry.escape import json_line, one_line
 from proxy_cli.telemetry.masking import Mask
+from proxy_cli.telemetry.requests import Requests
 
 BAR: Final = "    | "
-_WHOLE_CHARACTERS: Final = select.PIPE_BUF // 4  # a character has at most four bytes
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=str)
+REQUESTS: Final = "proxy_cli.requests"
+_SLOW_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
 # Of ECMA-48, as every terminal has them: faint, green, yellow, red, bold red.
 _STYLES: Final = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _FAINT: Final = "2"
 
 
-class Line(NamedTuple):
-    """One event, escaped and without secrets."""
+class Form(Protocol):
+    """How a log looks. Each event comes out escaped, without secrets, and without the line end."""
 
-    time: str
-    level: str
-    message: str
-    block: tuple[str, ...] = ()
+    placed: bool  # whether it shows where in the code an event comes from
+
+    def event(self, record: logging.LogRecord) -> str:
+        """What anybody had to say."""
+
+    def request(self, record: Record, level: str) -> str:
+        """A request that has ended."""
+
+    def lost(self, dropped: int) -> str:
+        """That so many events are missing here."""
 
 
-Form = Callable[[logging.LogRecord], Line]
-Write = Callable[[Sequence[Line], int], None]
-
-
-def text_form(mask: Mask, *, dated: bool, placed: bool) -> Form:
+class TextForm:
     """Lines for people; `placed` adds the file and line of code that spoke."""
 
-    times = _Times("%Y-%m-%d %H:%M:%S." if dated else "%H:%M:%S.", "%z" if dated else "", None)
+    def __init__(self, mask: Mask, *, dated: bool, placed: bool, coloured: bool = False) -> None:
+        self._mask = mask
+        self.placed = placed
+        self._coloured = coloured
+        self._times = _Times("%Y-%m-%d %H:%M:%S." if dated else "%H:%M:%S.", "%z" if dated else "", None)
+        self._requests = Requests(mask)
 
-    def line(record: logging.LogRecord) -> Line:
-        message = one_line(mask.hide(record.getMessage()))
-        if placed:
+    def event(self, record: logging.LogRecord) -> str:
+        """The line, and below it the block and the traceback."""
+        message = one_line(self._mask.hide(record.getMessage()))
+        if self.placed:
             message = f"{record.filename}:{record.lineno} {message}"
-        block = tuple(one_line(mask.hide(each)) for each in (*_block(record), *_traceback(record)))
-        return Line(times.text(record.created), record.levelname, message, block)
+        below = [one_line(self._mask.hide(each)) for each in (*_block(record), *_traceback(record))]
+        line = self._line(record.created, record.levelname, message)
+        return "\n".join((line, *(self._bar() + each for each in below))) if below else line
 
-    return line
+    def request(self, record: Record, level: str) -> str:
+        """One line."""
+        return self._line(time.time(), level, self._requests.line(record))
+
+    def lost(self, dropped: int) -> str:
+        """One line."""
+        return self._line(time.time(), "WARNING", _loss(dropped))
+
+    def _line(self, moment_s: float, level: str, message: str) -> str:
+        if not self._coloured:
+            return f"{self._times.text(moment_s)} {level:<7} {message}"
+        name = _styled(f"{level:<7}", _STYLES.get(level, "0"))
+        return f"{_styled(self._times.text(moment_s), _FAINT)} {name} {message}"
+
+    def _bar(self) -> str:
+        return _styled(BAR, _FAINT) if self._coloured else BAR
 
 
-def json_form(mask: Mask) -> Form:
+class JsonForm:
     """Lines for machines: the whole event as one JSON object."""
 
-    times = _Times("%Y-%m-%dT%H:%M:%S.", "Z", UTC)
+    placed = False
 
-    def line(record: logging.LogRecord) -> Line:
+    def __init__(self, mask: Mask) -> None:
+        self._mask = mask
+        self._times = _Times("%Y-%m-%dT%H:%M:%S.", "Z", UTC)
+        self._requests = Requests(mask)
+
+    def event(self, record: logging.LogRecord) -> str:
+        """The common fields, and those the event has brought."""
         values: dict[str, Json] = {
-            "timestamp": times.text(record.created),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
+            **self._common(record.created, record.levelname, record.name, record.getMessage()),
             **fields_of(record),
         }
         if block := _block(record):
             values["raw"] = "\n".join(block)
         if trace := _traceback(record):
             values["stacktrace"] = "\n".join(trace)
-        return Line("", record.levelname, encode({name: _hidden(value, mask) for name, value in values.items()}))
+        return encode({name: _hidden(value, self._mask) for name, value in values.items()})
 
-    return line
+    def request(self, record: Record, level: str) -> str:
+        """The same fields, then every part of the request."""
+        message = self._requests.line(record)
+        if '"' in message or "\\" in message:
+            message = message.replace("\\", "\\\\").replace('"', '\\"')
+        # Every part is fit for JSON already: encoding it all again costs twice as much as making the line.
+        return (
+            f'{{"timestamp":"{self._times.text(time.time())}","level":"{level}","logger":"{REQUESTS}",'
+            f'"message":"{message}",{self._requests.fields(record)}}}'
+        )
+
+    def lost(self, dropped: int) -> str:
+        """The number is a field, too."""
+        return encode({**self._common(time.time(), "WARNING", __name__, _loss(dropped)), "dropped": dropped})
+
+    def _common(self, moment_s: float, level: str, logger: str, message: str) -> dict[str, Json]:
+        return {"timestamp": self._times.text(moment_s), "level": level, "logger": logger, "message": message}
 
 
 def encode(values: Mapping[str, Json]) -> str:
     """One JSON object on one line, in which Japanese stays readable."""
-    return json_line(_ENCODER.encode(values))
+    try:
+        data = _ENCODER.encode(values)
+    except UnicodeEncodeError:  # half of a character, which JSON can only spell out
+        return json_line(_SLOW_ENCODER.encode(values))
+    if data.isascii() and b"\x7f" not in data:
+        return data.decode("ascii")  # the encoder has escaped all that could act
+    return json_line(data.decode())
 
 
 class _Times:
@@ -105,70 +159,12 @@ def fields_of(record: logging.LogRecord) -> Mapping[str, Json]:
     return fields
 
 
-def text_writer(stream: TextIO) -> Write:
-    """Writes lines without colour."""
-
-    def write(lines: Sequence[Line], dropped: int) -> None:
-        _put(stream, [_plain(line) for line in (*_lost(dropped), *lines)])
-
-    return write
-
-
-def json_writer(stream: TextIO) -> Write:
-    """Writes lines that are JSON already."""
-
-    def write(lines: Sequence[Line], dropped: int) -> None:
-        texts = [line.message for line in lines]
-        if dropped:
-            texts.append(encode({"level": "WARNING", "message": _lost(dropped)[0].message, "dropped": dropped}))
-        _put(stream, texts)
-
-    return write
-
-
-def colour_writer(stream: TextIO) -> Write:
-    """Writes lines in colour."""
-
-    def write(lines: Sequence[Line], dropped: int) -> None:
-        _put(stream, [_coloured(line) for line in (*_lost(dropped), *lines)])
-
-    return write
-
-
-def _put(stream: TextIO, texts: Sequence[str]) -> None:
-    """Write lines so that those of several processes on one pipe do not mix: POSIX promises it up to PIPE_BUF."""
-    waiting = ""
-    for text in texts:
-        if waiting and len(waiting) + len(text) > _WHOLE_CHARACTERS:
-            stream.write(waiting)
-            stream.flush()
-            waiting = ""
-        waiting += f"{text}\n"
-    stream.write(waiting)
-    stream.flush()
-
-
-def _plain(line: Line) -> str:
-    head = f"{line.time} {line.level:<7} {line.message}"
-    return "\n".join((head, *(BAR + below for below in line.block)))
-
-
-def _coloured(line: Line) -> str:
-    """As `_plain`; what a line says is escaped already, so that no data brings colours of its own."""
-    level = _styled(f"{line.level:<7}", _STYLES.get(line.level, "0"))
-    head = f"{_styled(line.time, _FAINT)} {level} {line.message}"
-    return "\n".join((head, *(_styled(BAR, _FAINT) + below for below in line.block)))
-
-
 def _styled(text: str, style: str) -> str:
     return f"\x1b[{style}m{text}\x1b[0m"
 
 
-def _lost(dropped: int) -> tuple[Line, ...]:
-    if not dropped:
-        return ()
-    now = f"{datetime.now().astimezone():%H:%M:%S}"
-    return (Line(now, "WARNING", f"{dropped} log lines were dropped here: the output was too slow for them"),)
+def _loss(dropped: int) -> str:
+    return f"{dropped} log lines were dropped here: the output was too slow for them"
 
 
 def _block(record: logging.LogRecord) -> Sequence[str]:

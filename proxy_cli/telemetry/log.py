@@ -8,26 +8,26 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, TextIO
 
 from proxy_cli.secret import Scrubber
-from proxy_cli.shapes import Deployment, Json, Record
-from proxy_cli.telemetry.lines import Form, Line, Write, colour_writer, json_form, json_writer, text_form, text_writer
+from proxy_cli.shapes import Record
+from proxy_cli.telemetry.lines import REQUESTS, Form, JsonForm, TextForm
 from proxy_cli.telemetry.masking import Mask
+from proxy_cli.telemetry.output import output_to
+from proxy_cli.telemetry.requests import Requests
 from proxy_cli.telemetry.sink import Sink
 
 Level = Literal["normal", "debug", "detailed"]
 OUR_LOGGER: Final = "proxy_cli"
-_REQUESTS: Final = "proxy_cli.requests"
-_LONGEST: Final = 300  # characters of a name or path
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class Logs:
     """The log that was set up; closing it writes what waits and leaves logging as it was."""
 
-    def __init__(self, handler: logging.Handler, sink: Sink[Line], threshold: int) -> None:
+    def __init__(self, handler: logging.Handler, sink: Sink[str], threshold: int) -> None:
         self._sink = sink
         root, ours = logging.getLogger(), logging.getLogger(OUR_LOGGER)
         self._before = (root.handlers[:], root.level, ours.level)
@@ -48,14 +48,14 @@ class Logs:
 class _Handler(logging.Handler):
     """Makes a line of each record and hands it to the sink."""
 
-    def __init__(self, form: Form, sink: Sink[Line]) -> None:
+    def __init__(self, form: Form, sink: Sink[str]) -> None:
         super().__init__()
-        self._form = form
-        self._sink = sink
+        self.form = form
+        self.sink = sink
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never blocks: the sink drops what does not fit."""
-        self._sink.put(self._form(record))
+        self.sink.put(self.form.event(record))
 
 
 def configure(
@@ -74,12 +74,18 @@ def configure(
 
     Raises ValueError for a `log_level` that is none.
     """
+    threshold = _threshold(level, log_level)
     output = sys.stderr if stream is None else stream
     mask = Mask(scrubber)
     terminal = os.environ if environ is None else environ
-    form, write = _json(output, mask) if json_logs else _text(output, mask, local=local, environ=terminal)
-    sink = Sink(write)
-    return Logs(_Handler(form, sink), sink, _threshold(level, log_level))
+    form = JsonForm(mask) if json_logs else _text(output, mask, local=local, environ=terminal)
+    way = output_to(output)
+
+    def write(lines: Sequence[str], dropped: int) -> None:
+        way.put((form.lost(dropped), *lines) if dropped else lines)
+
+    sink = Sink(write, quick=way.quick)
+    return Logs(_Handler(form, sink), sink, threshold)
 
 
 def chosen_level(level: Level, log_level: str | None) -> Level:
@@ -94,14 +100,9 @@ def _threshold(level: Level, log_level: str | None) -> int:
     return logging.DEBUG if level != "normal" else logging.getLevelNamesMapping()[name]
 
 
-def _json(output: TextIO, mask: Mask) -> tuple[Form, Write]:
-    return json_form(mask), json_writer(output)
-
-
-def _text(output: TextIO, mask: Mask, *, local: bool, environ: Mapping[str, str]) -> tuple[Form, Write]:
+def _text(output: TextIO, mask: Mask, *, local: bool, environ: Mapping[str, str]) -> Form:
     terminal = output.isatty()
-    form = text_form(mask, dated=not terminal, placed=local)
-    return form, (colour_writer if terminal and _wants_colour(environ) else text_writer)(output)
+    return TextForm(mask, dated=not terminal, placed=local, coloured=terminal and _wants_colour(environ))
 
 
 def _wants_colour(environ: Mapping[str, str]) -> bool:
@@ -110,89 +111,36 @@ def _wants_colour(environ: Mapping[str, str]) -> bool:
 
 
 class RequestLog:
-    """One line for each request."""
+    """One line for each request.
+
+    It goes past `logging` where our own handler is the one that would get it: a log record costs more than the line.
+    """
 
     def __init__(self) -> None:
-        self._logger = logging.getLogger(_REQUESTS)
+        self._logger = logging.getLogger(REQUESTS)
+        self._handler = next((each for each in logging.getLogger().handlers if isinstance(each, _Handler)), None)
+        self._requests = Requests(Mask())
+        self._lost_before = 0
 
     def add(self, record: Record) -> None:
         """Write the line of a request that has ended: as a warning where we or the backend failed."""
         failed = record.status >= 500 or (record.error is not None and record.status < 400)
         level = logging.WARNING if failed else logging.INFO
-        if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", request_line(record), extra={"fields": request_fields(record)}, stacklevel=2)
+        if not self._logger.isEnabledFor(level):
+            return
+        if self._handler is None or self._handler.form.placed:
+            self._log(level, record)
+        else:
+            self._handler.sink.put(self._handler.form.request(record, "WARNING" if failed else "INFO"))
 
+    def report(self, count: Callable[[str, float], None]) -> None:
+        """Count the lines that were lost since this was asked for last."""
+        if self._handler is not None:
+            lost, self._lost_before = self._handler.sink.lost - self._lost_before, self._handler.sink.lost
+            if lost > 0:
+                count("llmproxy_log_lines_dropped_total", lost)
 
-def request_line(record: Record) -> str:
-    """What happened, in the order people ask: what, of whom, how it ended, how long, how much."""
-    parts = [record.method, _word(_cut(record.route))]
-    if record.model:
-        parts.append(_word(_cut(record.model)))
-    if (deployment := record.deployment) is not None:
-        parts.append(f"-> {_word(deployment.model)} @ {_place(deployment) or 'mock_response'}")
-    parts += [str(record.status), f"{_ms(record.ended_s - record.started_s):.0f} ms"]
-    if record.stream and record.first_byte_s is not None:
-        parts.append(f"(first {_ms(record.first_byte_s - record.started_s):.0f} ms)")
-    if record.usage is not None:
-        parts.append(f"{record.usage.prompt_tokens}+{record.usage.completion_tokens} tokens")
-    if record.cost_usd is not None:
-        parts.append(f"${record.cost_usd:.6f}")
-    if record.attempts > 1:
-        parts.append(f"{record.attempts} attempts")
-    parts += [f"id={record.request_id}", f"client={_word(record.client or '-')}"]
-    if record.key:
-        parts.append(f"key={_word(record.key)}")
-    if record.error is not None:
-        parts.append(f"error={json.dumps(record.error, ensure_ascii=False)}")
-    return " ".join(parts)
-
-
-def request_fields(record: Record) -> Json:
-    """The same for machines; what is not known is left out."""
-    deployment, usage = record.deployment, record.usage
-    values: dict[str, Json] = {
-        "request_id": record.request_id,
-        "method": record.method,
-        "route": _cut(record.route),
-        "model": _cut(record.model) or None,
-        "backend_model": deployment.model if deployment else None,
-        "backend": _place(deployment) if deployment else None,
-        "provider": deployment.provider if deployment else None,
-        "deployment_id": deployment.id if deployment else None,
-        "status": record.status,
-        "stream": record.stream,
-        "duration_ms": round(_ms(record.ended_s - record.started_s), 3),
-        "first_byte_ms": _since(record.first_byte_s, record.started_s),
-        "prompt_tokens": usage.prompt_tokens if usage else None,
-        "completion_tokens": usage.completion_tokens if usage else None,
-        "cost_usd": record.cost_usd,
-        "attempts": record.attempts or None,
-        "bytes_out": record.bytes_out,
-        "client": record.client or None,
-        "key": record.key or None,
-        "error": record.error,
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _place(deployment: Deployment) -> str | None:
-    """Where a deployment's answers come from; None where none is asked."""
-    return str(deployment.backend) if deployment.mock_response is None else None
-
-
-def _cut(text: str) -> str:
-    """What a caller chose, shortened: every character of a line is looked at for secrets, and that takes its time."""
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _word(text: str) -> str:
-    """One word of the line: in quotes where its own blanks or quotes would make it look like several."""
-    return json.dumps(text, ensure_ascii=False) if not text or " " in text or '"' in text else text
-
-
-def _ms(seconds: float) -> float:
-    return seconds * 1000
-
-
-def _since(moment_s: float | None, start_s: float) -> float | None:
-    return None if moment_s is None else round(_ms(moment_s - start_s), 3)
+    def _log(self, level: int, record: Record) -> None:
+        """The place that is shown is the one that ended the request."""
+        line, fields = self._requests.line(record), json.loads(f"{{{self._requests.fields(record)}}}")
+        self._logger.log(level, "%s", line, extra={"fields": fields}, stacklevel=3)

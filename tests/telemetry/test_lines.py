@@ -1,18 +1,19 @@
 """Lines: one event is one line in every form, with its block behind a bar, without secrets."""
 
-import io
 import json
 import logging
 import re
 import sys
-from collections.abc import Callable
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy_cli.secret import Scrubber, Secret
-from proxy_cli.shapes import Json
-from proxy_cli.telemetry.lines import BAR, Form, Write, colour_writer, json_form, json_writer, text_form, text_writer
+from proxy_cli.shapes import Json, Record
+from proxy_cli.telemetry.lines import BAR, JsonForm, TextForm
 from proxy_cli.telemetry.masking import Mask
 
 SECRET = "hunter2 hunter2"
@@ -25,19 +26,12 @@ def record(message: str, *, error: Any = None, **extra: object) -> logging.LogRe
     return made
 
 
-def written(form: Form, writer: Callable[[TextIO], Write], *records: logging.LogRecord, dropped: int = 0) -> str:
-    output = io.StringIO()
-    writer(output)([form(each) for each in records], dropped)
-    return output.getvalue()
+def as_text(made: logging.LogRecord, *, placed: bool = False) -> str:
+    return TextForm(MASK, dated=False, placed=placed).event(made)
 
 
-def as_text(*records: logging.LogRecord, placed: bool = False, dropped: int = 0) -> str:
-    return written(text_form(MASK, dated=False, placed=placed), text_writer, *records, dropped=dropped)
-
-
-def as_json(*records: logging.LogRecord, dropped: int = 0) -> list[Json]:
-    lines = written(json_form(MASK), json_writer, *records, dropped=dropped).splitlines()
-    return [json.loads(line) for line in lines]
+def as_json(made: logging.LogRecord) -> Json:
+    return json.loads(JsonForm(MASK).event(made))
 
 
 @pytest.mark.row("A-40")
@@ -45,7 +39,7 @@ def test_text_line_cannot_be_forged():
     """A message with a line end and an escape sequence stays one line."""
     text = as_text(record("user\n12:00:00 INFO forged \x1b[2J"))
 
-    assert text.count("\n") == 1
+    assert "\n" not in text
     assert "\\n12:00:00 INFO forged \\x1b[2J" in text
 
 
@@ -75,7 +69,7 @@ def test_no_form_shows_a_secret():
         error = sys.exc_info()
     made = record(SECRET, error=error, fields={"a": [{"b": SECRET}]}, block=[f"x-thing: {SECRET}"])
 
-    text, [values] = as_text(made), as_json(made)
+    text, values = as_text(made), as_json(made)
 
     assert SECRET not in text + json.dumps(values)
     assert values["a"] == [{"b": "***"}]
@@ -86,7 +80,7 @@ def test_no_form_shows_a_secret():
 def test_json_line_has_the_fields_and_readable_japanese():
     """A JSON line has the common fields, the record's own, and Japanese without escapes."""
     made = record("日本", fields={"request_id": "r1", "model": "模型"}, block=["生"])
-    line = written(json_form(MASK), json_writer, made)
+    line = JsonForm(MASK).event(made)
 
     values = json.loads(line)
     assert (values["level"], values["logger"], values["message"]) == ("INFO", "proxy_cli.room", "日本")
@@ -96,35 +90,41 @@ def test_json_line_has_the_fields_and_readable_japanese():
 
 
 def test_dropped_lines_are_told_in_text_and_json():
-    """Where lines were lost, the next line says how many."""
-    text, [_, told] = as_text(record("next"), dropped=3), as_json(record("next"), dropped=3)
+    """Where lines were lost, it says how many."""
+    text, told = TextForm(MASK, dated=False, placed=False).lost(3), json.loads(JsonForm(MASK).lost(3))
 
-    assert "3 log lines were dropped" in text
+    assert "WARNING 3 log lines were dropped" in text
     assert told["dropped"] == 3
 
 
 def test_coloured_line_says_what_the_plain_one_says():
     """On a terminal colours stand around the time, the level and the bars; what is said has none of its own."""
-    output = io.StringIO()
     said = record("日本\x1b[31m", levelname="ERROR", block=["raw"])
 
-    colour_writer(output)([text_form(MASK, dated=False, placed=False)(said)], 0)
+    head, below = TextForm(MASK, dated=False, placed=False, coloured=True).event(said).split("\n")
 
-    head, below = output.getvalue().splitlines()
     assert re.fullmatch(r"\x1b\[2m[0-9:.]+\x1b\[0m \x1b\[31mERROR  \x1b\[0m 日本\\x1b\[31m", head)
     assert below == f"\x1b[2m{BAR}\x1b[0mraw"
 
 
-def test_long_batches_are_written_in_whole_lines():
-    """Each write ends with a line end, and short lines never exceed what a pipe takes whole."""
-    writes = []
+def test_json_that_the_fast_encoder_refuses_is_still_a_line():
+    """Half of a character and a value of any other kind are told as well as they can be."""
+    line = JsonForm(MASK).event(record("half \ud83d", fields={"path": Path("/x")}))
 
-    class Output(io.StringIO):
-        def write(self, text):
-            writes.append(text)
-            return len(text)
+    assert json.loads(line)["message"] == "half \ud83d"
+    assert "\\ud83d" in line
+    assert json.loads(JsonForm(MASK).event(record("x", fields={"path": Path("/x")})))["path"] == "/x"
 
-    text_writer(Output())([text_form(MASK, dated=False, placed=False)(record("日本" * 50)) for _ in range(100)], 0)
 
-    assert len(writes) > 1
-    assert all(text.endswith("\n") and len(text.encode()) <= 4096 for text in writes)
+@given(st.text(), st.text())
+def test_a_request_is_one_line_of_json_whatever_its_words(model, error):
+    """What is put together by hand is JSON, on one line, and says what was put in."""
+    made = Record(request_id="r1", route="/", model=model, status=500, error=error, client=model)
+
+    line = JsonForm(Mask()).request(made, "WARNING")
+
+    values = json.loads(line)
+    assert (values["level"], values["error"]) == ("WARNING", Mask().hide(error))
+    assert values.get("model", "") == Mask().hide(model)
+    assert values["message"].startswith("POST / ")
+    assert len(line.splitlines()) == 1

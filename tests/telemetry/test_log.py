@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from proxy_cli.secret import Scrubber, Secret
 from proxy_cli.shapes import Backend, Deployment, Record, Usage
-from proxy_cli.telemetry.log import Level, RequestLog, chosen_level, configure, request_line
+from proxy_cli.telemetry.log import Level, RequestLog, chosen_level, configure
 
 DEPLOYMENT = Deployment(
     id="d1", group="gpt", model="vicuna-13b", provider="openai", backend=Backend("http", "localhost", 20080)
@@ -75,7 +76,9 @@ def test_hostile_values_stay_one_line(field, json_logs):
 
 def test_value_with_blanks_is_quoted():
     """A model's name cannot pretend to be several words of the line."""
-    assert '"gpt 200 1 ms" -> ' in request_line(record(model="gpt 200 1 ms"))
+    text = logged(lambda: RequestLog().add(record(model="gpt 200 1 ms")))
+
+    assert '"gpt 200 1 ms" -> ' in text
 
 
 @pytest.mark.parametrize("json_logs", [False, True])
@@ -156,6 +159,52 @@ def test_known_secrets_never_reach_the_log(json_logs):
 def test_local_log_shows_the_place_in_the_code():
     """With --local each line says which file and line spoke: for the request line, who ended the request."""
     assert "test_log.py:" in logged(lambda: RequestLog().add(record()), local=True)
+
+
+@pytest.mark.parametrize("json_logs", [False, True])
+def test_both_ways_to_the_log_say_the_same(json_logs):
+    """A request that passes by `logging` leaves the line that it leaves when it passes through."""
+
+    def say():
+        direct, through = RequestLog(), RequestLog()
+        through._handler = None
+        for each in (direct, through):
+            each.add(record(stream=True, first_byte_s=1.25, error="off"))
+
+    one, other = (re.sub(r"\d\d:\d\d:\d\d\.\d+", "", line) for line in logged(say, json_logs=json_logs).splitlines())
+
+    if json_logs:
+        assert json.loads(one) == json.loads(other)
+        assert json.loads(one)["first_byte_ms"] == 250
+    else:
+        assert one == other
+
+
+def test_a_level_that_hides_requests_hides_them():
+    """LITELLM_LOG=ERROR leaves no line of a request, WARNING those that failed."""
+
+    def say():
+        RequestLog().add(record())
+        RequestLog().add(record(status=502, error="unreachable"))
+
+    assert logged(say, log_level="ERROR") == ""
+    assert logged(say, log_level="WARNING").count("\n") == 1
+
+
+def test_lines_that_were_lost_are_counted_once():
+    """What the sink had to drop is told to the metrics, each line one time."""
+    counted: list[tuple[str, float]] = []
+
+    def say():
+        log = RequestLog()
+        assert log._handler is not None
+        log._handler.sink._lose(3)
+        for _ in range(2):
+            log.report(lambda name, number: counted.append((name, number)))
+
+    logged(say)
+
+    assert counted == [("llmproxy_log_lines_dropped_total", 3)]
 
 
 def test_close_leaves_logging_as_it_was():

@@ -1,5 +1,7 @@
 """Metrics: what is counted is told, right across processes, under names that are bounded."""
 
+from functools import partial
+
 import pytest
 
 from proxy_cli.shapes import Backend, Deployment, Record, Usage
@@ -160,7 +162,7 @@ def test_figures_of_processes_add_up_and_gauges_end_with_them():
         metrics.publish()
 
     for number in (1, 2):
-        in_a_child(lambda number=number: work(number))
+        in_a_child(partial(work, number))
     metrics.set("litellm_in_flight_requests", 1)
 
     living = samples(metrics.exposition())

@@ -1,7 +1,9 @@
 """The sink: lines in order, never waiting for the output, losses counted."""
 
+import asyncio
 import os
 import threading
+import time
 from collections.abc import Sequence
 
 from proxy_cli.telemetry.sink import Sink
@@ -92,6 +94,89 @@ def test_broken_output_stops_nobody():
     sink.put("kept")
 
     assert written == ["broken", (["kept"], 1)]
+
+
+async def test_a_quick_output_needs_no_thread():
+    """Lines for a file are written together by the event loop, soon, in order, and the rest at the end."""
+    output = Output()
+    sink = Sink(output.write, quick=True)
+
+    sink.put(1)
+    sink.put(2)
+    assert output.items == []
+    async with asyncio.timeout(5):
+        while not output.items:
+            await asyncio.sleep(0.01)
+    sink.put(3)
+    sink.close()
+
+    assert output.items == [1, 2, 3]
+    assert sink._thread is None
+
+
+async def test_many_lines_do_not_wait_for_the_timer():
+    """A batch that is full is written at once: memory is bounded by what the output is behind."""
+    output = Output()
+    sink = Sink(output.write, quick=True)
+
+    for number in range(1000):
+        sink.put(number)
+
+    assert output.items == list(range(len(output.items)))
+    assert len(output.items) >= 700
+    sink.close()
+
+
+def test_without_an_event_loop_a_quick_output_is_written_at_once():
+    """What is said before the start and after the end is there immediately."""
+    output = Output()
+    sink = Sink(output.write, quick=True)
+
+    sink.put("early")
+
+    assert output.items == ["early"]
+    sink.close()
+
+
+async def test_a_file_that_turns_out_to_be_slow_gets_a_thread():
+    """A network file system that hangs holds the event loop up once, not for every line."""
+    output, threads = Output(), set()
+
+    def write(items, dropped):
+        threads.add(threading.current_thread())
+        time.sleep(0.3)
+        output.write(items, dropped)
+
+    sink = Sink(write, quick=True)
+
+    sink.put(1)
+    async with asyncio.timeout(5):
+        while not output.items:
+            await asyncio.sleep(0.01)
+    sink.put(2)
+    async with asyncio.timeout(5):
+        while len(output.items) < 2:
+            await asyncio.sleep(0.01)
+    sink.close()
+
+    assert output.items == [1, 2]
+    assert len(threads) == 2
+
+
+def test_what_is_lost_is_counted_for_good():
+    """Beside the number that goes with the next lines there is one since the start."""
+    output = Output()
+    output.free.clear()
+    sink = Sink(output.write, room=1)
+
+    sink.put("first")
+    assert output.busy.wait(10)
+    for number in range(4):
+        sink.put(number)
+    output.free.set()
+    sink.close()
+
+    assert sink.lost == 3
 
 
 def test_forked_process_writes_its_own_items_only():
