@@ -1,6 +1,7 @@
 """Below the request boundary: what is not HTTP, and what falls through everything."""
 
 import asyncio
+import contextlib
 
 import pytest
 from aiohttp import web
@@ -130,6 +131,25 @@ async def test_a_slow_handler_does_not_make_its_client_late():
     said = await answer(dawdles, b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", QUICK)
 
     assert said.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_framing_that_outgrows_its_body_ends_the_connection(caplog):
+    """Chunk extensions without end carry nothing, and no limit of a body counts them."""
+    broken = []
+
+    async def reads(request):
+        try:
+            await request.read()
+        except web.RequestPayloadError as fault:
+            broken.append(fault)
+            raise ConnectionResetError from fault
+
+    head = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2;"
+    with contextlib.suppress(ConnectionResetError):
+        assert await answer(reads, head + b"x" * 2_000_000) == b""
+
+    assert broken
+    assert "Traceback" not in caplog.text
 
 
 def test_the_parser_is_the_compiled_one():

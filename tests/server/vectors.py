@@ -15,6 +15,7 @@ class Vector(NamedTuple):
     statuses: frozenset[int]
     closed: bool
     answers: int = 1  # when more than one request is sent
+    perhaps: int = 0  # further answers, where it is open whether the first bytes are one request or two
 
 
 HOST = b"Host: a\r\n"
@@ -312,7 +313,6 @@ CHUNKS = (
     chunks("a bare LF in a chunk extension", b"<X>;a\nb\r\n<B>\r\n0\r\n\r\n"),
     chunks("a bare CR in a chunk extension", b"<X>;a\rb\r\n<B>\r\n0\r\n\r\n"),
     chunks("a NUL in a chunk extension", b"<X>;a\x00b\r\n<B>\r\n0\r\n\r\n"),
-    chunks("a chunk extension of 900 KB", b"<X>;" + LARGE * 100 + b"\r\n<B>\r\n0\r\n\r\n"),
     chunks("a bare LF behind the last chunk", b"<X>\r\n<B>\r\n0\n\r\n"),
     chunks("something behind the last chunk", b"<X>\r\n<B>\r\n0\r\nx\r\n\r\n"),
     chunks("a trailer with a blank before the colon", b"<X>\r\n<B>\r\n0\r\nX : y\r\n\r\n"),
@@ -321,12 +321,10 @@ CHUNKS = (
 )
 
 PIPELINES = (
-    Vector("a good request and then garbage", PLAIN + b"\x00\x01\x02\r\n\r\n", frozenset({200, 400}), closed=True),
-    Vector("a body that is longer than its length", TOP + b"Content-Length: <L>\r\n\r\n<B>xyz\r\n\r\n",
-           frozenset({200, 400}), closed=True),
-    Vector("bad JSON and a good request", TOP + b"Content-Length: 1\r\n\r\n{" + PLAIN, frozenset({200, 400}),
-           closed=False, answers=2),
-)  # fmt: skip
+    Vector("a good request and then garbage", PLAIN + b"\x00\x01\x02\r\n\r\n", frozenset({200, 400}), True, perhaps=1),
+    Vector("a body that is longer than its length", PLAIN + b"xyz\r\n\r\n", frozenset({200, 400}), True, perhaps=1),
+    Vector("bad JSON and a good request", TOP + b"Content-Length: 1\r\n\r\n{" + PLAIN, frozenset({200, 400}), False, 2),
+)
 
 CLASSES: dict[str, tuple[Vector, ...]] = {
     "good": GOOD,
