@@ -88,10 +88,14 @@ def _nginx(place: Place) -> Launch:
     return nginx.proxy(find_tools(["nginx"])["nginx"], place.folder, place.port, place.backend)
 
 
-def _llmproxy(place: Place) -> Launch:
+def llmproxy_arguments(place: Place) -> list[str]:
     """With all that is on for users: master key, routing, prices, metrics, and the request log in a file."""
-    argv = [sys.executable, "-m", "proxy_cli", "--config", str(write_config(place, "llmproxy"))]
-    argv += ["--host", "127.0.0.1", "--port", str(place.port), "--num_workers", str(place.workers)]
+    config = write_config(place, "llmproxy")
+    return [f"--config={config}", "--host=127.0.0.1", f"--port={place.port}", f"--num_workers={place.workers}"]
+
+
+def _llmproxy(place: Place) -> Launch:
+    argv = (sys.executable, "-m", "proxy_cli", *llmproxy_arguments(place))
     return Launch(argv=argv, environ={"PYTHONPATH": str(ROOT), "LLMPROXY_CONFIG_DIR": str(place.folder)})
 
 

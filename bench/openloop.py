@@ -65,6 +65,11 @@ class Connection(asyncio.Protocol):
         self._seen = b""
         self._transport.write(request)
 
+    def close(self) -> None:
+        """The run is over."""
+        self._scheduled_s = None
+        self._transport.close()
+
     def data_received(self, data: bytes) -> None:
         """Wait for the whole answer."""
         seen = self._seen = self._seen + data
@@ -97,7 +102,8 @@ class Generator:
         self._request = order.request.encode()
         self._free: list[Connection] = []
         self._due: list[float] = []  # moments of requests that wait for a connection
-        self._connections = 0
+        self._all: set[Connection] = set()
+        self._connections = 0  # with those that are being opened
         self._latencies: list[float] = []
         self._failed = self._forty = 0
         self._first = b""
@@ -118,6 +124,8 @@ class Generator:
             await asyncio.wait_for(
                 self._all_told.wait(), start_s - time.perf_counter() + self._order.seconds + _GRACE_S
             )
+        for connection in self._all:
+            connection.close()
         return self._summary()
 
     async def _open(self) -> None:
@@ -140,6 +148,7 @@ class Generator:
 
     def free(self, connection: Connection) -> None:
         """A connection that can take the next request."""
+        self._all.add(connection)
         if self._due:
             connection.send(self._request, self._due.pop(0))
         else:
@@ -148,6 +157,7 @@ class Generator:
     def gone(self, connection: Connection) -> None:
         """A connection that was closed."""
         self._connections -= 1
+        self._all.discard(connection)
         if connection in self._free:
             self._free.remove(connection)
 

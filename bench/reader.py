@@ -18,6 +18,7 @@ from typing import Final, cast
 
 import uvloop
 
+GOOD: Final = b"HTTP/1.1 200"
 DATA: Final = b"data: "
 DONE: Final = b"data: [DONE]"
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -66,7 +67,7 @@ class Reader(asyncio.Protocol):
         self._until_s = until_s
         self._tail = b""
         self._asked_s = 0.0
-        self._started = self._busy = False
+        self._started = self._busy = self._marked = False
         self._transit_ns: int | None = None
         loop = asyncio.get_running_loop()
         self.begun: asyncio.Future[None] = loop.create_future()
@@ -80,7 +81,7 @@ class Reader(asyncio.Protocol):
     def ask(self) -> None:
         """Send the request."""
         self._tail = b""
-        self._started, self._busy = False, True
+        self._started, self._busy, self._marked = False, True, False
         self._transit_ns = None
         self._asked_s = time.perf_counter()
         self._transport.write(self._request)
@@ -94,7 +95,8 @@ class Reader(asyncio.Protocol):
         self._result.events += seen.count(DATA) - self._tail.count(DATA)
         if self._gaps:
             self._measure(seen)
-        if seen.endswith(LAST_CHUNK) and DONE in seen:
+        self._marked = self._marked or DONE in seen
+        if self._marked and seen.endswith(LAST_CHUNK):
             self._finish()
             return
         self._tail = self._keep(seen)
@@ -106,7 +108,7 @@ class Reader(asyncio.Protocol):
 
     def _start(self, seen: bytes) -> bool:
         """Whether the first event is here; a head alone is not yet an answer."""
-        if not seen.startswith(b"HTTP/1.1 200"):
+        if not seen.startswith(GOOD[: len(seen)]):
             self._fail(seen)
             return False
         if DATA not in seen:
