@@ -127,7 +127,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("log_config", FILE, "LiteLLM's", "", unused="logs are set by --debug and litellm_settings.json_logs"),
     Option("skip_server_startup", None, "LiteLLM's", ""),
     Option("prometheus_metrics_port", Number(1, 65535), "LiteLLM's", "", variable="PROMETHEUS_METRICS_PORT",
-           unused="there are no metrics yet; leave it out"),
+           unused="metrics are at /metrics on the server's own port; leave it out"),
     Option("run_hypercorn", None, "LiteLLM's", "", unused=_OWN_SERVER),
     Option("run_granian", None, "LiteLLM's", "", unused=_OWN_SERVER),
     Option("granian_threads", WHOLE, "LiteLLM's", "", variable="GRANIAN_RUNTIME_THREADS",

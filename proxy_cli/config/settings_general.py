@@ -56,6 +56,11 @@ class GeneralSettings(Section):
     cancel_on_disconnect: Flag | None = used(
         "End the backend's call when the caller has left.", note="the backend's call always ends when its caller leaves"
     )
+    max_in_flight_requests_per_worker: Count | None = used(
+        "Requests under way at once in each process (1000, and 10,000 streams that have begun); a number counts both."
+    )
+    max_queued_requests_per_worker: Tally | None = used("Requests that may wait for a place in each process (100).")
+    admission_queue_timeout_seconds: Seconds | None = used("How long one waits for a place, then 503 (1 second).")
     compat: Compat = used("`litellm`: errors and odd cases as LiteLLM has them.", default="openai")
     cors_allowed_origins: NameOrNames = used("Origins whose pages may call; `*` is any.", default=("*",))
     allow_empty: Flag = used("A variable that is set but empty counts as if its setting were absent.", default=False)
@@ -97,9 +102,6 @@ class GeneralSettings(Section):
 
     max_parallel_requests: Count | None = later("Calls at a time to one deployment.", _NO_LIMIT)
     global_max_parallel_requests: Count | None = later("Calls at a time.", "use --limit_concurrency")
-    max_in_flight_requests_per_worker: Count | None = later("Calls at a time.", "use --limit_concurrency")
-    max_queued_requests_per_worker: Tally | None = later("Calls that wait.", _NO_LIMIT)
-    admission_queue_timeout_seconds: Seconds | None = later("How long a call waits.", _NO_LIMIT)
     fail_closed_rate_limit_enforcement: Flag | None = later("Refuse when limits cannot be read.", _NO_LIMIT)
     token_rate_limit_type: Text | None = later("Which tokens count.", _NO_LIMIT)
     disable_retry_on_max_parallel_request_limit_error: Flag | None = later("Refuse at once.", _NO_LIMIT)

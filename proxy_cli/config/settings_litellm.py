@@ -22,7 +22,7 @@ _TRIED = "a failed connection goes to another deployment of the name; nothing el
 _NO_SINKS = "every request is one line of the log, and with --detailed_debug its bodies"
 _NO_CACHE = "nothing is cached yet"
 _NO_KEYS = "the master key is the only key so far"
-_NO_METRICS = "there are no metrics yet"
+_NO_METRICS = "`/metrics` has its own labels and buckets so far"
 _NO_REDACTION = "bodies are logged with --detailed_debug only"
 
 
@@ -34,6 +34,7 @@ class LiteLLMSettings(Section):
     json_logs: Flag = used("Log as lines of JSON.", default=False)
     max_budget: Usd | None = used("What may be spent since start, in USD.")
     budget_exceeded_status_code: Status | None = used("Status of the answer once the budget is spent (422).")
+    require_auth_for_metrics_endpoint: Flag = used("Whether `/metrics` asks for a key.", default=True)
     add_function_to_prompt: Flag = used("Put tools into the prompt of models without tools.", default=False)
     ssl_verify: Verify | None = used("Check the backends' certificates: true, false, or the path of a CA bundle.")
     ssl_certificate: Text | None = used("A client certificate for the backends.")
@@ -115,7 +116,6 @@ class LiteLLMSettings(Section):
     custom_prometheus_metadata_labels: Names = later("More labels.", _NO_METRICS, default=())
     custom_prometheus_tags: Names = later("More labels.", _NO_METRICS, default=())
     enable_end_user_cost_tracking_prometheus_only: Flag | None = later("Metrics by end user.", _NO_METRICS)
-    require_auth_for_metrics_endpoint: Flag | None = later("A key for metrics.", _NO_METRICS, always=True)
 
     budget_duration: Text | None = later("How long the budget lasts.", "`max_budget` counts since the start")
     budget_exceeded_throttle_percentage: Anything = later("Slow down instead of refusing.")

@@ -49,6 +49,7 @@ _NO_SSO: Final = "the master key is the only way in so far"
 _NO_PAGE: Final = "there is no web page for admins yet"
 _NO_ALERTS: Final = "no alerts are sent yet"
 _NO_TRACES: Final = "no traces or metrics are sent yet"
+_OWN_METRICS: Final = "metrics are at /metrics on the server's own port, right for all its processes"
 _DIRECT: Final = "backends are called directly"
 _NO_MAP: Final = "prices are shipped with the program and never downloaded"
 
@@ -136,7 +137,7 @@ TABLE: Final[tuple[Variable, ...]] = (
     *_later("proxies on the way out", _DIRECT, "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "AIOHTTP_TRUST_ENV"),
     *_later("alerts", _NO_ALERTS, "SLACK_WEBHOOK_URL", "MS_TEAMS_WEBHOOK_URL", "WEBHOOK_URL", "SMTP_HOST",
             "SMTP_PORT", "SMTP_USERNAME", "SMTP_PASSWORD", "SMTP_SENDER_EMAIL", "SMTP_TLS"),
-    *_later("metrics", _NO_TRACES, "PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_URL", "PROMETHEUS_METRICS_PORT"),
+    *_later("metrics", _OWN_METRICS, "PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_URL", "PROMETHEUS_METRICS_PORT"),
     *_later("traces", _NO_TRACES, "OTEL_EXPORTER", "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_ENDPOINT",
             "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SERVICE_NAME",
             "OTEL_TRACER_NAME", "OTEL_ENVIRONMENT_NAME"),
