@@ -1,7 +1,7 @@
 """One connection to a backend, as the event loop sees it: bytes in, bytes out, the end.
 
-It reads HTTP/1.1 with httptools and hands what it finds to the exchange it carries. Refuses bytes that nobody asked
-for: a connection that brings some is closed, never used again.
+It reads HTTP/1.1, the usual reply by itself and all others with httptools, and hands what it finds to the exchange it
+carries. Refuses bytes that nobody asked for: a connection that brings some is closed, never used again.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ import httptools
 from proxy_cli.errors import BackendBroken
 from proxy_cli.shapes import Backend
 from proxy_cli.upstream.head import MAX_HEAD_BYTES, ReplyHead, check_size, head_too_large, reply_head
+from proxy_cli.upstream.quick import quick_head
+from proxy_cli.upstream.watch import Watch
 
 # Nothing at all came back: on a kept connection that may mean that the backend had closed it before we wrote.
 EMPTY: Final = "upstream_empty_response"
@@ -61,8 +63,9 @@ class Owner(Protocol):
 class Connection(asyncio.Protocol):
     """A transport and its parser, for one exchange at a time.
 
-    Owns the transport, the parser, the fields of the head that is being read, the exchange it carries now, and
-    the future of a writer that has to wait, and whether reading is paused.
+    Owns the transport, the parser, the timers, the fields of the head that is being read or the number of bytes that
+    the body still lacks, the exchange it carries now, the future of a writer that has to wait, and whether reading is
+    paused.
     """
 
     def __init__(self, backend: Backend, owner: Owner) -> None:
@@ -71,7 +74,8 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self._owner = owner
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = None
+        self.watch = Watch(backend, asyncio.get_running_loop())
         self._exchange: Listener | None = None
         self._writable: asyncio.Future[None] | None = None
         self._paused = False
@@ -80,6 +84,7 @@ class Connection(asyncio.Protocol):
         # Of the reply that is being read:
         self._fields: list[tuple[str, str]] = []
         self._read_bytes = 0
+        self._left_bytes = 0
         self._interim = False
         self._complete = False
         self._reusable = False
@@ -96,11 +101,13 @@ class Connection(asyncio.Protocol):
         self._exchange = exchange
         self._fields = []
         self._read_bytes = 0
+        self._left_bytes = 0
         self._complete = False
-        if len(body) <= _JOIN_BYTES:
-            self.write(head + body)
-        elif self._transport is not None and not self._transport.is_closing():
-            self._transport.writelines((head, body))
+        if self._transport is not None and not self._transport.is_closing():
+            if len(body) <= _JOIN_BYTES:
+                self._transport.write(head + body)
+            else:
+                self._transport.writelines((head, body))
         if self._early:
             self.data_received(self._early)
         if self._transport is None:
@@ -152,18 +159,20 @@ class Connection(asyncio.Protocol):
         if exchange is None:
             self._unasked(data)
             return
+        quick = None
+        if not self._read_bytes and exchange.method != "HEAD":
+            quick = quick_head(data)
         self._read_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._refuse(error)
+        if quick is not None:
+            head, body = quick
+            self._left_bytes = head.length or 0
+            self._reusable = True
+            exchange.head_came(head)
+            self._count(exchange, body)
+        elif self._left_bytes:
+            self._count(exchange, data)
         else:
-            if exchange.head is None and self._read_bytes > MAX_HEAD_BYTES:
-                self.shut(head_too_large(self.backend, f"more than {MAX_HEAD_BYTES} bytes before a reply's body"))
-        if self._complete:
-            self._finish()
-        else:
-            exchange.more_expected()
+            self._parse(exchange, data)
 
     def eof_received(self) -> bool:
         """The backend has said all it will."""
@@ -173,6 +182,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone, by whichever side."""
         self._close_came(error)
+        self.watch.close()
         self.resume_writing()
         self._transport = None
         self._owner.lost(self)
@@ -189,6 +199,38 @@ class Connection(asyncio.Protocol):
             self._writable.set_result(None)
         self._writable = None
 
+    def _count(self, exchange: Listener, data: bytes) -> None:
+        """Hand on a body that has a length and nothing else to look at."""
+        left_bytes = self._left_bytes - len(data)
+        if left_bytes < 0:
+            # The reply itself was well; what follows it is nobody's.
+            self._reusable = False
+            data = data[:left_bytes]
+        if data:
+            exchange.data_came(data)
+        if left_bytes > 0:
+            self._left_bytes = left_bytes
+            exchange.more_expected()
+        else:
+            self._left_bytes = 0
+            self._complete = True
+            self._finish()
+
+    def _parse(self, exchange: Listener, data: bytes) -> None:
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._refuse(error)
+        else:
+            if exchange.head is None and self._read_bytes > MAX_HEAD_BYTES:
+                self.shut(head_too_large(self.backend, f"more than {MAX_HEAD_BYTES} bytes before a reply's body"))
+        if self._complete:
+            self._finish()
+        else:
+            exchange.more_expected()
+
     # What the parser calls.
 
     def on_message_begin(self) -> None:
@@ -203,6 +245,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Tell the exchange, but for an interim reply (1xx), which is not the answer."""
+        assert self._parser is not None
         status = self._parser.get_status_code()
         self._interim = 100 <= status < 200 and status != 101
         if self._interim:
@@ -226,6 +269,7 @@ class Connection(asyncio.Protocol):
         """The framing says that the reply ends here."""
         if not self._interim:
             self._complete = True
+            assert self._parser is not None
             self._reusable = self._reusable and self._parser.should_keep_alive()
 
     def _unasked(self, data: bytes) -> None:

@@ -19,6 +19,7 @@ from proxy_cli.upstream.upload import upload
 from proxy_cli.upstream.watch import Watch
 
 _ENOUGH_BYTES: Final = 256 * 1024
+MAX_STREAM_BYTES: Final = 2 * 1024**3
 
 
 class Exchange:
@@ -28,64 +29,59 @@ class Exchange:
     held up, the timers, the task of a streamed upload, and the connection until the reply is complete.
     """
 
-    __slots__ = (
-        "_connection",
-        "_decoder",
-        "_failure",
-        "_finished",
-        "_held",
-        "_loop",
-        "_max_body_bytes",
-        "_paused",
-        "_pieces",
-        "_request",
-        "_sink",
-        "_upload",
-        "_waiter",
-        "_waiting_bytes",
-        "_watch",
-        "head",
-        "headers",
-        "method",
-        "status",
-    )
+    # What stands here is how each begins; most exchanges change little of it.
+    status = 0
+    headers: Headers = ()
+    head: ReplyHead | None = None
+    _connection: Connection | None = None
+    _watch: Watch | None = None
+    _decoder: Decoder | None = None
+    _waiting_bytes = 0
+    _given_bytes = 0
+    _sink: Callable[[bytes], None] | None = None
+    _held = False
+    _paused = False
+    _finished = False
+    _failure: BaseException | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _upload: asyncio.Task[None] | None = None
 
-    def __init__(self, request: UpstreamRequest, started: float, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        request: UpstreamRequest,
+        started: float,
+        max_body_bytes: int,
+        max_stream_bytes: int = MAX_STREAM_BYTES,
+    ) -> None:
+        """An exchange that `start` begins; `started` is when its total time began.
+
+        `max_body_bytes`: what `read` may come to, `max_stream_bytes`: all that `chunk` and `pour` give, both decoded.
+        """
         self.method = request.method
-        self.status = 0
-        self.headers: Headers = ()
-        self.head: ReplyHead | None = None
-        self._loop = asyncio.get_running_loop()
         self._request = request
+        self._started = started
         self._max_body_bytes = max_body_bytes
-        self._watch = Watch(request.backend, request.timeouts, started, self._fail, self._loop)
-        self._connection: Connection | None = None
-        self._decoder: Decoder | None = None
+        self._max_stream_bytes = max_stream_bytes
+        self._loop = asyncio.get_running_loop()
         self._pieces: list[bytes] = []
-        self._waiting_bytes = 0
-        self._sink: Callable[[bytes], None] | None = None
-        self._held = False
-        self._paused = False
-        self._finished = False
-        self._failure: BaseException | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._upload: asyncio.Task[None] | None = None
 
     # For the room itself.
 
     def start(self, connection: Connection, head: bytes) -> None:
         """Write the request; a body that is still being read follows in a task of its own."""
         self._connection = connection
+        self._watch = watch = connection.watch
+        watch.begin(self._request.timeouts, self._started, self._fail)
         body = self._request.body
         if isinstance(body, bytes):
-            self._watch.await_head()
+            watch.await_head()
             connection.begin(self, head, body)
         else:
             connection.begin(self, head, b"")
             if self._finished or self._failure is not None:
                 return  # it was over before it began
             # Held here and ended with the exchange; its failure is the exchange's, not a background task's.
-            self._upload = self._loop.create_task(upload(connection, body, self._watch))
+            self._upload = self._loop.create_task(upload(connection, body, watch))
             self._upload.add_done_callback(self._uploaded)
 
     async def wait_for_head(self) -> None:
@@ -97,16 +93,19 @@ class Exchange:
 
     async def read(self) -> bytes:
         """The whole body, decoded. Raises BackendBroken, BackendTimeout or CallerTimeout."""
+        limit = self._max_body_bytes
         length = self.head.length if self.head else None
-        if length is not None and length > self._max_body_bytes:
-            raise self._too_large()
+        if length is not None and length > limit:
+            raise self._too_large(limit)
+        if self._finished and self._decoder is None and length is not None:
+            return self._take()  # as most do, it came with its head
         pieces, size = [], 0
         while piece := await self.chunk():
             pieces.append(piece)
             size += len(piece)
-            if size > self._max_body_bytes:
-                raise self._too_large()
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if size > limit:
+                raise self._too_large(limit)
+        return b"".join(pieces)
 
     async def chunk(self) -> bytes:
         """The next piece as it came, empty at the end of a reply that ended as it should."""
@@ -167,17 +166,19 @@ class Exchange:
         """What came is read, and it was not the end: hand it on, take care of the pace, and of the time."""
         # Not done piece by piece: most replies end with the segment that they begin with, and what came in one
         # segment may well leave in one.
-        if self.head is None or self._connection is None:
+        if self.head is None or self._watch is None:
             return
-        self._hand_on()
-        self._wake()
+        if self._sink is None:
+            self._wake()
+        else:
+            self._hand_on()
         if not self._paused:
             self._watch.await_data()
             self._set_pace()
 
     def request_moved(self) -> None:
         """The backend has taken more of the request: the time to its reply's head counts from now."""
-        if self.head is None:
+        if self.head is None and self._watch is not None:
             self._watch.touch()
 
     def ended(self) -> bool:
@@ -211,9 +212,13 @@ class Exchange:
 
     def _take(self) -> bytes:
         """What waits, decoded; nothing if that is nothing yet."""
-        decoder = self._decoder
-        if decoder is None:
-            return self._take_pieces()
+        plain = self._take_pieces() if self._decoder is None else self._take_decoded(self._decoder)
+        self._given_bytes += len(plain)
+        if self._given_bytes > self._max_stream_bytes:
+            raise self._too_large(self._max_stream_bytes)
+        return plain
+
+    def _take_decoded(self, decoder: Decoder) -> bytes:
         try:
             while self._has_more():
                 if plain := decoder.feed(b"" if decoder.has_more else self._take_pieces()):
@@ -249,7 +254,7 @@ class Exchange:
     def _set_pace(self) -> None:
         """Read from the backend, or do not, as it is wanted now."""
         wanted = not self._held and self._waiting_bytes <= _ENOUGH_BYTES
-        if self._paused is not wanted or self._connection is None:
+        if self._paused is not wanted or self._connection is None or self._watch is None:
             return
         self._paused = not wanted
         if wanted:
@@ -284,9 +289,9 @@ class Exchange:
         if self._upload is not None and not self._upload.done():
             self._upload.cancel()
 
-    def _too_large(self) -> GatewayError:
+    def _too_large(self, limit: int) -> GatewayError:
         failure = BackendBroken(
-            f"{self._request.backend} replied with more than {self._max_body_bytes} bytes",
+            f"{self._request.backend} replied with more than {limit} bytes",
             code="upstream_body_too_large",
         )
         self._fail(failure)
@@ -304,6 +309,10 @@ class Exchange:
         self._wake()
 
     def _let_go(self) -> None:
-        self._watch.stop()
-        self._stop_upload()
+        if self._watch is not None:
+            # From here on it is the connection's next exchange that is watched.
+            self._watch.stop()
+            self._watch = None
+        if self._upload is not None:
+            self._stop_upload()
         self._connection = None

@@ -5,13 +5,14 @@ NUL in a header, a transfer coding other than chunked, a content coding that was
 """
 
 import re
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple, cast
 
 from proxy_cli.errors import BackendBroken
 from proxy_cli.shapes import Backend, Headers, UpstreamRequest
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-_MAX_FIELDS: Final = 256
+MAX_FIELDS: Final = 256
 
 # What a connection is, and how a message is cut out of it, is for this room to say: such fields of a request are
 # replaced, wherever they came from.
@@ -32,28 +33,58 @@ _OURS: Final = frozenset(
 )
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_IN_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_HEAD: Final = re.compile(
-    r"[A-Z]+ [!-~]+ HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++: [^\x00-\x08\x0a-\x1f\x7f]*+\r\n)++\r\n"
-)
+_REQUEST_LINE: Final = re.compile(r"[A-Z]+ [!-~]+ HTTP/1\.1")
 _DECODED: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 _BODILESS: Final = frozenset({204, 304})
+# Most messages to a backend have the fields of the one before, or most of them. Long values are not worth keeping.
+_KEPT_HEADS: Final = 64
+_KEPT_LINES: Final = 1024
+_KEPT_LENGTH: Final = 512
+_ASK_PLAIN: Final = b"accept-encoding: identity\r\n\r\n"
+_ASK_CODED: Final = b"accept-encoding: gzip, deflate\r\n\r\n"
 
 
 def request_head(request: UpstreamRequest) -> bytes:
     """The request line and header fields as they are written. Raises ValueError for what must not be written."""
     length = len(request.body) if isinstance(request.body, bytes) else request.body.length
-    lines = [f"{request.method} {request.target} HTTP/1.1\r\nhost: {request.backend.authority}\r\n"]
-    lines += [f"{name}: {value}\r\n" for name, value in request.headers if name.lower() not in _OURS]
-    framing = "transfer-encoding: chunked" if length is None else f"content-length: {length}"
-    # Events must come as they are sent, so a stream is asked for without a coding that holds bytes back.
-    coding = "identity" if request.stream else "gzip, deflate"
-    lines.append(f"{framing}\r\naccept-encoding: {coding}\r\n\r\n")
-    head = "".join(lines)
-    # The pattern alone would take a smuggled line for one of ours: the number of lines tells.
-    if _HEAD.fullmatch(head) is None or head.count("\n") != len(lines) + 3:
+    opening = _opening(request.method, request.target, request.backend)
+    lines = _lines(request.headers)
+    if opening is None or lines is None:
         raise ValueError(_unwritable(request))
+    framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
+    # Events must come as they are sent, so a stream is asked for without a coding that holds bytes back.
+    return b"".join((opening, lines, framing, _ASK_PLAIN if request.stream else _ASK_CODED))
+
+
+@lru_cache(_KEPT_LINES)
+def _opening(method: str, target: str, backend: Backend) -> bytes | None:
+    """The request line and the host; nothing for what must not be written."""
+    line = f"{method} {target} HTTP/1.1"
+    host = backend.authority
+    if _REQUEST_LINE.fullmatch(line) is None or _BAD_IN_VALUE.search(host):
+        return None
+    return f"{line}\r\nhost: {host}\r\n".encode()
+
+
+@lru_cache(_KEPT_HEADS)
+def _lines(headers: Headers) -> bytes | None:
+    """All header fields as they are written; nothing if one must not be."""
+    lines = [_kept_line(field) if len(field[1]) <= _KEPT_LENGTH else _line(field) for field in headers]
+    return None if None in lines else b"".join(cast("list[bytes]", lines))
+
+
+def _line(field: tuple[str, str]) -> bytes | None:
+    """One header field as it is written, empty for one that is replaced; nothing for what must not be written."""
+    name, value = field
+    if name.lower() in _OURS:
+        return b""
+    if _NAME.fullmatch(name) is None or _BAD_IN_VALUE.search(value):
+        return None
     # A caller's header that is not ASCII was decoded from UTF-8, with odd bytes as surrogates: back to its bytes.
-    return head.encode("utf-8", "surrogateescape")
+    return f"{name}: {value}\r\n".encode("utf-8", "surrogateescape")
+
+
+_kept_line: Final = lru_cache(_KEPT_LINES)(_line)
 
 
 def _unwritable(request: UpstreamRequest) -> str:
@@ -107,8 +138,8 @@ def reply_head(backend: Backend, method: str, status: int, version: str, fields:
 
 def check_size(backend: Backend, fields: list[tuple[str, str]], read_bytes: int) -> None:
     """Raise BackendBroken when a reply's head has too many fields, or is too long; `read_bytes` may hold more."""
-    if len(fields) > _MAX_FIELDS:
-        raise head_too_large(backend, f"more than {_MAX_FIELDS} header fields")
+    if len(fields) > MAX_FIELDS:
+        raise head_too_large(backend, f"more than {MAX_FIELDS} header fields")
     # Mostly what was read is already below the limit, body and all, and nothing needs to be added up.
     if read_bytes > MAX_HEAD_BYTES and sum(len(name) + len(value) + 4 for name, value in fields) > MAX_HEAD_BYTES:
         raise head_too_large(backend, f"more than {MAX_HEAD_BYTES} bytes of headers")

@@ -1,7 +1,7 @@
-"""The timers of one exchange, as one handle of the event loop.
+"""The timers of a connection's exchanges, as one handle of the event loop.
 
-Data only moves a time stamp; the handle that then fires too early is set again. So a stream of ten thousand events
-costs a handful of handles, and a plain call one.
+Data only moves a time stamp, and so does the next exchange; the handle that then fires too early is set again. So a
+stream of ten thousand events costs a handful of handles, and ten thousand plain calls over one connection no more.
 """
 
 import asyncio
@@ -12,12 +12,14 @@ from proxy_cli.errors import BackendTimeout, CallerTimeout, ConnectTimeout, Gate
 from proxy_cli.shapes import Backend, Timeouts
 
 _ROUNDING_S: Final = 0.002  # the event loop's clock ticks in milliseconds
+_NO_LIMITS: Final = Timeouts(first_byte_s=None, total_s=None, gap_s=None)
 
 
 class Watch:
     """What is waited for, since when, and what happens when it takes too long.
 
-    Owns the loop's handle, the limit that counts now, and the time since when it does.
+    Owns the loop's handle, the limits of the exchange that is watched, the one that counts now, and the time since
+    when it does.
     """
 
     __slots__ = (
@@ -34,25 +36,27 @@ class Watch:
         "_total_at",
     )
 
-    def __init__(
-        self,
-        backend: Backend,
-        timeouts: Timeouts,
-        started: float,
-        expire: Callable[[GatewayError], None],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
+    def __init__(self, backend: Backend, loop: asyncio.AbstractEventLoop) -> None:
         self._backend = backend
-        self._timeouts = timeouts
         self._loop = loop
-        self._expire: Callable[[GatewayError], None] | None = expire
         self._handle: asyncio.TimerHandle | None = None
+        self._set_for = 0.0
+        self._expire: Callable[[GatewayError], None] | None = None
+        self._timeouts = _NO_LIMITS
+        self._total_at: float | None = None
+        self._has_head = False
         self._limit_s: float | None = None
         self._name = ""
-        self._has_head = False
-        self._set_for = 0.0
-        self._since = started
+        self._since = 0.0
+
+    def begin(self, timeouts: Timeouts, started: float, expire: Callable[[GatewayError], None]) -> None:
+        """Watch an exchange that has begun then; `expire` is called once, with the error that says what did not come."""
+        self._timeouts = timeouts
         self._total_at = None if timeouts.total_s is None else started + timeouts.total_s
+        self._expire = expire
+        self._has_head = False
+        self._limit_s = None
+        self._name = ""
 
     def await_head(self) -> None:
         """The request is sent, or is being taken by the backend: the reply's head must come, if it has not."""
@@ -66,8 +70,11 @@ class Watch:
 
     def await_data(self) -> None:
         """The head is here: data must keep coming."""
-        self._has_head = True
-        self._await(self._timeouts.gap_s, "gap")
+        if self._name == "gap":
+            self._since = self._loop.time()
+        else:
+            self._has_head = True
+            self._await(self._timeouts.gap_s, "gap")
 
     def hold(self) -> None:
         """More data than is wanted is here already: only the total time counts."""
@@ -79,10 +86,14 @@ class Watch:
 
     def stop(self) -> None:
         """The exchange is over."""
+        self._expire = None  # it holds the exchange, which holds this
+
+    def close(self) -> None:
+        """There will be no other exchange."""
+        self._expire = None
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-        self._expire = None  # it holds the exchange, which holds this
 
     def _await(self, limit_s: float | None, name: str) -> None:
         self._limit_s = limit_s

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy_cli.shapes import Backend, Timeouts
+from proxy_cli.shapes import Backend
 from proxy_cli.upstream.upload import upload
 from proxy_cli.upstream.watch import Watch
 from tests.upstream.dialogue import Pieces
@@ -30,7 +30,7 @@ class Tray:
 def watch() -> Watch:
     """One that nobody waits for."""
     loop = asyncio.get_running_loop()
-    return Watch(Backend("http", "llm", 1), Timeouts(first_byte_s=None, total_s=None), 0, print, loop)
+    return Watch(Backend("http", "llm", 1), loop)
 
 
 async def test_body_of_unknown_length_goes_out_in_chunks():

@@ -17,7 +17,13 @@ class Bell:
     def __init__(self, timeouts: Timeouts) -> None:
         self.loop = asyncio.get_running_loop()
         self.rang: asyncio.Future[GatewayError] = self.loop.create_future()
-        self.watch = Watch(BACKEND, timeouts, self.loop.time(), self.rang.set_result, self.loop)
+        self.watch = Watch(BACKEND, self.loop)
+        self.begin(timeouts)
+
+    def begin(self, timeouts: Timeouts) -> None:
+        """The next exchange, which rings once."""
+        self.rang = self.loop.create_future()
+        self.watch.begin(timeouts, self.loop.time(), self.rang.set_result)
 
 
 async def test_first_byte_timer_is_named():
@@ -136,3 +142,48 @@ def test_a_connection_that_is_late_blames_the_timer_that_ran_out(now, set_by_cal
     assert type(failure) is kind
     assert name in failure.message
     assert failure.elsewhere is (kind is ConnectTimeout)
+
+
+async def test_the_next_exchange_has_limits_of_its_own():
+    """Longer or shorter ones than those before it, over the one handle."""
+    bell = Bell(Timeouts(first_byte_s=0.05))
+    bell.watch.await_head()
+    bell.watch.stop()
+    first = bell.rang
+
+    bell.begin(Timeouts(first_byte_s=0.15))
+    bell.watch.await_head()
+    await asyncio.sleep(0.1)
+    still_quiet = not bell.rang.done()
+    second = await bell.rang
+    bell.begin(Timeouts(first_byte_s=30, total_s=0.05))
+    bell.watch.await_head()
+
+    assert still_quiet
+    assert "first byte" in second.message
+    assert "(total timeout)" in (await bell.rang).message
+    assert not first.done()
+
+
+async def test_what_is_not_awaited_yet_does_not_inherit_a_limit():
+    """A new exchange waits for its caller: what the last one waited for does not count."""
+    bell = Bell(Timeouts(first_byte_s=0.03))
+    bell.watch.await_head()
+    bell.watch.stop()
+
+    bell.begin(Timeouts(first_byte_s=0.03, total_s=None))
+    await asyncio.sleep(0.1)
+
+    assert not bell.rang.done()
+
+
+async def test_a_closed_watch_leaves_nothing_behind():
+    """Neither a ring nor a handle that keeps the connection for as long as its longest limit."""
+    bell = Bell(Timeouts(first_byte_s=0.03))
+    bell.watch.await_head()
+
+    bell.watch.close()
+    await asyncio.sleep(0.06)
+
+    assert not bell.rang.done()
+    assert bell.watch._handle is None
