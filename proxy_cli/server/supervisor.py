@@ -22,7 +22,6 @@ from proxy_cli.server.workers import Plan, run_here
 logger = logging.getLogger(__name__)
 
 _YOUNG_S: Final = 10.0  # a worker that ends younger than this has not lived
-_BACK_OFF_S: Final = 0.5  # doubled with each such end
 _MOST_YOUNG_ENDS: Final = 5  # in a row
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _OUR_SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGHUP)
@@ -243,7 +242,7 @@ class Supervisor:
             self._exit_code = 1
             self._stop(hurry=True)
             return
-        delay_s = _BACK_OFF_S * 2 ** (ends - 1) if ends else 0.0
+        delay_s = self._plan.back_off_s * 2 ** (ends - 1) if ends else 0.0
         logger.error("%s; another takes its place%s", sentence, f" in {delay_s:g} s" if delay_s else "")
         self._due_s[slot] = time.monotonic() + delay_s
 

@@ -61,6 +61,7 @@ class Plan:
     on_reload: Callable[[Renewal], None] = field(default=tell)  # told once, whatever came of it
     watches: bool = False  # whether a changed file is taken without being asked
     patience_s: Callable[[], float] = field(default=lambda: 120.0)  # for processes that were asked to end
+    back_off_s: float = 0.5  # before a worker is replaced that ended soon after its start; doubled each time
     max_requests: int | None = None
     max_requests_jitter: int = 0
 

@@ -98,6 +98,8 @@ if __name__ == "__main__":
         source=Word(),
         listeners=open_listeners("127.0.0.1", port, 1 if under_gunicorn else count),
         on_ready=lambda: print("ready", flush=True),
+        back_off_s=float(os.environ.get("BACK_OFF_S", "0.5")),
+        watches="watch" in sys.argv,
         max_requests=None if limit == "-" else int(limit),
     )
     sys.exit(gunicorn_worker.run(plan, count) if under_gunicorn else run(plan))

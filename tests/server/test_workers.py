@@ -1,7 +1,5 @@
-"""Processes on one port, with real processes, signals and sockets."""
+"""One process that serves, with real processes, signals and sockets."""
 
-import contextlib
-import http.client
 import os
 import signal
 import socket
@@ -9,78 +7,25 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 
-AT_MOST_S = 20
+from tests.fakes.small import AT_MOST_S, ROOT, small, soon
 
 
 @pytest.fixture
-def port():
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-@pytest.fixture
-def serve(root, port):
-    """Start the small program and wait until it is ready; whatever is left of it is killed."""
-    started = []
-
-    def start(*arguments, wait=True):
-        process = subprocess.Popen(
-            [sys.executable, root / "tests/fakes/serving.py", str(port), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(root)},
-        )
-        started.append(process)
-        if wait:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n", process.communicate()
-        return process
-
-    yield start
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def get(port, path="/"):
-    """One request on a connection of its own; the process that answered."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=AT_MOST_S) as reply:
-        return int(reply.read())
-
-
-def soon(what, *, within_s=AT_MOST_S):
-    """Wait until something is true."""
-    until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        if what():
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def is_alive(pid):
-    """Whether a process runs (one that has ended and waits to be collected does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def program():
+    """The small program, on a free port."""
+    with small() as running:
+        yield running
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_one_worker_serves_in_the_process_itself_and_ends_cleanly(serve, port, number):
+def test_one_worker_serves_in_the_process_itself_and_ends_cleanly(program, number):
     """No child is needed for one; a signal means exit code 0."""
-    process = serve("1", "-")
+    process = program("1", "-")
 
-    answered = get(port)
+    answered = int(program.get())
     process.send_signal(number)
 
     assert answered == process.pid
@@ -88,36 +33,11 @@ def test_one_worker_serves_in_the_process_itself_and_ends_cleanly(serve, port, n
     assert process.stderr.read() == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_several_workers_share_the_port_and_end_cleanly(serve, port, number):
-    """Each of them answers; a signal to the parent ends all with exit code 0."""
-    process = serve("3", "-")
-
-    seen = {get(port) for _ in range(60)}
-    process.send_signal(number)
-
-    assert len(seen) == 3
-    assert process.pid not in seen
-    assert process.wait(AT_MOST_S) == 0
-    assert not any(is_alive(pid) for pid in seen)
-    assert process.stderr.read() == ""
-
-
-def test_workers_end_cleanly_when_the_terminal_sends_ctrl_c_to_all(serve, port):
-    """Ctrl-C reaches parent and workers at once; it counts once."""
-    process = serve("2", "-")
-
-    os.killpg(process.pid, signal.SIGINT)
-
-    assert process.wait(AT_MOST_S) == 0
-    assert process.stderr.read() == ""
-
-
 @pytest.mark.parametrize("count", ["1", "2"])
-def test_workers_finish_what_is_under_way(serve, port, count):
+def test_workers_finish_what_is_under_way(program, count):
     """A request that was accepted is answered although the end was asked for."""
-    process, answers = serve(count, "-"), []
-    asking = threading.Thread(target=lambda: answers.append(get(port, "/slow")))
+    process, answers = program(count, "-"), []
+    asking = threading.Thread(target=lambda: answers.append(program.get("/slow")))
     asking.start()
     time.sleep(0.2)
 
@@ -128,65 +48,142 @@ def test_workers_finish_what_is_under_way(serve, port, count):
     assert process.wait(AT_MOST_S) == 0
 
 
+@pytest.mark.row("O-02")
 @pytest.mark.parametrize("count", ["1", "2"])
-def test_workers_end_at_once_when_asked_twice(serve, port, count):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_workers_end_at_once_when_asked_twice(program, count, number):
     """Whoever does not want to wait for requests under way is told how, and asks again."""
-    process = serve(count, "-")
-    with socket.create_connection(("127.0.0.1", port)) as client:
+    process = program(count, "-")
+    with socket.create_connection(("127.0.0.1", program.port)) as client:
         client.sendall(b"GET /forever HTTP/1.1\r\nhost: here\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 200")
 
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         assert "a second signal ends them" in process.stderr.readline()
         waited = process.poll()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
 
         assert waited is None
         assert process.wait(AT_MOST_S) == 1
     assert "ended at once, with requests under way" in process.stderr.read()
 
 
-def test_workers_that_die_at_once_end_all_with_the_reason(serve):
-    """The next would die too: one sentence, exit code 1, no restart in circles."""
-    process = serve("2", "-", "fail", wait=False)
+@pytest.mark.parametrize("count", ["1", "3"])
+def test_sighup_has_every_process_read_the_configuration_again(program, count, tmp_path):
+    """The processes stay, and answer with the new one."""
+    word = tmp_path / "word.txt"
+    word.write_text("old")
+    process = program(count, "-", WORD_FILE=str(word))
+    pids = program.pids(int(count))
 
-    assert process.wait(AT_MOST_S) == 1
-    assert "ended by itself (RuntimeError: no bread in the house); so all end" in process.stderr.read()
+    word.write_text("new")
+    process.send_signal(signal.SIGHUP)
 
-
-def test_worker_killed_at_once_ends_all_with_the_signal(serve, port):
-    """As when memory is too small: the signal is the reason."""
-    process = serve("2", "-")
-
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        get(port, "/die")
-
-    assert process.wait(AT_MOST_S) == 1
-    assert "ended by itself (signal SIGKILL); so all end" in process.stderr.read()
-
-
-def test_workers_end_when_their_parent_is_gone(serve, port):
-    """A parent that is killed leaves nobody behind who holds the port."""
-    process = serve("2", "-")
-    workers = {get(port) for _ in range(40)}
-
-    process.kill()
-    process.wait()
-
-    assert len(workers) == 2
-    assert soon(lambda: not any(is_alive(pid) for pid in workers))
-
-
-def test_worker_is_replaced_after_its_number_of_requests(serve, port):
-    """The old one ends, the new one answers on the same port."""
-    process = serve("1", "5")
-
-    answers = {get(port) for _ in range(5)}
-    assert soon(lambda: not any(is_alive(pid) for pid in answers))
-    after = get(port)
+    assert soon(lambda: {program.get("/word") for _ in range(8)} <= {f"{pid} new" for pid in pids})
     process.send_signal(signal.SIGTERM)
+    assert process.wait(AT_MOST_S) == 0
 
-    assert len(answers) == 1
-    assert after not in {*answers, process.pid}
+
+@pytest.mark.row("C-62")
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_sighup_with_a_broken_configuration_changes_nothing_and_says_why(program, count, tmp_path):
+    """The former one stays in force."""
+    word = tmp_path / "word.txt"
+    word.write_text("old")
+    process = program(count, "-", WORD_FILE=str(word))
+
+    word.write_text("bad")
+    process.send_signal(signal.SIGHUP)
+
+    assert "has errors, so the former one stays in force" in process.stderr.readline()
+    assert process.stderr.readline() == "word.txt:1:1: the word is bad; write another\n"
+    assert program.get("/word").endswith(" old")
+
+
+@pytest.mark.row("C-63")
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_sighup_tries_once_more_where_a_file_is_half_written(program, count, tmp_path):
+    """An editor that is in the middle of writing costs a second and no error."""
+    word = tmp_path / "word.txt"
+    word.write_text("old")
+    process = program(count, "-", WORD_FILE=str(word))
+
+    word.write_text("bad")
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    meanwhile = program.get("/word")
+    word.write_text("new")
+
+    assert meanwhile.endswith(" old")
+    assert soon(lambda: program.get("/word").endswith(" new"))
+    process.send_signal(signal.SIGTERM)
     assert process.wait(AT_MOST_S) == 0
     assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_changed_file_is_taken_without_being_asked_where_it_is_watched(program, count, tmp_path):
+    """In every process, though one of them watches."""
+    word = tmp_path / "word.txt"
+    word.write_text("old")
+    program(count, "-", "watch", WORD_FILE=str(word))
+
+    word.write_text("newer")
+
+    assert soon(lambda: all(program.get("/word").endswith(" newer") for _ in range(10)))
+
+
+@pytest.mark.parametrize("count", ["1", "3"])
+def test_request_for_a_reload_comes_back_when_every_process_has_it(program, count, tmp_path):
+    """Whoever asked can rely on it from then on."""
+    word = tmp_path / "word.txt"
+    word.write_text("old")
+    program(count, "-", WORD_FILE=str(word))
+    program.pids(int(count))
+
+    word.write_text("new")
+    told = program.get("/reload")
+    words = {program.get("/word").split()[1] for _ in range(8)}
+    word.write_text("bad")
+    refused = program.get("/reload")
+
+    assert told == "True "
+    assert words == {"new"}
+    assert refused == "False word.txt:1:1: the word is bad; write another"
+
+
+# Takes a terminal for its own, as a login does, and becomes the program.
+_IN_TERMINAL = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(int(sys.argv[1]), termios.TIOCSCTTY, 0)
+os.close(int(sys.argv[1]))
+if os.environ["IGNORED"]:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+@pytest.mark.parametrize("is_ignored", [False, True], ids=["plain", "nohup"])
+def test_end_of_the_terminal_ends_what_was_started_in_it(program, is_ignored):
+    """As every program of a terminal does; `nohup` keeps it alive, and SIGHUP is a reload then."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _IN_TERMINAL, str(theirs), ROOT / "tests/fakes/serving.py", str(program.port), "1", "-"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "IGNORED": "1" if is_ignored else ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=[theirs],
+        text=True,
+    )
+    program.started.append(process)
+    assert process.stdout.readline() == "ready\n"
+
+    os.close(theirs)
+    os.close(ours)
+
+    if is_ignored:
+        time.sleep(0.3)
+        assert int(program.get()) == process.pid
+    else:
+        assert process.wait(AT_MOST_S) == 0
