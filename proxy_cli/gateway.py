@@ -4,6 +4,7 @@ The one loop over attempts. Everything it needs is given to it; it decides nothi
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -14,6 +15,7 @@ from proxy_cli.errors import GatewayError, StreamOptionsRefused
 from proxy_cli.prices.cost import cost_usd
 from proxy_cli.prices.estimate import estimated, tokens_in
 from proxy_cli.providers.base import Provider
+from proxy_cli.providers.inband import in_band_failure
 from proxy_cli.relay import LocalExchange, Relay, labelled, says_events
 from proxy_cli.routing.attempts import Router
 from proxy_cli.shapes import (
@@ -114,7 +116,8 @@ class Gateway:
         started_s = self._clock()
         reply = await self._send(call, request)
         try:
-            answer = await self._read(call, deployment, provider, reply)
+            gap_s = None if isinstance(request, LocalReply) else request.timeouts.gap_s
+            answer = await self._read(call, deployment, provider, reply, gap_s)
         except BaseException:
             reply.close()
             raise
@@ -135,10 +138,12 @@ class Gateway:
             reply = await labelled(reply)
         return self._tap.watched(call.request_id, reply) if self._tap else reply
 
-    async def _read(self, call: Call, deployment: Deployment, provider: Provider, reply: UpstreamReply) -> Answer:
+    async def _read(
+        self, call: Call, deployment: Deployment, provider: Provider, reply: UpstreamReply, gap_s: float | None
+    ) -> Answer:
         if reply.status < 300 and _is_stream(call, reply):
-            relay = Relay(reply, provider.stream_reader(call, deployment))
-            await relay.start()
+            relay = Relay(reply, provider.stream_reader(call, deployment), gap_s)
+            await relay.start(partial(in_band_failure, call, deployment))
             headers = provider.reply_headers(reply.headers)
             return Answer(
                 status=reply.status, headers=headers, deployment=deployment, attempts=1, waited_s=0, relay=relay

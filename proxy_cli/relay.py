@@ -1,15 +1,16 @@
 """A backend's event stream on its way to the caller.
 
-Pulled by whoever writes to the caller, so a slow caller slows the backend. Owns the reply until `close`; keeps
-nothing but the event that is not whole yet. What goes wrong is raised: before the first bytes it is still an HTTP
-error or another attempt, after them the counter makes it an event.
+Pulled by whoever writes to the caller, or poured into a function; either way a slow caller slows the backend. Owns the
+reply until `close`, and the time since when no event has come: bytes alone, such as comments that only keep a line
+open, do not count. Keeps nothing but the event that is not whole yet. What goes wrong is raised: before the first
+bytes it is still an HTTP error or another attempt, after them the counter makes it an event.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from proxy_cli.errors import BackendBroken, GatewayError
+from proxy_cli.errors import BackendBroken, BackendTimeout, GatewayError
 from proxy_cli.providers.base import StreamReader
 from proxy_cli.shapes import Headers, LocalReply, UpstreamReply, Usage, first_header
 
@@ -20,16 +21,41 @@ _EVENTS: Final = "text/event-stream"
 # How the lines of an event stream begin.
 _LINES: Final = (b"data:", b"event:", b"retry:", b"id:", b":")
 
+Refusal = Callable[[bytes], GatewayError]
+Sink = Callable[[bytes], None]
+
 
 class Relay:
-    """The bytes of one stream, from the first to the last."""
+    """The bytes of one stream, from the first to the last. `gap_s`: the longest time without an event."""
 
-    __slots__ = ("_first", "_reader", "_reply")
+    __slots__ = (
+        "_begun",
+        "_event_s",
+        "_events",
+        "_first",
+        "_gap_s",
+        "_handle",
+        "_held",
+        "_loop",
+        "_reader",
+        "_reply",
+        "_sink",
+        "_stopped",
+    )
 
-    def __init__(self, reply: UpstreamReply, reader: StreamReader) -> None:
+    def __init__(self, reply: UpstreamReply, reader: StreamReader, gap_s: float | None = None) -> None:
         self._reply = reply
         self._reader = reader
+        self._gap_s = gap_s
+        self._loop = asyncio.get_running_loop()
         self._first = b""
+        self._begun = b""  # what the backend has sent up to the first bytes for the caller
+        self._sink: Sink | None = None
+        self._held = False
+        self._events = 0
+        self._event_s = 0.0
+        self._handle: asyncio.TimerHandle | None = None
+        self._stopped: GatewayError | None = None
 
     @property
     def usage(self) -> Usage | None:
@@ -51,35 +77,116 @@ class Relay:
         """Whether the stream has come to its proper end."""
         return self._reader.finished
 
-    async def start(self) -> None:
-        """Wait for the first bytes that the caller will see. Raises what the backend does instead."""
+    async def start(self, refusal: Refusal) -> None:
+        """Wait for the first bytes that the caller will see. Raises what the backend does instead.
+
+        `refusal` makes an error of an event: what a backend says first of all may be that there will be no answer.
+        """
         self._first = await self._next()
+        event = self._reader.error_event
+        if event is not None and self._begun.removeprefix(b"\xef\xbb\xbf").startswith(event):
+            raise refusal(event)
+        self._begun = b""
+        if self._gap_s is not None and not self.finished:
+            self._event_s = self._loop.time()
+            self._handle = self._loop.call_at(self._event_s + self._gap_s, self._look)
 
     async def next(self) -> bytes:
         """The next bytes for the caller, empty at the end."""
         if self._first:
             first, self._first = self._first, b""
             return first
+        # While the caller took the last bytes, nobody waited for the backend.
+        self._event_s = self._loop.time()
         return await self._next()
+
+    async def pour(self, sink: Sink) -> None:
+        """Hand all bytes for the caller to `sink`, each in the turn in which the backend's came."""
+        if self._first:
+            first, self._first = self._first, b""
+            sink(first)
+        if self._reader.finished:
+            await self._drain()
+            return
+        self._sink = sink
+        try:
+            await self._reply.pour(self._feed)
+        except (BackendBroken, RuntimeError):
+            if self._stopped is not None:
+                raise self._stopped from None
+            if not self._is_over:
+                raise
+        if not self._reader.finished and (last := self._last()):
+            sink(last)
+
+    def pause(self) -> None:
+        """The caller takes nothing for now."""
+        self._held = True
+        self._reply.pause()
+
+    def resume(self) -> None:
+        """The caller takes more."""
+        self._held = False
+        self._event_s = self._loop.time()
+        self._reply.resume()
+
+    def stop(self, reason: GatewayError) -> None:
+        """End it here; whoever reads it gets the reason."""
+        self._stopped = reason
+        self._reply.close()
 
     def close(self) -> None:
         """Let go of the backend: at once, if it is still sending."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._sink = None
         self._reply.close()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether a break of the connection tells nothing new: the backend has said its last word."""
+        return self._reader.finished or self._reader.error_event is not None
 
     async def _next(self) -> bytes:
         while not self._reader.finished:
             data = await self._chunk()
             if not data:
                 return self._last()
-            if out := self._reader.feed(data):
+            if not self._events:
+                self._begun += data
+            if out := self._read(data):
                 return out
         await self._drain()
         return b""
 
+    def _read(self, data: bytes) -> bytes:
+        out = self._reader.feed(data)
+        events = self._reader.seen[0]
+        if events != self._events:
+            self._events = events
+            self._event_s = self._loop.time()
+        return out
+
+    def _feed(self, data: bytes) -> None:
+        if self._stopped is not None:
+            raise self._stopped
+        out = self._read(data)
+        if out and self._sink is not None:
+            self._sink(out)
+        if self._reader.finished:
+            if self._handle is not None:
+                self._handle.cancel()
+            self._handle = self._loop.call_later(_END_OF_FRAMING_S, self._reply.close)
+
     async def _chunk(self) -> bytes:
+        if self._stopped is not None:
+            raise self._stopped
         try:
             return await self._reply.chunk()
-        except BackendBroken:
+        except (BackendBroken, RuntimeError):
+            if self._stopped is not None:
+                raise self._stopped from None
             if self._reader.error_event is None:
                 raise
             # The backend has said what is wrong before it hung up: that is the one error of this stream.
@@ -99,6 +206,19 @@ class Relay:
                     pass
         except (TimeoutError, GatewayError):
             self._reply.close()
+
+    def _look(self) -> None:
+        """See whether an event has come lately."""
+        self._handle = None
+        gap_s = self._gap_s
+        if gap_s is None or self.finished:
+            return
+        now_s = self._loop.time()
+        due_s = (now_s if self._held else self._event_s) + gap_s
+        if due_s > now_s:
+            self._handle = self._loop.call_at(due_s, self._look)
+        else:
+            self.stop(BackendTimeout(f"no event from the backend within {gap_s:g} s (gap timeout)"))
 
 
 def says_events(reply: UpstreamReply) -> bool:

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from proxy_cli.errors import BackendBroken
+from proxy_cli.errors import BackendBroken, GatewayError
 from proxy_cli.relay import LocalExchange, Relay, labelled, says_events
 from proxy_cli.shapes import Headers, LocalReply
 
@@ -61,6 +61,11 @@ class Reply:
         self.closed += 1
 
 
+def refused(event):
+    """What a first event that is an error becomes."""
+    return GatewayError(event.decode())
+
+
 async def pulled(relay):
     """All that a relay gives."""
     pieces = []
@@ -73,7 +78,7 @@ async def test_what_start_waited_for_comes_first():
     """The first bytes are not lost, and dropped events are not empty answers."""
     relay = Relay(Reply(b"dropped", b"a", b"dropped", b"b-end"), Reader())
 
-    await relay.start()
+    await relay.start(refused)
 
     assert await pulled(relay) == [b"a", b"b-end"]
     assert relay.finished
@@ -82,7 +87,7 @@ async def test_what_start_waited_for_comes_first():
 async def test_an_end_without_the_mark_is_an_error():
     """A closed connection is not an answer."""
     relay = Relay(Reply(b"a"), Reader())
-    await relay.start()
+    await relay.start(refused)
     await relay.next()
 
     with pytest.raises(BackendBroken) as caught:
@@ -95,7 +100,7 @@ async def test_a_backend_that_keeps_the_line_open_after_the_mark_is_let_go():
     """The caller does not wait for a backend that has said all."""
     reply = Reply(b"end", hangs=True)
     relay = Relay(reply, Reader())
-    await relay.start()
+    await relay.start(refused)
 
     async with asyncio.timeout(2):
         assert await pulled(relay) == [b"end"]
@@ -110,7 +115,7 @@ async def test_a_local_reply_behaves_like_a_backends():
 
     assert await whole.read() == b"{}"
     relay = Relay(events, Reader())
-    await relay.start()
+    await relay.start(refused)
     assert await pulled(relay) == [b"a", b"end"]
 
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,8 @@ from proxy_cli.errors import GatewayError, InvalidRequest, Overloaded
 from proxy_cli.server import reply, strict
 from proxy_cli.server.body import refuse_expectation
 from proxy_cli.server.problems import INTERNAL, Problems
-from proxy_cli.server.routes import Answer, Routes, Visit
+from proxy_cli.server.reply import AiohttpOutlet, Outlet, Sent
+from proxy_cli.server.routes import Answer, Match, Routes, Visit
 from proxy_cli.shapes import Headers, Record, header_text
 from proxy_cli.telemetry.log import RequestLog
 
@@ -90,89 +91,118 @@ class Counter:
         self.served = 0
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request, whatever comes of it."""
-        record = Record(
-            request_id=new_request_id(),
-            route=_path_of(request.raw_path),
-            method=request.method,
-            started_s=self._clock(),
-            client=request.remote or "",
+        """One request that aiohttp has read, whatever comes of it."""
+        record = self.begun(request.method, path_of(request.raw_path), request.remote or "")
+        headers = request.headers
+        own = self.own_headers(record, headers.get("x-litellm-call-id"), headers.get("origin"))
+        fault = strict.fault(request.method, request.raw_path, request.version, request.raw_headers)
+        outlet = AiohttpOutlet(request, closes=fault is not None)
+        return await self.guard(record, own, self._answer(request, record, own, outlet, fault), outlet)
+
+    def hot(self, method: str, target: str) -> Match | None:
+        """The route of a path that is asked for all the time: one that a POST of JSON goes to, and that is fixed."""
+        return self._routes.hot(target) if method == "POST" else None
+
+    def begun(self, method: str, route: str, client: str) -> Record:
+        """The record of a request that begins."""
+        return Record(request_id=new_request_id(), route=route, method=method, started_s=self._clock(), client=client)
+
+    def own_headers(self, record: Record, call_id: str | None, origin: str | None) -> Headers:
+        """What every response carries."""
+        if call_id is None or _CALL_ID.fullmatch(call_id) is None:
+            call_id = record.request_id
+        return (
+            ("x-request-id", record.request_id),
+            ("x-litellm-call-id", call_id),
+            *(self._cors.headers(origin) if origin else ()),
+            *_SAFE,
         )
+
+    async def guard(
+        self, record: Record, own: Headers, work: Coroutine[object, object, Sent], outlet: Outlet[Sent]
+    ) -> Sent:
+        """A request's work; what goes wrong with it is made a response, and the end of it is put down."""
         self.under_way += 1
         try:
-            response = await self._respond(request, record)
+            return await self._told(record, own, work, outlet)
         except (asyncio.CancelledError, ConnectionError):
             if not record.delivered:
                 record.status, record.error = _CLIENT_LEFT, "the client left"
             raise
         finally:
             self.under_way -= 1
-            self.served += 1
-            record.ended_s = self._clock()
-            self._log.add(record)
-        return response
+            self._put_down(record)
 
-    async def _respond(self, request: web.BaseRequest, record: Record) -> web.StreamResponse:
-        own = self._own_headers(request, record)
-        fault = strict.fault(request.method, request.raw_path, request.version, request.raw_headers)
-        if fault is not None:
-            response = self._refusal(request, record, own, fault)
-            response.force_close()
-            return response
+    async def admit(self, record: Record, headers: Headers, *, public: bool) -> None:
+        """Let a request in whose route is known. Raises Overloaded, Unauthenticated or InvalidRequest."""
+        if self._limit is not None and self.under_way > self._limit:
+            raise Overloaded(f"more than {self._limit} requests are under way here; try again", retry_after_s=1)
+        if not public:
+            record.key = self._keys.admit(headers)
+
+    async def _told(
+        self, record: Record, own: Headers, work: Coroutine[object, object, Sent], outlet: Outlet[Sent]
+    ) -> Sent:
         try:
-            response = await self._answer(request, record, own)
+            return await work
         except GatewayError as error:
-            return self._refusal(request, record, own, error)
+            failure = error
         except web.RequestPayloadError:
-            return self._refusal(request, record, own, _UNREADABLE)
+            failure = _UNREADABLE
         except ConnectionError:
             raise
         except Exception:  # the request boundary
             logger.exception("request %s failed", record.request_id)
-            return self._refusal(request, record, own, INTERNAL)
+            failure = INTERNAL
+        return self._refusal(record, own, failure, outlet)
+
+    def refuse(self, record: Record, own: Headers, failure: GatewayError, outlet: Outlet[Sent]) -> Sent:
+        """Answer what never became a whole request, and put it down."""
+        try:
+            return self._refusal(record, own, failure, outlet)
+        finally:
+            self._put_down(record)
+
+    def _put_down(self, record: Record) -> None:
+        self.served += 1
+        record.ended_s = self._clock()
+        self._log.add(record)
+
+    def _refusal(self, record: Record, own: Headers, failure: GatewayError, outlet: Outlet[Sent]) -> Sent:
+        record.status, record.error = self._problems.status(failure), failure.message
+        record.error_code = failure.code
+        headers = (
+            ("content-type", "application/json"),
+            *self._problems.headers(failure),
+            *((("x-litellm-model-id", header_text(failure.model_id)),) if failure.model_id else ()),
+            *own,
+        )
+        return outlet.whole(record.status, headers, self._problems.body(failure))
+
+    async def _answer(
+        self,
+        request: web.BaseRequest,
+        record: Record,
+        own: Headers,
+        outlet: AiohttpOutlet,
+        fault: GatewayError | None,
+    ) -> web.StreamResponse:
+        if fault is not None:
+            raise fault
+        if request.method == "OPTIONS":
+            response = self._preflight(request, record)
+        else:
+            match = self._routes.match(request.method, record.route)
+            record.route = match.route.path_template
+            headers = lower_case(request.headers)
+            await self.admit(record, headers, public=match.route.public)
+            refuse_expectation(request)
+            visit = Visit(request, headers, match, record, own, outlet)
+            response = await self._answers[match.route.name](visit)
         record.status = response.status
         if not response.prepared:
             for name, value in own:
                 response.headers.setdefault(name, value)
-        return response
-
-    async def _answer(self, request: web.BaseRequest, record: Record, own: Headers) -> web.StreamResponse:
-        if request.method == "OPTIONS":
-            return self._preflight(request, record)
-        match = self._routes.match(request.method, record.route)
-        record.route = match.route.path_template
-        if self._limit is not None and self.under_way > self._limit:
-            raise Overloaded(f"more than {self._limit} requests are under way here; try again", retry_after_s=1)
-        if not match.route.public:
-            record.key = self._keys.admit(lower_case(request.headers))
-        refuse_expectation(request)
-        return await self._answers[match.route.name](Visit(request, match, record, own))
-
-    def _own_headers(self, request: web.BaseRequest, record: Record) -> Headers:
-        """What every response carries."""
-        asked = request.headers.get("x-litellm-call-id", "")
-        call_id = asked if _CALL_ID.fullmatch(asked) else record.request_id
-        return (
-            ("x-request-id", record.request_id),
-            ("x-litellm-call-id", call_id),
-            *self._cors.headers(request.headers.get("origin")),
-            *_SAFE,
-        )
-
-    def _refusal(
-        self, request: web.BaseRequest, record: Record, own: Headers, error: GatewayError
-    ) -> web.StreamResponse:
-        record.status, record.error = self._problems.status(error), error.message
-        headers = (
-            ("content-type", "application/json"),
-            *self._problems.headers(error),
-            *((("x-litellm-model-id", header_text(error.model_id)),) if error.model_id else ()),
-            *own,
-        )
-        response = reply.plain(record.status, headers, self._problems.body(error))
-        if not request.content.is_eof():
-            # The rest of a body that nobody wants is not worth waiting for.
-            response.force_close()
         return response
 
     def _preflight(self, request: web.BaseRequest, record: Record) -> web.StreamResponse:
@@ -194,7 +224,7 @@ def lower_case(headers: Mapping[str, str]) -> Headers:
     return tuple((name.lower(), value) for name, value in headers.items())
 
 
-def _path_of(target: str) -> str:
+def path_of(target: str) -> str:
     """The path of a request's target, as it was sent: no query, and no origin, which clients of proxies put first."""
     path = target.partition("?")[0]
     if path.startswith("/") or "://" not in path:

@@ -1,23 +1,33 @@
 """Answers on their way out: a whole body, or a stream whose head goes with its first event in one segment.
 
-The client that leaves is noticed below (the handler is cancelled); what this room owes is that the answer is closed
-whatever happens, and that a stream which has begun ends with one event that says why.
+Owns what an outlet is (where a response goes to, whichever protocol carries it), the outlet of aiohttp's responses,
+and what is alike in every stream: that its failure becomes one last event that says why. The client that leaves is
+noticed below (the request is cancelled).
 """
 
+import http
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Awaitable, Iterable, Sequence
+from email.utils import formatdate
+from typing import Final, Protocol, TypeVar
 
+import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
 from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError
 from proxy_cli.gateway import Answer
+from proxy_cli.relay import Relay
 from proxy_cli.server import compat
 from proxy_cli.server.problems import INTERNAL, Problems
-from proxy_cli.shapes import Call, Headers, Record
+from proxy_cli.shapes import Call, Headers, Record, first_header
 
 logger = logging.getLogger(__name__)
+
+Sent = TypeVar("Sent")
+Sent_co = TypeVar("Sent_co", covariant=True)
 
 # Hops in front must neither hold events back nor change them.
 STREAM_HEADERS: Headers = (
@@ -26,10 +36,112 @@ STREAM_HEADERS: Headers = (
 )
 
 
+class Outgoing(msgspec.Struct):
+    """A stream on its way to the caller."""
+
+    call: Call
+    answer: Answer
+    relay: Relay
+    headers: Headers
+    record: Record
+    problems: Problems
+    clock: Clock
+
+    def passed(self, data: bytes) -> bytes:
+        """The bytes to send for these bytes of the relay; they are counted as sent."""
+        record = self.record
+        if record.first_byte_s is None:
+            record.first_byte_s = self.clock()
+        record.bytes_out += len(data)
+        return compat.usage_event(data) if self.problems.compat_litellm else data
+
+    async def outcome(self, sending: Awaitable[None]) -> bytes | None:
+        """Send to the end; the event that has to follow because of a failure, or None for an end cut short."""
+        failure: GatewayError
+        try:
+            await sending
+        except ConnectionError:
+            raise
+        except GatewayError as error:
+            failure = error
+        except Exception:  # the request boundary of a response that has begun
+            logger.exception("request %s failed in its stream", self.call.request_id)
+            failure = INTERNAL
+        else:
+            if self.relay.failed:
+                self.record.error = "the backend reported an error inside its stream"
+            return b""
+        self.record.error = failure.message
+        # In sound there is no place for words: that it was cut short is all that can be said.
+        return self.problems.event(failure, self.call.operation) if _holds_events(self.headers) else None
+
+
+class Outlet(Protocol[Sent_co]):
+    """Where the response to one request goes."""
+
+    def whole(self, status: int, headers: Headers, body: bytes) -> Sent_co:
+        """A whole response."""
+
+    async def stream(self, outgoing: Outgoing) -> Sent_co:
+        """A stream, to its end."""
+
+
 class EventStream(web.StreamResponse):
     """A streamed response whose head waits for the first bytes."""
 
     _send_headers_immediately = False
+
+
+class AiohttpOutlet:
+    """The outlet of a request that aiohttp has read. `closes`: the connection ends with this response."""
+
+    def __init__(self, request: web.BaseRequest, *, closes: bool = False) -> None:
+        self._request = request
+        self._closes = closes
+
+    def whole(self, status: int, headers: Headers, body: bytes) -> web.StreamResponse:
+        """A whole response."""
+        response = plain(status, headers, body)
+        if self._closes or not self._request.content.is_eof():
+            # The rest of a body that nobody wants is not worth waiting for.
+            response.force_close()
+        return response
+
+    async def stream(self, outgoing: Outgoing) -> web.StreamResponse:
+        """Relay a stream to its end; what fails on the way becomes its last event."""
+        request = self._request
+        response = EventStream(status=outgoing.answer.status, headers=multidict((*outgoing.headers, *STREAM_HEADERS)))
+        if request.version >= (1, 1):
+            response.enable_chunked_encoding()
+        else:
+            # Before HTTP/1.1 the end of a stream is the end of its connection.
+            response.force_close()
+        await response.prepare(request)
+        last = await outgoing.outcome(_pull(outgoing, response))
+        if last is None:
+            return _cut_off(request, response)
+        if last:
+            await response.write(last)
+        await response.write_eof()
+        return response
+
+
+async def _pull(outgoing: Outgoing, response: web.StreamResponse) -> None:
+    relay = outgoing.relay
+    while data := await relay.next():
+        await response.write(outgoing.passed(data))
+        outgoing.record.delivered = relay.finished
+
+
+def _cut_off(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
+    response.force_close()
+    if request.transport is not None:
+        request.transport.abort()
+    return response
+
+
+def _holds_events(headers: Headers) -> bool:
+    return (first_header(headers, "content-type") or "").lower().startswith("text/event-stream")
 
 
 def multidict(headers: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
@@ -42,58 +154,36 @@ def plain(status: int, headers: Iterable[tuple[str, str]], body: bytes) -> web.R
     return web.Response(status=status, headers=multidict(headers), body=body)
 
 
-async def stream(
-    request: web.BaseRequest,
-    call: Call,
-    answer: Answer,
-    headers: Headers,
-    *,
-    problems: Problems,
-    record: Record,
-    clock: Clock,
-) -> web.StreamResponse:
-    """Relay a stream to its end; what fails on the way becomes its last event."""
-    assert answer.relay is not None
-    response = EventStream(status=answer.status, headers=multidict((*headers, *STREAM_HEADERS)))
-    if request.version >= (1, 1):
-        response.enable_chunked_encoding()
-    else:
-        # Before HTTP/1.1 the end of a stream is the end of its connection.
-        response.force_close()
-    await response.prepare(request)
-    failure: GatewayError | None = None
-    try:
-        while data := await answer.relay.next():
-            if record.first_byte_s is None:
-                record.first_byte_s = clock()
-            record.bytes_out += len(data)
-            await response.write(compat.usage_event(data) if problems.compat_litellm else data)
-            record.delivered = answer.relay.finished
-        if answer.relay.failed:
-            record.error = "the backend reported an error inside its stream"
-    except ConnectionError:
-        raise
-    except GatewayError as error:
-        failure = error
-    except Exception:  # the request boundary of a response that has begun
-        logger.exception("request %s failed in its stream", call.request_id)
-        failure = INTERNAL
-    if failure is not None:
-        record.error = failure.message
-        if not _holds_events(response):
-            # In sound there is no place for words: that it was cut short is all that can be said.
-            return _cut_off(request, response)
-        await response.write(problems.event(failure, call.operation))
-    await response.write_eof()
-    return response
+class _Date:
+    """The Date header (RFC 9110, section 6.6.1), worked out once a second. Owns the last one."""
+
+    __slots__ = ("_line", "_second")
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._line = ""
+
+    def line(self) -> str:
+        """The whole line, for now."""
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            self._line = f"date: {formatdate(now, usegmt=True)}\r\n"
+        return self._line
 
 
-def _holds_events(response: web.StreamResponse) -> bool:
-    return response.headers.get("content-type", "").lower().startswith("text/event-stream")
+_DATE: Final = _Date()
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in http.HTTPStatus if status.value >= 200
+}
 
 
-def _cut_off(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
-    response.force_close()
-    if request.transport is not None:
-        request.transport.abort()
-    return response
+def head_bytes(status: int, headers: Headers, framing: Sequence[str]) -> bytes:
+    """The head of a response as it is written. Raises ValueError for a header that would be read as two."""
+    lines = [f"{name}: {value}\r\n" for name, value in headers]
+    first = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+    lines += [f"{line}\r\n" for line in framing]
+    text = f"{first}{_DATE.line()}{''.join(lines)}\r\n"
+    if not text.count("\n") == text.count("\r") == len(lines) + 3 or "\0" in text:
+        raise ValueError("a response header holds a line break or a NUL")
+    return text.encode()

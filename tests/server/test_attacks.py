@@ -150,7 +150,7 @@ async def test_a_backends_cookie_goes_nowhere(pair):
 @pytest.mark.parametrize("end", [b"", b"0\r\n\r\n"])
 async def test_a_backends_error_inside_a_stream_is_the_only_one_and_keeps_our_key(end):
     """Whether the backend then ends its reply or breaks it off: its event, the end mark, and no key."""
-    event = b'data: {"error":{"message":"Incorrect API key: %s"}}\n\n' % KEY.encode()
+    event = b'data: {"choices":[]}\n\ndata: {"error":{"message":"Incorrect API key: %s"}}\n\n' % KEY.encode()
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     async with RawBackend([REQUEST, head + b"%x\r\n%s\r\n" % (len(event), event) + end, FIN]) as raw:
         config = f"""
@@ -161,7 +161,7 @@ async def test_a_backends_error_inside_a_stream_is_the_only_one_and_keeps_our_ke
         async with running_proxy(config) as proxy, proxy.post("/v1/chat/completions", chat(stream=True)) as response:
             text = await response.text()
 
-    assert text == 'data: {"error":{"message":"Incorrect API key: ***"}}\n\ndata: [DONE]\n\n'
+    assert text == 'data: {"choices":[]}\n\ndata: {"error":{"message":"Incorrect API key: ***"}}\n\ndata: [DONE]\n\n'
 
 
 @pytest.mark.parametrize("also", ["x-note", "baggage"])

@@ -1,0 +1,52 @@
+"""A stream on its way to a client of the fast lane: pushed from the backend's connection into the client's.
+
+Each piece is written in the turn of the event loop in which it came, the head with the first one. Keeps the backend to
+the client's pace: while the client takes nothing, the relay is paused.
+"""
+
+import asyncio
+from typing import Final
+
+from proxy_cli.server.reply import Outgoing
+
+_END: Final = b"0\r\n\r\n"
+
+
+class Flow:
+    """One stream. Owns the head until the first piece has come."""
+
+    __slots__ = ("_head", "_outgoing", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, head: bytes, outgoing: Outgoing) -> None:
+        self._transport = transport
+        self._head = head
+        self._outgoing = outgoing
+
+    async def run(self) -> bool:
+        """Write all of it; False where it was cut short and the connection has to say so."""
+        outgoing = self._outgoing
+        last = await outgoing.outcome(outgoing.relay.pour(self._write))
+        if last is None:
+            return False
+        if last:
+            self._write_piece(last)
+        self._transport.write(self._head + _END)
+        return True
+
+    def pause(self) -> None:
+        """The client takes nothing for now."""
+        self._outgoing.relay.pause()
+
+    def resume(self) -> None:
+        """The client takes more."""
+        self._outgoing.relay.resume()
+
+    def _write(self, data: bytes) -> None:
+        outgoing = self._outgoing
+        self._write_piece(outgoing.passed(data))
+        outgoing.record.delivered = outgoing.relay.finished
+
+    def _write_piece(self, data: bytes) -> None:
+        piece = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
+        self._head = b""
+        self._transport.write(piece)

@@ -1,0 +1,465 @@
+"""The fast lane: every client's connection, read here for the requests that nearly all are.
+
+It reads each head itself and answers what it knows for sure: a POST of JSON with a plain length to a path that asks a
+model, in the narrow grammar of `heads.py`. Every other request goes byte for byte to aiohttp's handler on the same
+connection (the guest), which also gives every refusal of what cannot be read. So nothing is accepted here that the
+counter refuses, and what is answered here goes through the counter's and the gateway's own functions.
+
+A request whose end is known beforehand is lent to the guest: afterwards the lane reads on. Any other is given for good.
+Keeps: one request at a time; what a client sends ahead waits, bounded; a client that leaves cancels its request.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, cast
+
+from proxy_cli.errors import GatewayError, SlowClient
+from proxy_cli.server.body import Pace, too_slow
+from proxy_cli.server.counter import Counter
+from proxy_cli.server.flow import Flow
+from proxy_cli.server.heads import END, Head, read_head
+from proxy_cli.server.inference import Inference
+from proxy_cli.server.reply import STREAM_HEADERS, Outgoing, head_bytes
+from proxy_cli.server.routes import Match
+from proxy_cli.server.strict import HEAD
+from proxy_cli.shapes import Headers, Record
+
+_AHEAD_BYTES: Final = 64 * 1024  # of further requests, while one is answered
+_INLINE_BYTES: Final = 1024 * 1024  # a longer body is read by the guest, in pieces and beside other work
+_JOIN_BYTES: Final = 64 * 1024
+_NEVER_S: Final = float("inf")
+# A request line as far as it goes: the start of a method and a path, and nothing that is no HTTP.
+_BEGUN: Final = re.compile(rb"[A-Z]{1,16}+(?: (?:/[!-~]*+(?: [^\0]*)?)?)?", re.DOTALL).fullmatch
+_STALL_S: Final = 60.0  # a client that takes nothing for so long is cut off
+
+
+class Desk(Protocol):
+    """What answers requests; another one after the configuration was read anew."""
+
+    @property
+    def counter(self) -> Counter:
+        """The request boundary."""
+
+    @property
+    def inference(self) -> Inference:
+        """What answers a request for a model."""
+
+
+class Guest(Protocol):
+    """aiohttp's handler of a connection."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Here is a connection."""
+
+    def data_received(self, data: bytes) -> None:
+        """Here are bytes of it."""
+
+    def eof_received(self) -> bool | None:
+        """The client has said all."""
+
+    def pause_writing(self) -> None:
+        """It takes no more for now."""
+
+    def resume_writing(self) -> None:
+        """It takes more."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It is gone."""
+
+    def keep_alive(self, val: bool) -> None:
+        """Forget about the time until the next request."""
+
+
+class House(Protocol):
+    """Whose connection it is: the front."""
+
+    keepalive_s: float
+
+    @property
+    def desk(self) -> Desk:
+        """What answers a request that begins now."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to stop."""
+
+    def match(self, head: Head) -> Match | None:
+        """The route of a request that the lane answers itself."""
+
+    def guest(self, returned: Callable[[], None]) -> Guest:
+        """A handler for what the lane does not read; `returned` is called when it waits for its next request."""
+
+    def entered(self, lane: "Lane") -> None:
+        """A connection begins."""
+
+    def left(self, lane: "Lane") -> None:
+        """A connection has ended."""
+
+
+class Lane(asyncio.Protocol):
+    """One client's connection.
+
+    Owns the transport; what was read and not used yet; the body that is coming in and its pace; the task of the
+    request that is answered, and its stream; the guest, and how many bytes of a request it has yet to get; the time
+    at which patience ends, whatever is waited for.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_body",
+        "_client",
+        "_closes",
+        "_flow",
+        "_guest",
+        "_has_answered",
+        "_head",
+        "_head_bytes",
+        "_house",
+        "_lent",
+        "_loop",
+        "_match",
+        "_missing",
+        "_pace",
+        "_task",
+        "_transport",
+        "_unsent_bytes",
+        "due_s",
+        "stall_due_s",
+    )
+
+    def __init__(self, house: House, loop: asyncio.AbstractEventLoop) -> None:
+        self._house = house
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._client = ""
+        self._ahead = b""
+        self._head_bytes = b""  # the last head, and what it means: most clients say the same again
+        self._head: Head | None = None
+        self._match: Match | None = None
+        self._body: list[bytes] = []
+        self._missing = 0
+        self._pace: Pace | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._flow: Flow | None = None
+        self._closes = False
+        self._guest: Guest | None = None
+        self._has_answered = False
+        self._lent: int | None = None  # bytes that the guest has yet to get; None: it has no request
+        self._unsent_bytes = 0
+        self.due_s = _NEVER_S
+        self.stall_due_s = _NEVER_S
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first byte."""
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._client = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        self.due_s = self._loop.time() + HEAD.first_byte_s
+        self._house.entered(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a head, of a body, of the guest's request, or of what comes after."""
+        if self._task is not None:
+            self._hold(data)
+        elif self._lent is not None:
+            self._pass_on(data)
+        elif self._missing:
+            self._collect(data)
+        else:
+            self._read(self._ahead + data if self._ahead else data)
+
+    def eof_received(self) -> bool:
+        """A client that says no more is taken to have left; closing the transport cancels what it asked."""
+        if self._guest is not None:
+            self._guest.eof_received()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client is gone, or was sent away."""
+        self._transport = None
+        self.due_s = self.stall_due_s = _NEVER_S
+        self._house.left(self)
+        if self._task is not None:
+            self._task.cancel()
+        if self._guest is not None:
+            self._guest.connection_lost(error)
+            self._guest = None
+
+    def pause_writing(self) -> None:
+        """The client takes less than is sent: its backend is to wait."""
+        self._unsent_bytes = self._unsent()
+        self.stall_due_s = self._loop.time() + _STALL_S
+        if self._flow is not None:
+            self._flow.pause()
+        if self._guest is not None:
+            self._guest.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client has taken nearly all."""
+        self.stall_due_s = _NEVER_S
+        if self._flow is not None:
+            self._flow.resume()
+        if self._guest is not None:
+            self._guest.resume_writing()
+
+    # What the house calls.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is asked here, and nothing is on its way in."""
+        return self._task is None and self._lent is None and not self._missing and not self._ahead
+
+    def close_when_idle(self) -> None:
+        """Close it now, or after the request that is under way."""
+        self._closes = True
+        if self.is_idle and self._transport is not None:
+            self._transport.close()
+
+    def cut_off(self) -> None:
+        """End it now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def look_at(self, now_s: float) -> None:
+        """Something has taken its time: end it, unless it has moved meanwhile."""
+        if now_s >= self.stall_due_s:
+            self._look_at_stall(now_s)
+        if now_s < self.due_s or self._transport is None:
+            return
+        self.due_s = _NEVER_S
+        if self._pace is not None:
+            self._refuse_late(too_slow())
+        elif self._ahead:
+            self._refuse_late(_too_slow_a_head())
+        else:
+            self._transport.close()
+
+    # Reading.
+
+    def _read(self, data: bytes) -> None:
+        """A request begins with these bytes; it may not be whole yet."""
+        end = data.find(END) + len(END)
+        if end < len(END):
+            self._wait_for_head(data)
+            return
+        self._ahead = b""
+        head_bytes = data[:end]
+        if head_bytes != self._head_bytes:
+            self._head_bytes = head_bytes
+            self._head = read_head(head_bytes)
+            self._match = self._house.match(self._head) if self._head is not None else None
+        head = self._head
+        if head is None:
+            self._give(data)
+        elif self._match is None or head.length > _INLINE_BYTES:
+            self._lend(head, data, end)
+        else:
+            self._missing = head.length
+            self._collect(data[end:])
+
+    def _wait_for_head(self, data: bytes) -> None:
+        if not _may_become_plain(data):
+            self._ahead = b""
+            self._give(data)
+            return
+        if not self._ahead:
+            self.due_s = self._loop.time() + HEAD.complete_s
+        self._ahead = data
+
+    def _collect(self, data: bytes) -> None:
+        """Bytes of the body, and perhaps of what comes after it."""
+        missing = self._missing - len(data)
+        if missing > 0:
+            self._missing = missing
+            self._await_body(data)
+            return
+        if missing < 0:
+            self._ahead = data[missing:]
+            data = data[:missing]
+        if self._body:
+            self._body.append(data)
+            data = b"".join(self._body)
+            self._body = []
+        self._missing = 0
+        self._pace = None
+        self.due_s = _NEVER_S
+        self._task = self._loop.create_task(self._answer(data))
+
+    def _await_body(self, data: bytes) -> None:
+        now_s = self._loop.time()
+        if self._pace is None:
+            self._pace = Pace(now_s)
+        if data:
+            self._body.append(data)
+            self._pace.saw(len(data), now_s)
+        self.due_s = self._pace.due_s()
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what comes ahead of its time; a client that sends much of it is not read further."""
+        self._ahead += data
+        if len(self._ahead) > _AHEAD_BYTES and self._transport is not None:
+            self._transport.pause_reading()
+
+    def _go_on(self) -> None:
+        """The request is answered: the next one may be here already."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._closes or self._house.draining:
+            transport.close()
+            return
+        ahead = self._ahead
+        if not ahead:
+            self.due_s = self._loop.time() + self._house.keepalive_s
+            return
+        if len(ahead) > _AHEAD_BYTES:
+            transport.resume_reading()
+        self._ahead = b""
+        self._read(ahead)
+
+    # The guest's requests.
+
+    def _lend(self, head: Head, data: bytes, end: int) -> None:
+        """A request for the guest, whose last byte is known."""
+        size = end + head.length
+        self.due_s = _NEVER_S
+        self._ahead = data[size:]
+        self._lent = max(0, size - len(data))
+        self._has_answered = False
+        self._host().data_received(data[:size])
+
+    def _give(self, data: bytes) -> None:
+        """The connection is the guest's from now on."""
+        transport = self._transport
+        assert transport is not None
+        self.due_s = _NEVER_S
+        self._lent = 0
+        guest = self._host()
+        if self._transport is not None:
+            # Looked after by the guest alone: what it is told by the event loop does not pass through here any more.
+            transport.set_protocol(cast("asyncio.Protocol", guest))
+            self._house.left(self)
+            guest.data_received(data)
+
+    def _host(self) -> Guest:
+        if self._guest is None:
+            assert self._transport is not None
+            self._guest = self._house.guest(self._returned)
+            self._guest.connection_made(self._transport)
+        return self._guest
+
+    def _pass_on(self, data: bytes) -> None:
+        assert self._lent is not None
+        part, rest = data[: self._lent], data[self._lent :]
+        self._lent -= len(part)
+        if rest:
+            self._hold(rest)
+        if part and self._guest is not None:
+            self._guest.data_received(part)
+        if self._has_answered and not self._lent:
+            self._take_back()
+
+    def _returned(self) -> None:
+        """The guest has answered. A body that it did not want may still be coming in, for it to throw away."""
+        self._has_answered = True
+        if self._lent == 0:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        self._lent = None
+        if self._guest is not None:
+            self._guest.keep_alive(True)
+        self._go_on()
+
+    # Answering.
+
+    async def _answer(self, body: bytes) -> None:
+        """One request, to the last byte of its answer."""
+        head, match, desk = self._head, self._match, self._house.desk
+        assert head is not None
+        assert match is not None
+        self._closes = self._closes or head.closes
+        counter = desk.counter
+        record, own = self._begun(counter, match.route.path_template, head)
+        try:
+            await counter.guard(record, own, self._ask(desk, match, head, record, own, body), self)
+        except ConnectionError:
+            self.cut_off()
+        finally:
+            self._task = None
+        self._go_on()
+
+    async def _ask(self, desk: Desk, match: Match, head: Head, record: Record, own: Headers, body: bytes) -> None:
+        await desk.counter.admit(record, head.headers, public=match.route.public)
+        call = desk.inference.calls.of_json(match, record, head.headers, body, head.target)
+        await desk.inference.respond(call, record, own, self)
+
+    def _begun(self, counter: Counter, route: str, head: Head | None) -> tuple[Record, Headers]:
+        fields = head.fields if head is not None else {}
+        record = counter.begun("POST", route, self._client)
+        return record, counter.own_headers(record, fields.get("x-litellm-call-id"), fields.get("origin"))
+
+    def _refuse_late(self, error: GatewayError) -> None:
+        """Answer a request that does not come in, and close."""
+        counter = self._house.desk.counter
+        record, own = self._begun(counter, self._match.route.path_template if self._match else "", None)
+        self._closes = True
+        self._body, self._pace, self._missing, self._ahead = [], None, 0, b""
+        counter.refuse(record, own, error, self)
+        self._go_on()
+
+    def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole response."""
+        head = head_bytes(status, headers, (f"content-length: {len(body)}", *self._last_words()))
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has left")
+        if len(body) <= _JOIN_BYTES:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+
+    async def stream(self, outgoing: Outgoing) -> None:
+        """Send a stream, to its end or to the event that says why it ended."""
+        if self._transport is None:
+            raise ConnectionResetError("the client has left")
+        framing = ("transfer-encoding: chunked", *self._last_words())
+        head = head_bytes(outgoing.answer.status, (*outgoing.headers, *STREAM_HEADERS), framing)
+        self._flow = Flow(self._transport, head, outgoing)
+        try:
+            if not await self._flow.run():
+                self.cut_off()
+        finally:
+            self._flow = None
+
+    def _last_words(self) -> Sequence[str]:
+        return ("connection: close",) if self._closes or self._house.draining else ()
+
+    # A client that takes nothing.
+
+    def _look_at_stall(self, now_s: float) -> None:
+        unsent = self._unsent()
+        if unsent < self._unsent_bytes:
+            self._unsent_bytes = unsent
+            self.stall_due_s = now_s + _STALL_S
+        else:
+            self.cut_off()
+
+    def _unsent(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+
+def _too_slow_a_head() -> GatewayError:
+    return SlowClient(f"the request's headers were not complete within {HEAD.complete_s:.0f} s")
+
+
+def _may_become_plain(data: bytes) -> bool:
+    """Whether more bytes can make this a head that the lane reads; what cannot is answered at once by who can tell."""
+    if len(data) > HEAD.total_bytes or not _BEGUN(data):
+        return False
+    # A line ends with both CR and LF, and neither stands elsewhere.
+    ends = data.count(b"\r\n")
+    return data.count(b"\n") == ends == data.count(b"\r") - data.endswith(b"\r")
