@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 
 from proxy_cli.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+from proxy_cli.server.reply import Outlet
 from proxy_cli.shapes import Headers, Operation, Record
 
 Access = Literal["public", "key"]
@@ -132,6 +133,12 @@ class Routes:
                 return Match(_choose(methods, method, path), _model_of(slot))
         raise _no_such_path(path)
 
+    def hot(self, target: str) -> Match | None:
+        """The route of a target that asks a model by POST and has nothing in it to be worked out; else None."""
+        methods = self._fixed.get(target)
+        route = methods.get("POST") if methods else None
+        return Match(route) if route is not None and route.operation is not None else None
+
     def methods_of(self, raw_path: str) -> tuple[str, ...]:
         """The methods a path takes, for OPTIONS; empty when there is no such path."""
         for method in ("POST", "GET"):
@@ -193,12 +200,14 @@ def _no_such_path(path: str) -> NotFound:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request, as a route's function is given it; `headers` go on every response, streamed ones too."""
+    """One request that aiohttp has read, as a route's function is given it."""
 
     request: web.BaseRequest
+    headers: Headers  # the caller's
     match: Match
     record: Record
-    headers: Headers
+    own_headers: Headers  # go on every response, streamed ones too
+    outlet: Outlet[web.StreamResponse]
 
 
 Answer = Callable[[Visit], Awaitable[web.StreamResponse]]
