@@ -93,6 +93,14 @@ def instant_backend(run: Run) -> Iterator[Standing]:
 
 
 @contextlib.contextmanager
+def reading_backend(run: Run) -> Iterator[Standing]:
+    """A backend that answers as soon as it has read the whole request."""
+    port = machine.free_port()
+    with _backend(run, "reading", nginx.reading_backend(run.tools["nginx"], run.folder, port), port) as standing:
+        yield standing
+
+
+@contextlib.contextmanager
 def paced_backend(run: Run) -> Iterator[Standing]:
     """A backend whose streams keep a pace."""
     port = machine.free_port()

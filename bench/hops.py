@@ -67,7 +67,7 @@ class Traced:
         reply = self.connection.getresponse()
         text = reply.read()
         if reply.status != 200:
-            raise click.ClickException(f"llmproxy answered {reply.status}: {text[:300]!r}")
+            raise click.ClickException(f"llmproxy answered {reply.status}: {text[:300]!r}\n{self.program.last_words()}")
 
     def count(self, body: bytes) -> Hops:
         """What one request does, once it has been asked a few times."""

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from bench import wrk
-from bench.ground import Run, Standing, chat, instant_backend, long_chat, placed, side_by_side
+from bench.ground import Run, Standing, chat, instant_backend, long_chat, placed, reading_backend, side_by_side
 
 _CONNECTIONS: Final = 32
 _FEW: Final = 8
@@ -27,7 +27,7 @@ def requests(run: Run) -> None:
 def long_prompt(run: Run) -> None:
     """Requests with a prompt of 400 KB: how many a second one core forwards."""
     body = long_chat(_LONG_BYTES)
-    with instant_backend(run) as backend, side_by_side(run, backend, "us_per_long_prompt") as there:
+    with reading_backend(run) as backend, side_by_side(run, backend, "us_per_long_prompt") as there:
         for one in there:
             load(run, one, body, connections=_FEW, seconds=_WARM_S)
         for _ in run.each_round("bigprompt"):
@@ -64,6 +64,7 @@ def measure(
     before_s = one.program.cpu_s()
     tally = load(run, one, body, connections=connections, seconds=run.seconds)
     used_s = one.program.cpu_s() - before_s
+    one.program.calm_down()
     if tally.fault:
         run.results.fault(one.name, figure, tally.fault)
         return None

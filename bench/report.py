@@ -60,7 +60,7 @@ AIMED: Final[Sequence[Column]] = (
 
 def cell(results: Results, name: str, column: Column) -> str:
     """A figure as the table shows it."""
-    if column.figure in results.faults.get(name, {}):
+    if results.has_failed(name, column.figure):
         return "failed"
     value = results.median(name, column.figure)
     if value is not None and column.over is not None:

@@ -22,14 +22,13 @@ class Results:
         """A figure that cannot be given."""
         self.faults[name][figure] = reason
 
+    def has_failed(self, name: str, figure: str) -> bool:
+        """Whether that figure cannot be given any more."""
+        return figure in self.faults.get(name, {})
+
     def median(self, name: str, figure: str) -> float | None:
         """The middle of the rounds; None where a round failed or none was run."""
-        if figure in self.faults.get(name, {}):
+        if self.has_failed(name, figure):
             return None
         values = self.values.get(name, {}).get(figure)
         return statistics.median(values) if values else None
-
-    def ratio(self, name: str, figure: str, floor: str = "nginx") -> float | None:
-        """A figure in multiples of the floor's."""
-        own, least = self.median(name, figure), self.median(floor, figure)
-        return own / least if own is not None and least else None

@@ -24,7 +24,10 @@ def streams(run: Run) -> None:
         for _ in run.each_round("streams"):
             direct_us = _first_event(run, backend)
             for one in there:
+                if run.results.has_failed(one.name, "us_per_event"):
+                    continue
                 _measure_events(run, one)
+                one.program.calm_down()
                 _measure_first(run, one, direct_us)
 
 
@@ -42,7 +45,7 @@ def _measure_events(run: Run, one: Standing) -> None:
 
 
 def _measure_first(run: Run, one: Standing, direct_us: float) -> None:
-    if "us_per_event" in run.results.faults.get(one.name, {}):
+    if run.results.has_failed(one.name, "us_per_event"):
         run.results.fault(one.name, "first_event_added_us", "its streams fail")
         return
     first_us = _first_event(run, one)
