@@ -18,7 +18,7 @@ class StreamReader(Protocol):
 
     @property
     def seen(self) -> tuple[int, int]:
-        """How many events and bytes have come so far: all there is to go by where no usage comes."""
+        """How many events with data, and bytes, have come so far: all there is to go by where no usage comes."""
 
     @property
     def error_event(self) -> bytes | None:

@@ -7,21 +7,32 @@ Rule: half an event never goes out, for what follows it would be read as its sec
 an end of it: nothing need follow, and no second error is made up.
 """
 
+import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from proxy_cli.shapes import Fields, Json, Usage
 from proxy_cli.wire.splice import decoded, edit, encode, is_null, is_text, object_fields, only_model, rename_model
-from proxy_cli.wire.sse import Events, data_of, with_data
+from proxy_cli.wire.sse import Events, data_of, events_of, with_data
 from proxy_cli.wire.usage import usage_of
 
 _DONE: Final = b"[DONE]"
 _EMPTY_LISTS: Final = ([b"[]"], [b"[", b"]"])
 _SMALL: Final = 400  # bytes; empty choices are never more, and a small value is cheap and safe to decode
 _DONE_EVENT: Final = b"data: [DONE]\n\n"
+_TEXT: Final = re.compile(rb'(?:content|text)": ?"([^"\\\r\n]*)"')
 _ENDS: Final = {b'"response.completed"', b'"response.failed"', b'"response.incomplete"'}
+
+
+class _Frame(NamedTuple):
+    """An event but for what one of its strings holds, and what its beginning becomes."""
+
+    head: bytes
+    tail: bytes
+    new_head: bytes
+    length: int
 
 
 class _EventReader:
@@ -29,17 +40,34 @@ class _EventReader:
 
     def __init__(self, scrub: Callable[[bytes], bytes] | None) -> None:
         self.usage: Usage | None = None
-        self.seen = (0, 0)
         self.finished = False
         self.error_event: bytes | None = None
         self._events = Events()
+        self._count = 0
+        self._bytes = 0
         self._scrub = scrub  # takes secrets out of what a backend says of its failure
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Events with data, and bytes, so far."""
+        return self._count, self._bytes
 
     def feed(self, data: bytes) -> bytes:
         """What goes on to the caller. Raises BackendBroken for an event that is too large."""
-        events = self._events.feed(data)
-        self.seen = (self.seen[0] + len(events), self.seen[1] + len(data))
+        self._bytes += len(data)
+        block = self._events.block(data)
+        if block is None:
+            events = self._events.feed(data)
+        elif (passed := self._alike(block)) is not None:
+            return passed
+        else:
+            events = events_of(block)
+        self._count += sum(map(_has_data, events))
         return b"".join([self._passed(event) for event in events])
+
+    def _alike(self, block: bytes) -> bytes | None:
+        """What becomes of whole events in one piece that are all of the usual kind; None if one may not be."""
+        raise NotImplementedError
 
     def _passed(self, event: bytes) -> bytes:
         raise NotImplementedError
@@ -70,10 +98,31 @@ class ChatStream(_EventReader):
         super().__init__(scrub)
         self._name = encode(asked_model) if rename else None
         self._keep_usage = keep_usage
-        # The bytes from the start of an event to the end of its model's name, and what they become. Most events of a
-        # stream begin alike (id, created, model): those need no decoding to be renamed.
-        self._head = b""
-        self._new_head = b""
+        # The bytes of an event up to its model's name, those from it on, and what they become. Most events of a stream
+        # begin alike (id, created, model), or end alike where a server writes the model behind the choices: those need
+        # no decoding to be renamed.
+        self._head = self._new_head = b""
+        self._tail = self._new_tail = b""
+        self._frame: _Frame | None = None
+        self._is_between = False  # no part of an event is held
+
+    def feed(self, data: bytes) -> bytes:
+        """What goes on to the caller. Raises BackendBroken for an event that is too large."""
+        frame = self._frame
+        if (
+            frame is not None
+            and self._is_between
+            and data.startswith(frame.head)
+            and data.endswith(frame.tail)
+            and len(data) >= frame.length
+            and _is_inside_string(data[len(frame.head) : -len(frame.tail)])
+        ):
+            self._bytes += len(data)
+            self._count += 1
+            return frame.new_head + data[len(frame.head) :]
+        passed = super().feed(data)
+        self._is_between = self._events.is_between
+        return passed
 
     def end(self) -> bytes:
         """A last event that lacks only its blank line, and the mark that an error left out; half events are dropped."""
@@ -83,15 +132,40 @@ class ChatStream(_EventReader):
             return out + _DONE_EVENT
         return out
 
+    def _alike(self, block: bytes) -> bytes | None:
+        if not block:
+            return b""
+        count = block.count(b"\n") // 2
+        renamed = self._with_new_ends(block, count)
+        if renamed is not None:
+            self._count += count
+        return renamed
+
+    def _with_new_ends(self, block: bytes, count: int) -> bytes | None:
+        """So many plain events of one line each with the asked name, if all begin or all end as an earlier one did."""
+        head, tail = self._head, self._tail
+        if head and block.startswith(head):
+            rest = block[len(head) :]
+            if count == 1:
+                if not _is_plain(rest):
+                    return None
+                self._frame = _frame_of(block, len(head), self._new_head) or self._frame
+                return self._new_head + rest
+            parts = rest.split(b"\n\n" + head)
+            if len(parts) == count and _is_plain(b"".join(parts)):
+                return self._new_head + (b"\n\n" + self._new_head).join(parts)
+        elif tail and block.endswith(tail) and (count == 1 or block.count(tail) == count) and _is_plain(block):
+            return block.replace(tail, self._new_tail)
+        return None
+
     def _passed(self, event: bytes) -> bytes:
-        plain = b'"usage"' not in event and b'"error"' not in event
-        if plain and self._head and event.startswith(self._head):
-            return self._new_head + event[len(self._head) :]
+        if event.count(b"\n") == 2 and (renamed := self._with_new_ends(event, 1)) is not None:
+            return renamed
         held = self._object(event)
         if held is None:
             return event
         data, fields = held
-        if not plain and self._noted(event, fields):
+        if not _is_plain(event) and self._noted(event, fields):
             return b""
         if self._scrub is not None and self.error_event is event:
             return self._scrub(event)
@@ -115,6 +189,10 @@ class ChatStream(_EventReader):
         if at >= 0 and event.startswith(b"data: " + data[:at]):
             self._head = b"data: " + data[: at + len(bytes(old))]
             self._new_head = b"data: " + data[:at] + name
+            # The braces of a tail close what they open and the event itself: its name stands at the top level.
+            key = event.index(b'"model"')
+            self._tail = event[key:]
+            self._new_tail = self._new_head[key:] + event[len(self._head) :]
             return self._new_head + event[len(self._head) :]
         return with_data(event, edit(data, {"model": name}, fields))
 
@@ -133,9 +211,16 @@ class ResponsesStream(_EventReader):
         self.finished = self.finished or self.error_event is not None
         return out
 
+    def _alike(self, block: bytes) -> bytes | None:
+        count = block.count(b"\n\n")
+        # With one data line in each there is no comment and no other event without data among them.
+        if block.count(b"\ndata:") + block.startswith(b"data:") != count or not _is_delta(block):
+            return None
+        self._count += count
+        return block
+
     def _passed(self, event: bytes) -> bytes:
-        # Deltas, which are nearly all events, carry neither of the two.
-        if b'"response"' not in event and b'"error"' not in event and _DONE not in event:
+        if _is_delta(event):
             return event
         held = self._object(event)
         if held is None:
@@ -170,6 +255,39 @@ def last_event(rest: bytes) -> bytes:
         return b""
     # A lone CR at the end was held back as half of a CRLF, yet it had ended the event.
     return rest if rest.endswith((b"\r\r", b"\n\r")) else rest.rstrip(b"\r\n") + b"\n\n"
+
+
+def _has_data(event: bytes) -> bool:
+    return event.startswith(b"data:") or data_of(event) is not None
+
+
+def _is_plain(events: bytes) -> bool:
+    """Whether events of a chat tell neither an error nor a usage: many servers write `"usage":null` into each."""
+    if b'"error"' in events:
+        return False
+    if b'"usage"' not in events:
+        return True
+    # In a string a quote is escaped, so these bytes can only be the field itself.
+    return events.count(b'"usage"') == events.count(b'"usage":null') + events.count(b'"usage": null')
+
+
+def _frame_of(event: bytes, start: int, new_head: bytes) -> _Frame | None:
+    """The frame of an event around the first text that it holds behind `start`, where that has no escape."""
+    found = _TEXT.search(event, start)
+    if found is None:
+        return None
+    head, tail = event[: found.start(1)], event[found.end(1) :]
+    return _Frame(head, tail, new_head + head[start:], len(head) + len(tail))
+
+
+def _is_inside_string(text: bytes) -> bool:
+    """Whether bytes in the place of a JSON string's text are its text and nothing else, as a quick look tells."""
+    return b'"' not in text and b"\n" not in text and b"\r" not in text and text[-1:] != b"\\"
+
+
+def _is_delta(events: bytes) -> bool:
+    """Whether events of the Responses API are none of those that hold a response, an error or the end mark."""
+    return b'"response"' not in events and b'"error"' not in events and _DONE not in events
 
 
 def _says_nothing(choices: msgspec.Raw) -> bool:

@@ -12,6 +12,8 @@ from proxy_cli.errors import BackendBroken
 
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 
+_SMALL: Final = 64 * 1024
+_LF: Final = 0x0A
 _BOM = b"\xef\xbb\xbf"
 # A line end that nothing but another one follows. Atomic, so that the halves of one CRLF are never taken for two.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -33,12 +35,34 @@ class Events:
         """The events that are whole now. Raises BackendBroken for one that is too large."""
         if not self._has_cr and b"\r" in data:
             self._has_cr = True
-        if not self._held and not self._has_cr and self._started and data.find(b"\n\n") == len(data) - 2 >= 0:
-            if len(data) > self._max_event_bytes:
-                raise self._too_large()
-            return [data]
         self._held += data
         return self._take()
+
+    def block(self, data: bytes) -> bytes | None:
+        """What is whole now as one piece, of which `events_of` makes events; None where `feed` must be asked instead.
+
+        Most pieces of most streams are whole events whose lines end in LF. What is told of them all need not be told
+        of each.
+        """
+        if self._has_cr or not self._started or b"\r" in data or len(data) > self._max_event_bytes:
+            return None
+        if self._held:
+            if len(self._held) > _SMALL:
+                return None  # a large event on its way: not copied once more for each of its pieces
+            data = bytes(self._held) + data
+        at = data.rfind(b"\n\n")
+        if at > 0 and data[at - 1] == _LF:
+            return None  # of three line ends the first two are the blank line
+        end = at + 2 if at >= 0 else 0
+        if self._held or end < len(data):
+            self._held = bytearray(data[end:])
+            self._searched = max(0, len(self._held) - 3)
+        return data[:end]
+
+    @property
+    def is_between(self) -> bool:
+        """Whether no part of an event is held, of a stream whose lines end in LF."""
+        return not self._held and not self._has_cr
 
     def rest(self) -> bytes:
         """What is left when the stream has ended: empty, or an event that was not finished."""
@@ -85,6 +109,11 @@ class Events:
             f"the backend sent one event of more than {self._max_event_bytes} bytes, the most that is held at once",
             code="upstream_event_too_large",
         )
+
+
+def events_of(block: bytes) -> list[bytes]:
+    """The events of a piece that holds nothing but whole ones whose lines end in LF."""
+    return [event + b"\n\n" for event in block[:-2].split(b"\n\n")] if block else []
 
 
 def data_of(event: bytes) -> bytes | None:

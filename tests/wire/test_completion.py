@@ -1,8 +1,11 @@
 """OpenAI's streams: only the model's name changes, usage is counted, and no cut shows."""
 
 import json
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy_cli.shapes import Usage
 from proxy_cli.wire.completion import ChatStream, ResponsesStream, last_event
@@ -260,3 +263,60 @@ def test_events_and_bytes_are_counted(reader):
     reader.feed(b"ta: 3\n\n")
 
     assert reader.seen == (3, 27)
+
+
+FIRST = b'data: {"id":"c1","model":"vicuna","choices":[{"delta":{"content":"'
+LAST = b'"}}]}\n\n'
+BEFORE = b'data: {"choices":[{"delta":{"content":"'
+BEHIND = b'"}}],"id":"c1","model":"vicuna","object":"chat.completion.chunk"}\n\n'
+
+
+@pytest.mark.parametrize(("start", "end"), [(FIRST, LAST), (BEFORE, BEHIND)], ids=["model first", "model last"])
+@pytest.mark.parametrize(
+    ("middle", "usage", "fails"),
+    [
+        (b"x", None, False),
+        (b"", None, False),
+        (b"\\n and \\\\", None, False),
+        (b'\\"usage\\": \\"error\\", [DONE]', None, False),
+        (b'"}}],"usage":null,"more":[{"a":{"b":"', None, False),
+        (b'"}}],"usage":{"prompt_tokens":5,"completion_tokens":2},"more":[{"a":{"b":"', Usage(5, 2), False),
+        (b'"}}],"error":{"message":"no"},"more":[{"a":{"b":"', None, True),
+    ],
+)
+def test_an_event_is_read_alike_whatever_came_before(start, end, middle, usage, fails):
+    """Events that begin and end as earlier ones are told fast, yet what stands between counts; so do many at once."""
+    usual, other = start + b"hello" + end, start + middle + end
+    renamed = [each.replace(b"vicuna", b"gpt-4o") for each in (usual, other)]
+
+    alone = ChatStream("gpt-4o", keep_usage=True, rename=True)
+    at_once = ChatStream("gpt-4o", keep_usage=True, rename=True)
+
+    assert [alone.feed(each) for each in (usual, usual, usual, other, usual)] == [renamed[at] for at in (0, 0, 0, 1, 0)]
+    assert at_once.feed(usual) + at_once.feed((usual + other) * 3) == renamed[0] + (renamed[0] + renamed[1]) * 3
+    for reader in (alone, at_once):
+        assert reader.usage == usage
+        assert (reader.error_event == other) is fails
+    assert (alone.seen[0], at_once.seen[0]) == (5, 7)
+
+
+@given(st.lists(st.text(), max_size=8), st.lists(st.integers(0, 900), max_size=8))
+def test_no_cut_shows_in_a_stream_of_any_texts(texts, cuts):
+    """Whatever is said, and wherever the network cuts it, the name alone is another."""
+    stream = [chunk("vicuna", [choice(content=text)]) for text in texts]
+    whole, at = b"".join(stream), [0, *sorted(cuts)]
+    reader = ChatStream("gpt-4o", keep_usage=False, rename=True)
+
+    out = passed(reader, [whole[a:b] for a, b in pairwise([*at, len(whole)])])
+
+    assert out == b"".join(chunk("gpt-4o", [choice(content=text)]) for text in texts)
+    assert reader.seen == (len(texts), len(whole))
+
+
+@pytest.mark.parametrize("reader", [ChatStream("a", keep_usage=False, rename=True), ResponsesStream("a", rename=True)])
+def test_comments_are_no_events(reader):
+    """A backend that only keeps the line open has said nothing."""
+    first = b'data: {"model":"a"}\n\n'
+
+    assert passed(reader, [first, b": ping\n\n", first + b": ping\n\n", b"retry: 5\n\n"]).count(b"ping") == 2
+    assert reader.seen[0] == 2
