@@ -227,7 +227,7 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
     plan = Plan(
         make=Server,
         source=source,
-        enter=setup.budget.enter_process,
+        enter=setup.enter_process,
         listeners=open_listeners(setup.host, setup.port, 1 if flags.run_gunicorn else flags.num_workers),
         tls=tls,
         on_ready=lambda: _announce(setup, secure=tls is not None),

@@ -108,12 +108,19 @@ def _snapshot(setup: Setup, upstream: Upstream) -> Snapshot:
 
 def _counter(setup: Setup, inference: Inference, health: Health, problems: Problems) -> Counter:
     root = setup.variables.server_root_path or ""
-    routes = Routes(served(docs_path=setup.docs_path, openapi=not setup.variables.no_openapi), root=root)
+    table = served(
+        docs_path=setup.docs_path,
+        openapi=not setup.variables.no_openapi,
+        metrics_need_key=setup.config.litellm_settings.require_auth_for_metrics_endpoint,
+    )
+    routes = Routes(table, root=root)
+    setup.metrics.know(routes={each.path_template for each in table}, names=frozenset(setup.table.names()))
     information = Information(
         table=setup.table,
         routes=routes,
         known=setup.known,
         needs_key=setup.keys.required,
+        metrics=setup.metrics,
         root=root.rstrip("/"),
         redirect=setup.variables.root_redirect_url,
     )
@@ -127,6 +134,7 @@ def _counter(setup: Setup, inference: Inference, health: Health, problems: Probl
         "alive": information.alive,
         "ready": information.ready,
         "test": information.test,
+        "metrics": information.figures,
         "home": information.home,
         "docs": information.docs,
         "openapi": information.openapi,

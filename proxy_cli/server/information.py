@@ -14,6 +14,8 @@ from proxy_cli.routing.table import Table
 from proxy_cli.server import pages, reply
 from proxy_cli.server.routes import Routes, Visit
 from proxy_cli.shapes import Deployment, Headers, Json, header_text
+from proxy_cli.telemetry.exposition import CONTENT_TYPE
+from proxy_cli.telemetry.metrics import Metrics
 
 # LiteLLM gives this for every model, and clients have come to compare it.
 CREATED: Final = 1677610602
@@ -38,6 +40,7 @@ class Information:
     routes: Routes
     known: Mapping[str, Mapping[str, Json]]  # deployment id to what the price table knows of it
     needs_key: bool
+    metrics: Metrics
     root: str = ""
     redirect: str | None = None  # where `/` leads instead of the page
     is_ready: Callable[[], bool] = field(default=lambda: True)  # whether requests are welcome
@@ -83,6 +86,10 @@ class Information:
         if not self.is_ready():
             raise Overloaded("this process is about to end: send requests elsewhere", code="shutting_down")
         return _json({"status": "healthy", "db": "Not connected"})
+
+    async def figures(self, _visit: Visit) -> web.StreamResponse:
+        """The metrics of all processes."""
+        return reply.plain(200, (("content-type", CONTENT_TYPE),), self.metrics.exposition())
 
     async def test(self, _visit: Visit) -> web.StreamResponse:
         """A route that always answers."""

@@ -88,6 +88,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/health/liveness", "alive", "Whether the process runs", "health", "public"),
     Route("GET", "/health/readiness", "ready", "Whether requests are welcome", "health", "public"),
     Route("POST", "/config/reload", "reload", "Take the changed configuration into use", "administration"),
+    Route("GET", "/metrics", "metrics", "Figures of all processes, for Prometheus", "health"),
+    Route("GET", "/metrics/", "metrics", "The same, where LiteLLM has it", "health"),
     Route("GET", "/test", "test", "A route that always answers", "health"),
     Route("GET", "/", "home", "What this is and how to call it", "pages", "public"),
     Route("GET", "/docs", "docs", "This document, for people", "pages", "public"),
@@ -95,14 +97,18 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 
 
-def served(*, docs_path: str | None = "/docs", openapi: bool = True) -> tuple[Route, ...]:
+def served(
+    *, docs_path: str | None = "/docs", openapi: bool = True, metrics_need_key: bool = True
+) -> tuple[Route, ...]:
     """The table as the settings want it: the docs page elsewhere or nowhere, the document shown or not."""
+    opened = set() if metrics_need_key else {"metrics"}
     hidden = {"docs"} if docs_path is None or not openapi else set()
     if not openapi:
         hidden.add("openapi")
+    table = (replace(route, access="public") if route.name in opened else route for route in ROUTES)
     return tuple(
         replace(route, path_template=docs_path) if route.name == "docs" and docs_path else route
-        for route in ROUTES
+        for route in table
         if route.name not in hidden
     )
 

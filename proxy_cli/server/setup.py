@@ -22,9 +22,11 @@ from proxy_cli.config.schema import Config
 from proxy_cli.prices.table import PriceTable
 from proxy_cli.routing.table import Alias, Table
 from proxy_cli.secret import Scrubber, Secret
+from proxy_cli.server.admission import AdmissionLimits
 from proxy_cli.server.counter import Cors
 from proxy_cli.server.drain import Grace
 from proxy_cli.server.inference import Limits
+from proxy_cli.telemetry.metrics import Metrics
 from proxy_cli.shapes import Deployment, Json, Operation
 from proxy_cli.upstream.connect import tls_context
 
@@ -48,7 +50,14 @@ class Setup:
     cors: Cors
     tls: ssl.SSLContext  # for backends
     max_response_bytes: int
+    admission: AdmissionLimits = AdmissionLimits()
+    metrics: Metrics = field(default_factory=Metrics)  # of this server, whatever its configuration
     notes: tuple[str, ...] = ()  # to be said once at start
+
+    def enter_process(self, number: int) -> None:
+        """Called first in a worker process; no two that live at the same time have the same number."""
+        self.budget.enter_process(number)
+        self.metrics.enter(number)
 
     @property
     def host(self) -> str:
@@ -233,6 +242,7 @@ def _setup(
         scrubber=Scrubber(secrets),
         limits=_limits(config),
         cors=Cors(tuple(general.cors_allowed_origins)),
+        admission=_admission(config, flags),
         tls=tls,
         max_response_bytes=int((general.max_response_size_mb or 64) * _MEGABYTE),
         notes=(*notes, *_unpriced(built.deployments, max_budget)),
@@ -269,6 +279,21 @@ def _tls(config: Config, variables: Variables) -> tuple[ssl.SSLContext | None, t
         return tls_context(verify, litellm.ssl_certificate or variables.ssl_certificate), ()
     except ValueError as error:
         return None, (str(error),)
+
+
+def _admission(config: Config, flags: Flags) -> AdmissionLimits:
+    """What a process takes on at once: a number that was chosen is a bound for streams, too."""
+    general, usual = config.general_settings, AdmissionLimits()
+    if flags.limit_concurrency is not None:
+        # As where this option comes from: no queue, what is beyond is refused at once.
+        return AdmissionLimits(in_flight=flags.limit_concurrency, queued=0, streams=0)
+    chosen, queued = general.max_in_flight_requests_per_worker, general.max_queued_requests_per_worker
+    return AdmissionLimits(
+        in_flight=chosen or usual.in_flight,
+        queued=usual.queued if queued is None else queued,
+        wait_s=general.admission_queue_timeout_seconds or usual.wait_s,
+        streams=0 if chosen else usual.streams,
+    )
 
 
 def _unpriced(found: Sequence[Deployment], max_budget: float | None) -> tuple[str, ...]:
