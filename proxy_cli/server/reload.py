@@ -82,7 +82,9 @@ class File:
             return Renewal(False, (str(problem),))
         self._scrubber.learn(found.scrubber)
         former = self.setup
-        self.setup = replace(found, scrubber=self._scrubber, budget=found.budget.after(former.budget), metrics=former.metrics)
+        self.setup = replace(
+            found, scrubber=self._scrubber, budget=found.budget.after(former.budget), metrics=former.metrics
+        )
         return Renewal(True, (*found.notes, *_for_next_start(former, found)))
 
 

@@ -50,7 +50,7 @@ class Setup:
     cors: Cors
     tls: ssl.SSLContext  # for backends
     max_response_bytes: int
-    admission: AdmissionLimits = AdmissionLimits()
+    admission: AdmissionLimits
     metrics: Metrics = field(default_factory=Metrics)  # of this server, whatever its configuration
     notes: tuple[str, ...] = ()  # to be said once at start
 
