@@ -24,7 +24,7 @@ from proxy_cli.providers.catalog import ROWS, Compatible, is_known
 from proxy_cli.providers.resolve import Resolved, resolve
 from proxy_cli.routing.table import captured
 from proxy_cli.secret import Secret
-from proxy_cli.shapes import NOTHING, Backend, Deployment, Headers, Json, header_text
+from proxy_cli.shapes import NOTHING, USUAL_TLS, Backend, Deployment, Headers, Json, Proxy, Tls, header_text
 
 _SECRET_HEADER: Final = re.compile("auth|key|token|secret|password|cookie")
 # Files name them without a prefix, and the price list has no row of theirs.
@@ -55,6 +55,9 @@ class Common:
     headers: Mapping[str, str] = field(default_factory=dict)  # --headers
     forward_client_headers: bool = False
     forward_organization: bool = False
+    tls: Tls = USUAL_TLS
+    trusted: bool | str = True  # what `ssl_verify: true` stands for: SSL_CERT_FILE may name other certificates
+    proxy: Proxy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,7 @@ def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[s
     draft = _draft(entry, params, common, resolved)
     deployment = replace(
         draft,
-        backend=backend,
+        backend=_reached(backend, params, common),
         base_path=base_path,
         api_key=key,
         api_version=params.api_version or _first(common.environ, row.version_env),
@@ -266,6 +269,27 @@ def _address(params: ModelParams, row: Compatible, environ: Mapping[str, str], *
     raise ValueError(f"the provider {row.name!r} has no address of its own; add api_base{variables}")
 
 
+def _reached(backend: Backend, params: ModelParams, common: Common) -> Backend:
+    """The backend by the way that its entry, or the settings for all, say."""
+    if params.ssl_keyfile is not None and params.ssl_certificate is None:
+        raise _Slip("stands alone; name the certificate it belongs to: ssl_certificate", "ssl_keyfile")
+    proxy = params.http_proxy if isinstance(params.http_proxy, Proxy) else None
+    return msgspec.structs.replace(
+        backend,
+        # So that all plain backends of an address share their connections, whatever is said of TLS.
+        tls=_tls(params, common) if backend.scheme == "https" else USUAL_TLS,
+        proxy=common.proxy if params.http_proxy is None else proxy,
+    )
+
+
+def _tls(params: ModelParams, common: Common) -> Tls:
+    verify = common.tls.verify if params.ssl_verify is None else params.ssl_verify
+    certificate, keyfile = params.ssl_certificate, params.ssl_keyfile
+    if certificate is None:
+        certificate, keyfile = common.tls.certificate, common.tls.keyfile
+    return Tls(common.trusted if verify is True else verify, certificate, keyfile)
+
+
 def _key(
     params: ModelParams,
     row: Compatible,
@@ -372,6 +396,8 @@ def _measure(entry: ModelEntry, name: str) -> float | None:
 def _secrets(deployments: Sequence[Deployment]) -> tuple[Secret, ...]:
     keys = [each.api_key for each in deployments if each.api_key]
     headers = [pair for each in deployments for pair in each.headers]
+    proxies = [each.backend.proxy for each in deployments if each.backend.proxy]
+    keys += [each.authorization for each in proxies if each.authorization]
     return (*keys, *(Secret(value) for name, value in headers if _SECRET_HEADER.search(name)))
 
 

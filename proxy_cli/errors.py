@@ -191,6 +191,13 @@ class Overloaded(GatewayError):
     code = "overloaded"
 
 
+class BackendFull(Overloaded):
+    """The limit of connections to a backend is reached: nothing was sent, so another deployment may be asked."""
+
+    code = "upstream_pool_full"
+    elsewhere = True
+
+
 class BackendError(GatewayError):
     """The backend answered with an error: its status and its words are kept."""
 

@@ -134,7 +134,7 @@ async def _ask_setup(setup: "Setup", timeout_s: float) -> list[Finding]:
     from proxy_cli.providers.table import provider_for  # noqa: PLC0415
     from proxy_cli.upstream.client import Upstream  # noqa: PLC0415
 
-    upstream = Upstream(tls=setup.tls)
+    upstream = Upstream(pool_limit=setup.pool_limit)
     console = _console(stderr=True)
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -4,13 +4,15 @@ What is not plainly an http or https URL is refused with a sentence that names t
 repeated. There is no default host: an empty address is an error, never somebody else's server.
 """
 
+import base64
 import ipaddress
 import re
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
-from proxy_cli.shapes import Backend
+from proxy_cli.secret import Secret
+from proxy_cli.shapes import Backend, Proxy
 
 _URL = re.compile(r"(?P<scheme>[^:/?#]*)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)", re.DOTALL)
 _AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>.*))?", re.DOTALL)
@@ -45,6 +47,28 @@ def parse_base(text: str) -> tuple[Backend, str]:
     host, port = _authority(match["authority"], text)
     path = quote(match["path"], safe=_PATH_SAFE).rstrip("/")
     return Backend(scheme, host, port if port is not None else _PORTS[scheme]), path
+
+
+def parse_proxy(text: str) -> Proxy:
+    """The HTTP proxy at an address, which may hold user and password; a ValueError with a sentence."""
+    scheme, mark, rest = text.partition("://")
+    user, at, plain = rest.rpartition("@")
+    if mark and scheme.lower() == "https":
+        raise ValueError(f"a proxy is spoken to in plain HTTP, also for https backends; write http://{masked(plain)}")
+    if mark and scheme.lower().startswith("socks"):
+        raise ValueError("the address is of a SOCKS proxy; name an HTTP proxy, as http://host:3128")
+    backend, path = parse_base(f"{scheme}{mark}{plain}")
+    if path:
+        raise ValueError(f"the address of a proxy has no path: {masked(text)}; end it after the port")
+    if not at:
+        return Proxy(backend.host, backend.port)
+    name, colon, _ = user.partition(":")
+    if not name or not colon or not user.isascii() or any(letter.isspace() for letter in user):
+        raise ValueError(
+            "before the @ belong user and password; write http://user:password@host:port, odd letters as %XX"
+        )
+    credentials = base64.b64encode(unquote_to_bytes(user)).decode("ascii")
+    return Proxy(backend.host, backend.port, Secret(f"Basic {credentials}"))
 
 
 def masked(text: str) -> str:

@@ -30,6 +30,7 @@ _NO_KEY: Final = frozenset({
     "none", "null", "nil", "empty", "dummy", "fake", "fake-key", "na", "n/a", "no-key", "not-needed", "unused",
     "not-used", "none-needed", "no-key-needed", "no-key-required", "anything", "any", "x", "-", "test", "0", "1",
 })  # fmt: skip
+_OFF: Final = frozenset({"false", "no", "off", "n"})
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CALLS_OPENAI: Final = frozenset({"openai", "azure", "text-completion-openai"})
 
@@ -42,7 +43,7 @@ def cross_checks(values: Mapping[str, Json], public_names: Collection[str]) -> l
         params = entry.get("litellm_params")
         if isinstance(params, dict):
             findings += _entry_checks((*path, "litellm_params"), entry, params)
-    findings += _other_keys(values)
+    findings += [*_other_keys(values), *_unchecked(values, models)]
     return [*findings, *reference_checks(values, public_names)]
 
 
@@ -59,6 +60,24 @@ def text_of(tree: Json, *path: str) -> str | None:
     for key in path:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree.text if isinstance(tree, Scalar) and tree.kind not in ("bool", "null") else None
+
+
+def _unchecked(values: Mapping[str, Json], models: list[tuple[Path, dict[str, Json]]]) -> Iterator[Finding]:
+    """Where certificates are not checked, keys and prompts go to whoever answers."""
+    tops: tuple[Path, ...] = (("litellm_settings",), ("router_settings", "default_litellm_params"))
+    sections = [(path, _at(values, path)) for path in tops]
+    sections += [((*path, "litellm_params"), entry.get("litellm_params")) for path, entry in models]
+    for path, section in sections:
+        given = section.get("ssl_verify") if isinstance(section, dict) else None
+        if isinstance(given, Scalar) and given.text.strip().lower() in _OFF:
+            message = "certificates are not checked, so keys and prompts may go to anybody who stands in between"
+            yield Finding((*path, "ssl_verify"), message, "name the file of your CA instead", Severity.WARNING)
+
+
+def _at(tree: Json, path: Path) -> Json:
+    for step in path:
+        tree = tree.get(step) if isinstance(tree, dict) else None
+    return tree
 
 
 def _emptiness(

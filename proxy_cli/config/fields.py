@@ -14,12 +14,12 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from proxy_cli.config.address import parse_base
+from proxy_cli.config.address import parse_base, parse_proxy
 from proxy_cli.config.privacy import shown
 from proxy_cli.config.problem import did_you_mean
 from proxy_cli.config.scalar import Scalar, number, whole
 from proxy_cli.secret import Secret
-from proxy_cli.shapes import Json
+from proxy_cli.shapes import Json, Proxy
 
 _TRUE: Final = frozenset({"true", "yes", "on", "y"})
 _FALSE: Final = frozenset({"false", "no", "off", "n"})
@@ -196,6 +196,25 @@ def read_verify(value: object, info: ValidationInfo) -> bool | str:
         return read_name(value, info)
 
 
+NO_PROXY: Final = "none"
+
+
+def read_proxy(value: object) -> Proxy | str:
+    """The address of an HTTP proxy, or `none`."""
+    scalar = leaf(value, "the address of an HTTP proxy")
+    if scalar.kind in ("bool", "null"):
+        raise wrong(
+            f"expected the address of an HTTP proxy, got {described(scalar)}", "write one such as http://host:3128"
+        )
+    if scalar.text.strip().lower() == NO_PROXY:
+        return NO_PROXY
+    try:
+        return parse_proxy(trim(scalar.text)[0])
+    except ValueError as problem:
+        message, _, cure = str(problem).partition("; ")
+        raise wrong(message, cure or "write one such as http://host:3128") from None
+
+
 def trim(text: str) -> tuple[str, bool]:
     """The text without the blanks, line ends and one pair of quotes around it; and whether there were any."""
     bare = text.strip(_BLANKS)
@@ -346,6 +365,7 @@ Header = Annotated[Secret, PlainValidator(read_header), WithJsonSchema(_TEXT_SCH
 Base = Annotated[str, PlainValidator(read_base), WithJsonSchema({"type": "string", "minLength": 1})]
 DatabaseUrl = Annotated[Secret, PlainValidator(read_database_url), WithJsonSchema({"type": "string"})]
 Verify = Annotated[bool | str, PlainValidator(read_verify), WithJsonSchema({"type": ["boolean", "string"]})]
+HttpProxy = Annotated[Proxy | str, PlainValidator(read_proxy), WithJsonSchema({"type": "string", "minLength": 1})]
 Flag = Annotated[bool, PlainValidator(read_flag), WithJsonSchema({"type": ["boolean", "string"]})]
 Float = Annotated[float, PlainValidator(_NUMBER), WithJsonSchema(_NUMBER.schema())]
 Price = Annotated[Json, PlainValidator(read_price), WithJsonSchema(_PRICE_SCHEMA)]

@@ -16,6 +16,7 @@ from proxy_cli.config.fields import (
     Count,
     Flag,
     HeaderMap,
+    HttpProxy,
     JsonMap,
     Key,
     Name,
@@ -27,11 +28,12 @@ from proxy_cli.config.fields import (
     Tally,
     Text,
     Usd,
+    Verify,
 )
 from proxy_cli.config.request_fields import RequestFields
 from proxy_cli.config.state import OTHERS, PRICES, KeysOf, Section, Unknown, group, ignored, later, used
 from proxy_cli.secret import Secret
-from proxy_cli.shapes import Json
+from proxy_cli.shapes import Json, Proxy
 
 MODES: Final = (
     "chat", "completion", "embedding", "image_generation", "image_edit", "audio_transcription", "audio_speech",
@@ -111,6 +113,15 @@ class SharedParams(Section):
     extra_body: JsonMap = used("Fields added to the request's body.", default={})
     mock_response: Anything = used("An answer that needs no backend.")
 
+    ssl_verify: Verify | None = used(
+        "Check this backend's certificate: true, false, or the path of a file or folder of CA certificates."
+    )
+    ssl_certificate: Name | None = used("A client certificate for this backend: the path of a PEM file.")
+    ssl_keyfile: Name | None = used("The key of `ssl_certificate`, where it has a file of its own.")
+    http_proxy: HttpProxy | None = used(
+        "The HTTP proxy on the way to this backend: `http://user:password@host:port`, or `none` for none."
+    )
+
     configurable_clientside_auth_params: Anything = later("What a caller may set: api_base, api_key.")
     merge_reasoning_content_in_choices: Flag | None = later("Put the reasoning into the text.")
     use_in_pass_through: Flag | None = later("Use these credentials on pass-through routes.")
@@ -131,9 +142,6 @@ class SharedParams(Section):
     prompt_variables: Anything = later("Variables of a stored prompt.")
     litellm_trace_id: Text | None = ignored("A trace id for every call.", "every request has an id of its own")
     litellm_session_id: Text | None = later("A session for every call.")
-    ssl_verify: Anything = later(
-        "Check this backend's certificate.", "`litellm_settings.ssl_verify` holds for all", always=True
-    )
     budget_id: Text | None = later("A stored budget.")
     vector_store_ids: Anything = later("Vector stores that are searched first.")
     cache: Anything = later("Caching of this deployment.")
@@ -168,7 +176,11 @@ class SharedParams(Section):
         """What may be shown: everything that is set, but for keys, headers, and passwords in addresses."""
         hidden = {"headers", "extra_headers", "request", "cloud", "rates", "others"}
         given = {name: getattr(self, name) for name in sorted(self.model_fields_set - hidden)}
-        shown = {name: value for name, value in given.items() if not isinstance(value, Secret)}
+        shown = {
+            name: str(value) if isinstance(value, Proxy) else value
+            for name, value in given.items()
+            if not isinstance(value, Secret)
+        }
         return {**shown, **self.request, **self.rates, **self.others}
 
 

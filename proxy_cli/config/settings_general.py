@@ -51,6 +51,9 @@ class GeneralSettings(Section):
     )
     drain_timeout_seconds: Seconds = used("At the end, how long requests under way may take.", default=60.0)
     drain_stream_timeout_seconds: Seconds = used("At the end, how long streams may take.", default=600.0)
+    max_connections_per_backend: Count | None = used(
+        "Most connections of a worker to one backend; a call that gets none within a second is answered 503."
+    )
     litellm_key_header_name: Name | None = used("One more header that a caller's key may stand in.")
     always_include_stream_usage: Flag = used("Put usage into every stream.", default=False)
     cancel_on_disconnect: Flag | None = used(

@@ -4,7 +4,9 @@ from proxy_cli.config.fields import (
     Anything,
     Count,
     Flag,
+    HttpProxy,
     JsonMap,
+    Name,
     NameOrNames,
     Names,
     Pause,
@@ -36,8 +38,14 @@ class LiteLLMSettings(Section):
     budget_exceeded_status_code: Status | None = used("Status of the answer once the budget is spent (422).")
     require_auth_for_metrics_endpoint: Flag = used("Whether `/metrics` asks for a key.", default=True)
     add_function_to_prompt: Flag = used("Put tools into the prompt of models without tools.", default=False)
-    ssl_verify: Verify | None = used("Check the backends' certificates: true, false, or the path of a CA bundle.")
-    ssl_certificate: Text | None = used("A client certificate for the backends.")
+    ssl_verify: Verify | None = used(
+        "Check the backends' certificates: true, false, or the path of a file or folder of CA certificates."
+    )
+    ssl_certificate: Name | None = used("A client certificate for the backends: the path of a PEM file.")
+    ssl_keyfile: Name | None = used("The key of `ssl_certificate`, where it has a file of its own.")
+    http_proxy: HttpProxy | None = used(
+        "The HTTP proxy on the way to every backend whose entry names no other: `http://user:password@host:port`."
+    )
     forward_traceparent_to_llm_provider: Flag | None = used(
         "Send W3C trace headers on.", note="trace headers are always sent on"
     )

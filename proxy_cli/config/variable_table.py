@@ -50,7 +50,7 @@ _NO_PAGE: Final = "there is no web page for admins yet"
 _NO_ALERTS: Final = "no alerts are sent yet"
 _NO_TRACES: Final = "no traces or metrics are sent yet"
 _OWN_METRICS: Final = "metrics are at /metrics on the server's own port, right for all its processes"
-_DIRECT: Final = "backends are called directly"
+_BY_CONFIG: Final = "a proxy on the way to backends is named in the file: http_proxy"
 _NO_MAP: Final = "prices are shipped with the program and never downloaded"
 
 # Further names for a variable, beside its own and its LLMPROXY_ twin.
@@ -113,6 +113,8 @@ TABLE: Final[tuple[Variable, ...]] = (
     _ignored("GRANIAN_RUNTIME_THREADS", "threads of granian", "workers are processes: --num_workers"),
     _ignored("TIMEOUT_WORKER_HEALTHCHECK", "uvicorn's worker check", "uvicorn is not used"),
     _ignored("USE_V2_MIGRATION_RESOLVER", "database migrations", _NO_STORE),
+    *(_ignored(name, "proxies on the way out", _BY_CONFIG)
+      for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "AIOHTTP_TRUST_ENV")),
     _ignored("LITELLM_MODEL_COST_MAP_URL", "where prices are downloaded from", _NO_MAP),
     *_later("encryption of stored keys", _NO_STORE, "LITELLM_SALT_KEY", "LITELLM_MIGRATE_FROM_MASTER_KEY"),
     *_later("window of rate limits", "no limit is enforced yet", "LITELLM_RATE_LIMIT_WINDOW_SIZE", kind=Kind.SECONDS),
@@ -134,7 +136,6 @@ TABLE: Final[tuple[Variable, ...]] = (
             "GENERIC_USER_DISPLAY_NAME_ATTRIBUTE", "GENERIC_USER_FIRST_NAME_ATTRIBUTE",
             "GENERIC_USER_LAST_NAME_ATTRIBUTE", "GENERIC_USER_PROVIDER_ATTRIBUTE", "JWT_PUBLIC_KEY_URL",
             "JWT_AUDIENCE", "JWT_ISSUER"),
-    *_later("proxies on the way out", _DIRECT, "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "AIOHTTP_TRUST_ENV"),
     *_later("alerts", _NO_ALERTS, "SLACK_WEBHOOK_URL", "MS_TEAMS_WEBHOOK_URL", "WEBHOOK_URL", "SMTP_HOST",
             "SMTP_PORT", "SMTP_USERNAME", "SMTP_PASSWORD", "SMTP_SENDER_EMAIL", "SMTP_TLS"),
     *_later("metrics", _OWN_METRICS, "PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_URL", "PROMETHEUS_METRICS_PORT"),

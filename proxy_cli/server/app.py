@@ -78,7 +78,7 @@ class Server:
 
 
 def _upstream(setup: Setup) -> Upstream:
-    return Upstream(tls=setup.tls, max_body_bytes=setup.max_response_bytes)
+    return Upstream(pool_limit=setup.pool_limit, max_body_bytes=setup.max_response_bytes)
 
 
 def _snapshot(setup: Setup, upstream: Upstream) -> Snapshot:

@@ -4,7 +4,6 @@ The same function serves `serve`, `check` and `--health`, so that what is checke
 worker processes are forked; immutable but for the budget, whose spend the workers share.
 """
 
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -22,13 +21,13 @@ from proxy_cli.config.schema import Config
 from proxy_cli.prices.table import PriceTable
 from proxy_cli.routing.table import Alias, Table
 from proxy_cli.secret import Scrubber, Secret
+from proxy_cli.server import backend_tls
 from proxy_cli.server.admission import AdmissionLimits
 from proxy_cli.server.counter import Cors
 from proxy_cli.server.drain import Grace
 from proxy_cli.server.inference import Limits
+from proxy_cli.shapes import Deployment, Json, Operation, Proxy
 from proxy_cli.telemetry.metrics import Metrics
-from proxy_cli.shapes import Deployment, Json, Operation
-from proxy_cli.upstream.connect import tls_context
 
 _MEGABYTE: Final = 1024 * 1024
 Level = Literal["normal", "debug", "detailed"]
@@ -48,7 +47,7 @@ class Setup:
     scrubber: Scrubber
     limits: Limits
     cors: Cors
-    tls: ssl.SSLContext  # for backends
+    pool_limit: int | None = None  # connections to one backend
     max_response_bytes: int
     admission: AdmissionLimits
     metrics: Metrics = field(default_factory=Metrics)  # of this server, whatever its configuration
@@ -126,11 +125,11 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
         problems = sorted([*problems, _refused_key(key_problem, loaded)])
     elif refused and key_problem is not None:
         sentences = (*sentences, key_problem.text)
-    tls, tls_error = _tls(config, variables)
-    sentences = (*sentences, *tls_error)
-    if refused or tls is None or any(each.severity is Severity.ERROR for each in problems):
+    tls = backend_tls.check(config, variables, built.deployments, loaded)
+    problems, sentences = sorted([*problems, *tls.problems]), (*sentences, *tls.sentences)
+    if refused or tls.sentences or any(each.severity is Severity.ERROR for each in problems):
         return Prepared(None, tuple(problems), sentences, loaded)
-    setup = _setup(config, flags, variables, built, master_key, tls, notes)
+    setup = _setup(config, flags, variables, built, master_key, (*notes, *backend_tls.notes(config, variables)))
     return Prepared(setup, tuple(problems), sentences, loaded)
 
 
@@ -175,6 +174,9 @@ def _common(config: Config, flags: Flags, variables: Variables, environ: Mapping
         headers=flags.headers,
         forward_client_headers=general.forward_client_headers_to_llm_api,
         forward_organization=general.forward_openai_org_id,
+        tls=backend_tls.settings(litellm, variables),
+        trusted=variables.ssl_cert_file or True,
+        proxy=litellm.http_proxy if isinstance(litellm.http_proxy, Proxy) else None,
     )
 
 
@@ -221,7 +223,6 @@ def _setup(
     variables: Variables,
     built: deployments.Built,
     master_key: Secret | None,
-    tls: ssl.SSLContext,
     notes: Sequence[str],
 ) -> Setup:
     general, litellm = config.general_settings, config.litellm_settings
@@ -243,7 +244,7 @@ def _setup(
         limits=_limits(config),
         cors=Cors(tuple(general.cors_allowed_origins)),
         admission=_admission(config, flags),
-        tls=tls,
+        pool_limit=general.max_connections_per_backend,
         max_response_bytes=int((general.max_response_size_mb or 64) * _MEGABYTE),
         notes=(*notes, *_unpriced(built.deployments, max_budget)),
     )
@@ -267,18 +268,6 @@ def _limits(config: Config) -> Limits:
         return limits
     size = int(general.max_request_size_mb * _MEGABYTE)
     return replace(limits, max_body_bytes=size, max_upload_bytes=size)
-
-
-def _tls(config: Config, variables: Variables) -> tuple[ssl.SSLContext | None, tuple[str, ...]]:
-    """How backends' certificates are checked; or why that cannot be done as asked, before a request finds out."""
-    litellm = config.litellm_settings
-    verify = litellm.ssl_verify if litellm.ssl_verify is not None else variables.ssl_verify
-    if verify is None or verify is True:
-        verify = variables.ssl_cert_file or True
-    try:
-        return tls_context(verify, litellm.ssl_certificate or variables.ssl_certificate), ()
-    except ValueError as error:
-        return None, (str(error),)
 
 
 def _admission(config: Config, flags: Flags) -> AdmissionLimits:

@@ -1,34 +1,37 @@
 """The upstream room's one door: a request to a backend goes in, a reply whose head has come comes out."""
 
 import asyncio
-import ssl
+from collections.abc import Mapping
 
-from proxy_cli.errors import BackendBroken
+from proxy_cli.errors import BackendBroken, BackendUnreachable
 from proxy_cli.shapes import UpstreamReply, UpstreamRequest
-from proxy_cli.upstream.connect import tls_context
+from proxy_cli.upstream import proxy
+from proxy_cli.upstream.connect import described
 from proxy_cli.upstream.connection import EMPTY
 from proxy_cli.upstream.exchange import Exchange
 from proxy_cli.upstream.head import request_head
-from proxy_cli.upstream.pool import Pool
+from proxy_cli.upstream.names import Resolver, system_addresses
+from proxy_cli.upstream.pool import Figures, Terms
+from proxy_cli.upstream.pools import Pools
 
 
 class Upstream:
-    """Sends requests to backends over kept connections. Owns the pool, and through it every connection."""
+    """Sends requests to backends over kept connections. Owns the pools, and through them every connection."""
 
     def __init__(
         self,
         *,
-        tls: ssl.SSLContext | None = None,
         pool_limit: int | None = None,
-        pool_wait_s: float = 5.0,
+        pool_wait_s: float = 1.0,
         max_body_bytes: int = 64 * 1024 * 1024,
+        resolve: Resolver = system_addresses,
     ) -> None:
         """A room with no connection yet.
 
-        `tls`: how backends are checked, made by `connect.tls_context`; by default against the system's certificates.
-        `pool_limit`: connections to one backend. `max_body_bytes`: what `read` of a reply may come to, decoded.
+        `pool_limit`: connections to one backend; who needs one more waits for `pool_wait_s`. `max_body_bytes`: what
+        `read` of a reply may come to, decoded. `resolve`: where a name leads.
         """
-        self._pool = Pool(tls or tls_context(True, None), pool_limit, pool_wait_s)
+        self._pools = Pools(Terms(pool_limit, pool_wait_s), resolve)
         self._max_body_bytes = max_body_bytes
 
     async def send(self, request: UpstreamRequest) -> UpstreamReply:
@@ -37,12 +40,33 @@ class Upstream:
         Raises BackendUnreachable, ConnectTimeout or Overloaded when nothing was sent; BackendBroken, BackendTimeout
         or CallerTimeout when something was; ValueError for a header that must not be written.
         """
+        backend = request.backend
+        if backend.proxy is None or backend.scheme == "https":
+            return await self._send(request)
+        exchange = await self._send(proxy.relayed(request, backend.proxy))
+        if exchange.status == proxy.WANTS_CREDENTIALS:
+            exchange.close()
+            raise BackendUnreachable(f"cannot connect to {described(backend)}: {proxy.refusal(exchange.status)}")
+        return exchange
+
+    def figures(self) -> Mapping[str, Figures]:
+        """How the connections to each backend stand, by its address."""
+        return self._pools.figures
+
+    async def close(self) -> None:
+        """Close every connection, idle or busy; who still waits gets an error."""
+        await self._pools.close()
+
+    async def _send(self, request: UpstreamRequest) -> Exchange:
         started = asyncio.get_running_loop().time()
         head = request_head(request)
+        pool = self._pools[request.backend]
         # A body that is read once cannot be sent twice, so it does not go over a connection that may be dead already.
         fresh = not isinstance(request.body, bytes)
         while True:
-            connection = await self._pool.acquire(request.backend, request.timeouts, started, fresh=fresh)
+            connection = None if fresh else pool.take(started)
+            if connection is None:
+                connection = await pool.connect(request.timeouts, started, fresh=fresh)
             was_kept = connection.reused
             exchange = Exchange(request, started, self._max_body_bytes)
             exchange.start(connection, head)
@@ -54,9 +78,6 @@ class Upstream:
                 if fresh or not was_kept or failure.code != EMPTY:
                     raise
                 fresh = True
+                pool.repeated_total += 1
             else:
                 return exchange
-
-    async def close(self) -> None:
-        """Close every connection, idle or busy; who still waits gets an error."""
-        await self._pool.close()

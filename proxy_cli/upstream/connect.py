@@ -1,7 +1,6 @@
-"""From a backend's name to a connection: addresses, TCP, TLS.
+"""From a backend to a connection: its addresses or its proxy's, TCP, the tunnel, TLS.
 
-Owns nothing that stays: names are resolved for every new connection, so a changed address is found as soon as one is
-needed. Certificates are verified unless a setting says otherwise; foreign exceptions become `BackendUnreachable` here.
+Owns nothing that stays. Foreign exceptions become `BackendUnreachable` here, with a reason and what to do.
 """
 
 import asyncio
@@ -11,106 +10,169 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from proxy_cli.errors import BackendUnreachable
-from proxy_cli.shapes import Backend
+from proxy_cli.errors import BackendUnreachable, CallerTimeout, ConnectTimeout, GatewayError
+from proxy_cli.shapes import Backend, Timeouts
 from proxy_cli.upstream.connection import Connection
+from proxy_cli.upstream.names import Address, Addresses, Names
+from proxy_cli.upstream.proxy import open_tunnel
+from proxy_cli.upstream.tls import Contexts, UnusableTls
 
-# A peer that vanished without a word is noticed after a minute, on connections that nobody writes to.
-_KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-
-
-SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-
-
-class Address(NamedTuple):
-    """Where a name leads to."""
-
-    family: int
-    address: SocketAddress
+# A peer that vanished without a word is noticed after a minute: by probes where nobody writes, and by what stays
+# unacknowledged where somebody does.
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+_ROUNDING_S: Final = 0.002  # the event loop's clock ticks in milliseconds
+_NEXT_S: Final = 0.25  # RFC 8305, 5: the recommended delay before the next address is tried as well
 
 
-def tls_context(verify: bool | str, client_certificate: str | None) -> ssl.SSLContext:
-    """How backends are to prove who they are, and we to them. Raises ValueError for a file that is no use.
+class Dialed(NamedTuple):
+    """A fresh connection, and the address that it leads to: the backend's, or its proxy's."""
 
-    `verify`: True for the system's certificate store, a file or folder of CA certificates, or False for none.
-    `client_certificate`: a PEM file with our certificate and its key.
+    connection: Connection
+    address: Address
+
+
+class Ways(NamedTuple):
+    """What leads to backends, shared by all pools."""
+
+    names: Names
+    contexts: Contexts
+
+
+async def dial(backend: Backend, ways: Ways, limit_s: float, make: Callable[[], Connection]) -> Dialed:
+    """A fresh connection. Raises BackendUnreachable.
+
+    The limit is the caller's to hold; it is told only so that one address that stalls leaves time for the next.
     """
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    if verify is False:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    try:
-        if isinstance(verify, str):
-            is_folder = os.path.isdir(verify)  # noqa: PTH112 - the name is handed on as it is
-            context.load_verify_locations(capath=verify if is_folder else None, cafile=None if is_folder else verify)
-        if client_certificate:
-            context.load_cert_chain(client_certificate)
-    except OSError as error:
-        named = client_certificate if client_certificate and verify in (True, False) else f"{verify}"
-        raise ValueError(f"cannot read certificates from {named!r}: {_reason(error)}") from error
-    return context
-
-
-async def dial(backend: Backend, tls: ssl.SSLContext, limit_s: float, make: Callable[[], Connection]) -> Connection:
-    """A fresh connection to one of the backend's addresses, tried in turn. Raises BackendUnreachable.
-
-    The limit is the caller's to hold; it is told only so that one address that does not answer leaves time for
-    the next.
-    """
-    reasons: list[str] = []
-    addresses = await _resolve(backend)
-    for position, address in enumerate(addresses, start=1):
-        is_last = position == len(addresses)
+    waiting = list(await _addresses(backend, ways.names))
+    reasons: dict[str, None] = {}  # one that holds for two addresses of a name, `localhost` mostly, is told once
+    while waiting:
+        raced = await _race(waiting)
+        for address, error in raced.failed.items():
+            waiting.remove(address)
+            reasons[_reason(error)] = None
+        if raced.sock is None or raced.address is None:
+            continue
+        waiting.remove(raced.address)
         try:
-            async with asyncio.timeout(None if is_last else limit_s / len(addresses)):
-                return await _dial_one(backend, address, tls, make)
+            async with asyncio.timeout(limit_s / (len(waiting) + 1) if waiting else None):
+                return Dialed(await _open(backend, raced.sock, ways.contexts, make), raced.address)
         except OSError as error:
-            # One reason for two addresses of a name, `localhost` mostly, is told once.
-            if (reason := _reason(error)) not in reasons:
-                reasons.append(reason)
-    raise BackendUnreachable(f"cannot connect to {backend}: {'; '.join(reasons)}")
+            reasons[_reason(error)] = None
+        except UnusableTls as error:
+            reasons[str(error)] = None
+    ways.names.forget(*target(backend))
+    raise BackendUnreachable(f"cannot connect to {described(backend)}: {'; '.join(reasons)}")
 
 
-async def _resolve(backend: Backend) -> list[Address]:
+def target(backend: Backend) -> tuple[str, int]:
+    """Host and port that a connection for this backend is opened to."""
+    return (backend.host, backend.port) if backend.proxy is None else (backend.proxy.host, backend.proxy.port)
+
+
+def described(backend: Backend) -> str:
+    """A backend and the way to it, for a message."""
+    return f"{backend}" if backend.proxy is None else f"{backend} by way of the proxy {backend.proxy}"
+
+
+def too_late(backend: Backend, timeouts: Timeouts, started: float, now: float) -> GatewayError:
+    """The error for a connection that did not come about in time: the caller's, if the caller's limit is over."""
+    limit_s = timeouts.first_byte_s if timeouts.total_s is None else timeouts.total_s
+    if timeouts.set_by_caller and limit_s is not None and now + _ROUNDING_S >= started + limit_s:
+        return CallerTimeout(f"no connection to {described(backend)} within {limit_s:g} s (total timeout)")
+    limit_s = min(timeouts.connect_s, limit_s or timeouts.connect_s)
+    return ConnectTimeout(f"no connection to {described(backend)} within {limit_s:g} s (connect timeout)")
+
+
+async def _addresses(backend: Backend, names: Names) -> Addresses:
+    host, port = target(backend)
     try:
-        found = socket.getaddrinfo(backend.host, backend.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except (socket.gaierror, UnicodeError):
-        # Not an address, so a name: asked in a thread, which a slow resolver may hold for long.
-        return await _look_up(backend)
-    return _addresses(found)
-
-
-async def _look_up(backend: Backend) -> list[Address]:
-    loop = asyncio.get_running_loop()
-    try:
-        return _addresses(await loop.getaddrinfo(backend.host, backend.port, type=socket.SOCK_STREAM))
+        return await names.addresses(host, port)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        message = f"cannot connect to {backend}: the name {backend.host!r} does not resolve: {reason}"
+        message = f"cannot connect to {described(backend)}: the name {host!r} does not resolve: {reason}"
         raise BackendUnreachable(message) from error
 
 
-def _addresses(found: Iterable[tuple[int, int, int, str, SocketAddress]]) -> list[Address]:
-    return [Address(family, address) for family, _, _, _, address in found]
+class _Raced(NamedTuple):
+    """What came of trying several addresses: the first one to be connected, if any, and those that failed."""
+
+    sock: socket.socket | None
+    address: Address | None
+    failed: dict[Address, OSError]
 
 
-async def _dial_one(
-    backend: Backend, address: Address, tls: ssl.SSLContext, make: Callable[[], Connection]
-) -> Connection:
-    loop = asyncio.get_running_loop()
+async def _alone(address: Address) -> _Raced:
+    try:
+        return _Raced(await _reach(address), address, {})
+    except OSError as error:
+        return _Raced(None, None, {address: error})
+
+
+async def _race(addresses: Iterable[Address]) -> _Raced:
+    """The first address to be connected; the next is tried when 250 ms have passed, or when one has failed."""
+    waiting = list(addresses)
+    if len(waiting) == 1:
+        return await _alone(waiting[0])
+    failed: dict[Address, OSError] = {}
+    running: dict[asyncio.Task[socket.socket], Address] = {}
+    try:
+        while waiting or running:
+            if waiting:
+                # Held here, and ended below: no background task.
+                address = waiting.pop(0)
+                running[asyncio.create_task(_reach(address))] = address
+            done, _ = await asyncio.wait(
+                running, timeout=_NEXT_S if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                address = running.pop(task)
+                error = task.exception()
+                if error is None:
+                    return _Raced(task.result(), address, failed)
+                if not isinstance(error, OSError):
+                    raise error
+                failed[address] = error
+    finally:
+        for task in running:
+            task.cancel()
+            task.add_done_callback(_drop)
+    return _Raced(None, None, failed)
+
+
+def _drop(task: asyncio.Task[socket.socket]) -> None:
+    """An address that came too late."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+async def _reach(address: Address) -> socket.socket:
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         _tune(sock)
-        await loop.sock_connect(sock, address.address)
+        await asyncio.get_running_loop().sock_connect(sock, address.address)
     except BaseException:
         sock.close()
         raise
-    if backend.scheme == "https":
-        _, connection = await loop.create_connection(make, sock=sock, ssl=tls, server_hostname=backend.host)
-    else:
+    return sock
+
+
+async def _open(
+    backend: Backend, sock: socket.socket, contexts: Contexts, make: Callable[[], Connection]
+) -> Connection:
+    """What follows once TCP is connected."""
+    loop = asyncio.get_running_loop()
+    if backend.scheme != "https":
         _, connection = await loop.create_connection(make, sock=sock)
+        return connection
+    try:
+        context = contexts.context(backend.tls)
+        if backend.proxy is not None:
+            await open_tunnel(sock, backend, backend.proxy)
+    except BaseException:
+        sock.close()
+        raise
+    _, connection = await loop.create_connection(make, sock=sock, ssl=context, server_hostname=backend.host)
     return connection
 
 
@@ -119,7 +181,7 @@ def _tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE.items():
-        if hasattr(socket, name):  # not every system has all three
+        if hasattr(socket, name):  # not every system has them all
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 

@@ -107,3 +107,27 @@ def test_a_header_has_a_name_that_can_be_sent():
 def test_an_address_without_a_path_is_worth_a_word(base, severities):
     """OpenAI's own has none without `/v1`; others may."""
     assert [each.severity for each in found(api_base=base)] == severities
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("litellm_settings", "ssl_verify"),
+        ("router_settings", "default_litellm_params", "ssl_verify"),
+        ("model_list", 0, "litellm_params", "ssl_verify"),
+    ],
+)
+@pytest.mark.row("U-04")
+def test_certificates_that_are_not_checked_are_warned_of(path):
+    """Wherever it is said; a file of CAs, or `true`, is nothing to speak of."""
+
+    def said(value):
+        value = {path[-1]: value}
+        for step in reversed(path[:-1]):
+            value = [value] if step == 0 else {step: value}
+        return [each for each in cross_checks(tree(value), ["x"]) if "ssl_verify" in each.path]
+
+    (warning,) = said("false")
+
+    assert (warning.path, warning.severity) == (path, Severity.WARNING)
+    assert said("true") == said("/etc/ca.pem") == []

@@ -55,15 +55,6 @@ def test_a_switch_that_is_on_by_default_is_said_when_it_is_turned_off():
     assert [severity for _, severity, _ in said(values)] == [Severity.WARNING]
 
 
-def test_a_deployments_unchecked_certificate_is_said_not_to_be_heeded():
-    """`ssl_verify: false` of one deployment would else be refused by the backend's certificate, without a word."""
-    values = {"model_list": [{"litellm_params": {"ssl_verify": word("false", "bool")}}]}
-
-    assert said(values) == [
-        (("model_list", 0, "litellm_params", "ssl_verify"), Severity.WARNING, "known, not yet supported"),
-    ]
-
-
 def test_the_model_that_a_wildcards_health_check_asks_for_is_heeded():
     """The health checks ask for it, so there is nothing to say."""
     assert said({"model_list": [{"model_info": {"health_check_model": word("openai/small")}}]}) == []

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import uvloop
 
 from proxy_cli.upstream.client import Upstream
+from tests.fakes.certificates import Certificate, self_signed
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -22,3 +24,27 @@ async def upstream() -> AsyncIterator[Upstream]:
     room = Upstream()
     yield room
     await room.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(require, tmp_path_factory) -> Callable[..., Certificate]:
+    """`certificate("IP:127.0.0.1")`: a new self-signed certificate for these names."""
+    openssl = require("openssl")
+
+    def make(names: str, *, days: int = 2) -> Certificate:
+        folder: Path = tmp_path_factory.mktemp("certificate")
+        return self_signed(openssl, folder, names, days=days)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def own(certificate: Callable[..., Certificate]) -> Certificate:
+    """A certificate for the address that the tests use."""
+    return certificate("IP:127.0.0.1,DNS:localhost,DNS:llm.test")
+
+
+@pytest.fixture(scope="module")
+def other(certificate: Callable[..., Certificate]) -> Certificate:
+    """A certificate for another name."""
+    return certificate("DNS:llm.example")

@@ -3,66 +3,21 @@
 import asyncio
 import shutil
 import socket
-import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
+import msgspec
 import pytest
 
-from proxy_cli.errors import BackendUnreachable, ConnectTimeout
-from proxy_cli.shapes import Backend, Timeouts
+from proxy_cli.errors import BackendBroken, BackendUnreachable, CallerTimeout, ConnectTimeout
+from proxy_cli.shapes import Backend, Timeouts, Tls
 from proxy_cli.upstream.client import Upstream
-from proxy_cli.upstream.connect import tls_context
+from proxy_cli.upstream.connect import too_late
+from proxy_cli.upstream.names import Address, Addresses
 from tests.fakes.raw_backend import REQUEST, RawBackend
 from tests.upstream.dialogue import OK, request_to, serving
-
-
-class Certificate(NamedTuple):
-    """A certificate that vouches for itself, and its key."""
-
-    file: Path
-    key: Path
-    both: Path
-
-    def served(self, *, asks_for: "Certificate | None" = None) -> ssl.SSLContext:
-        """What a server needs to show it, and to ask for the client's."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.both)
-        if asks_for:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(asks_for.file)
-        return context
-
-
-@pytest.fixture(scope="module")
-def certificate(require, tmp_path_factory) -> Callable[[str], Certificate]:
-    """`certificate("IP:127.0.0.1")`: a new self-signed certificate for these names."""
-    openssl = require("openssl")
-
-    def make(names: str) -> Certificate:
-        folder = tmp_path_factory.mktemp("certificate")
-        file, key, both = folder / "cert.pem", folder / "key.pem", folder / "both.pem"
-        command = f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=test".split()
-        command += ["-days", "2", "-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(file)]
-        subprocess.run(command, check=True, capture_output=True)
-        both.write_bytes(file.read_bytes() + key.read_bytes())
-        return Certificate(file, key, both)
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def own(certificate: Callable[[str], Certificate]) -> Certificate:
-    """A certificate for the address that the tests use."""
-    return certificate("IP:127.0.0.1,DNS:localhost")
-
-
-@pytest.fixture(scope="module")
-def other(certificate: Callable[[str], Certificate]) -> Certificate:
-    """A certificate for another name."""
-    return certificate("DNS:llm.example")
 
 
 async def ask(upstream: Upstream, backend: Backend, timeouts: Timeouts | None = None) -> bytes:
@@ -74,11 +29,31 @@ async def ask(upstream: Upstream, backend: Backend, timeouts: Timeouts | None = 
         await upstream.close()
 
 
+def by(tls: Tls, backend: Backend) -> Backend:
+    """The same server, reached with these settings."""
+    return msgspec.structs.replace(backend, tls=tls)
+
+
 def unused_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def deaf() -> Iterator[tuple[str, int]]:
+    """An address that drops what comes: a listener whose queue is full."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address: tuple[str, int] = full.getsockname()
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        yield address
 
 
 @pytest.mark.row("U-01")
@@ -113,19 +88,8 @@ async def test_addresses_of_a_name_are_tried_in_turn():
 @pytest.mark.row("U-02")
 async def test_connection_that_does_not_come_about_ends_with_the_connect_timer():
     """A listener whose queue is full drops what comes; the timer is named, and another backend may be asked."""
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        address = full.getsockname()
-        fillers = [socket.socket() for _ in range(3)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(address)
-
-        with pytest.raises(ConnectTimeout, match=r"within 0.2 s \(connect timeout\)") as failure:
-            await ask(Upstream(), Backend("http", "127.0.0.1", address[1]), Timeouts(connect_s=0.2))
-        for filler in fillers:
-            filler.close()
+    with deaf() as (host, port), pytest.raises(ConnectTimeout, match=r"within 0.2 s \(connect timeout\)") as failure:
+        await ask(Upstream(), Backend("http", host, port), Timeouts(connect_s=0.2))
 
     assert (failure.value.status, failure.value.elsewhere) == (504, True)
 
@@ -152,14 +116,14 @@ def folder(own, require, tmp_path_factory) -> Path:
 async def test_certificate_is_accepted_when_its_ca_is_given(own, folder):
     """As a file, and as a folder of hashed names."""
     async with RawBackend([REQUEST, OK], tls=own.served()) as raw:
-        assert await ask(Upstream(tls=tls_context(str(own.file), None)), raw.backend) == b"hi"
-        assert await ask(Upstream(tls=tls_context(str(folder), None)), raw.backend) == b"hi"
+        assert await ask(Upstream(), by(Tls(str(own.file)), raw.backend)) == b"hi"
+        assert await ask(Upstream(), by(Tls(str(folder)), raw.backend)) == b"hi"
 
 
 async def test_verification_can_be_turned_off(other):
     """By setting only: then neither name nor signer matters."""
     async with RawBackend([REQUEST, OK], tls=other.served()) as raw:
-        assert await ask(Upstream(tls=tls_context(False, None)), raw.backend) == b"hi"
+        assert await ask(Upstream(), by(Tls(False), raw.backend)) == b"hi"
 
 
 @pytest.mark.row("U-04")
@@ -167,7 +131,7 @@ async def test_certificate_for_another_name_is_refused(other):
     """Even from a signer that is known."""
     async with RawBackend([REQUEST, OK], tls=other.served()) as raw:
         with pytest.raises(BackendUnreachable, match="mismatch"):
-            await ask(Upstream(tls=tls_context(str(other.file), None)), raw.backend)
+            await ask(Upstream(), by(Tls(str(other.file)), raw.backend))
 
 
 @pytest.mark.row("U-04")
@@ -203,18 +167,20 @@ async def test_handshake_that_is_cut_is_an_error_with_a_reason():
 async def test_client_certificate_is_shown_to_a_server_that_asks(own, other):
     """And without one such a server is not reached."""
     async with RawBackend([REQUEST, OK], tls=own.served(asks_for=other)) as raw:
-        trusting = Upstream(tls=tls_context(str(own.file), str(other.both)))
+        ours = Tls(str(own.file), str(other.file), str(other.key))
 
-        assert await ask(trusting, raw.backend) == b"hi"
+        assert await ask(Upstream(), by(ours, raw.backend)) == b"hi"
+        with pytest.raises((BackendUnreachable, BackendBroken)):
+            await ask(Upstream(), by(Tls(str(own.file)), raw.backend))
 
 
 async def test_tls_connection_is_kept_and_speaks_http_1(own):
     """Two requests, one handshake."""
-    upstream = Upstream(tls=tls_context(str(own.file), None))
+    upstream = Upstream()
 
     async with RawBackend([REQUEST, OK, REQUEST, OK], tls=own.served()) as raw:
         for _ in range(2):
-            answer = await upstream.send(request_to(raw.backend))
+            answer = await upstream.send(request_to(by(Tls(str(own.file)), raw.backend)))
             assert await answer.read() == b"hi"
         assert len(raw.connections) == 1
         await upstream.close()
@@ -225,22 +191,110 @@ async def test_nagle_is_off_and_keepalive_on():
     upstream = Upstream()
     async with RawBackend([REQUEST, OK]) as raw:
         await (await upstream.send(request_to(raw.backend))).read()
-        (connection,) = upstream._pool._open[raw.backend]
+        (connection,) = upstream._pools[raw.backend]._open
         assert connection._transport is not None
         sock = connection._transport.get_extra_info("socket")
 
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
         await upstream.close()
 
 
-@pytest.mark.parametrize("kind", ["missing", "not PEM"])
-@pytest.mark.parametrize("setting", ["ssl_verify", "client_certificate"])
-def test_certificate_file_that_is_no_use_is_named_at_once(tmp_path, kind, setting):
-    """Not at the first request."""
-    file = tmp_path / "ca.pem"
-    if kind == "not PEM":
-        file.write_text("not a certificate")
+@pytest.mark.row("U-04")
+async def test_certificate_that_has_expired_is_refused(certificate):
+    """With this very reason, though its signer is trusted."""
+    expired = certificate("IP:127.0.0.1", days=-1)
 
-    with pytest.raises(ValueError, match=f"cannot read certificates from '{file}'"):
-        tls_context(str(file) if setting == "ssl_verify" else True, str(file) if setting != "ssl_verify" else None)
+    async with RawBackend([REQUEST, OK], tls=expired.served()) as raw:
+        with pytest.raises(BackendUnreachable, match="not accepted: certificate has expired"):
+            await ask(Upstream(), by(Tls(str(expired.file)), raw.backend))
+
+
+async def test_file_that_is_gone_when_a_connection_needs_it_is_named():
+    """The settings were checked at the start, and things have changed since."""
+    backend = by(Tls("/nowhere/ca.pem"), Backend("https", "127.0.0.1", 1))
+
+    async with RawBackend([]) as raw:
+        backend = msgspec.structs.replace(backend, port=raw.backend.port)
+        with pytest.raises(BackendUnreachable, match=r"cannot read CA certificates from '/nowhere/ca\.pem'"):
+            await ask(Upstream(), backend)
+
+
+def leads_to(*addresses: tuple[str, int]):
+    """A resolver that gives these addresses for every name."""
+
+    async def resolve(_host: str, _port: int) -> Addresses:
+        return tuple(Address(socket.AF_INET, address) for address in addresses)
+
+    return resolve
+
+
+@pytest.mark.row("U-03")
+async def test_dead_address_costs_a_name_a_quarter_of_a_second():
+    """The second address is tried beside one that does not answer; the connect timer is far off."""
+    async with RawBackend([REQUEST, OK]) as raw:
+        with deaf() as silent:
+            resolve = leads_to(silent, ("127.0.0.1", raw.backend.port))
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+
+            answered = await ask(Upstream(resolve=resolve), Backend("http", "llm.test", raw.backend.port))
+
+            assert answered == b"hi"
+            assert loop.time() - began < 4
+
+
+@pytest.mark.row("U-03")
+async def test_address_that_refuses_costs_nothing_and_the_next_is_tried_at_once():
+    """A refusal is an answer."""
+    async with RawBackend([REQUEST, OK]) as raw:
+        resolve = leads_to(("127.0.0.1", unused_port()), ("127.0.0.1", raw.backend.port))
+
+        assert await ask(Upstream(resolve=resolve), Backend("http", "llm.test", raw.backend.port)) == b"hi"
+
+
+@pytest.mark.row("U-03", "U-04")
+async def test_address_whose_handshake_stalls_or_fails_leaves_time_for_the_next(own):
+    """One is silent, one speaks plain HTTP, the third is the server."""
+    async with (
+        RawBackend([]) as silent,
+        RawBackend([b"HTTP/1.1 400 Bad Request\r\n\r\n"]) as plain,
+        RawBackend([REQUEST, OK], tls=own.served()) as raw,
+    ):
+        ports = (silent.backend.port, plain.backend.port, raw.backend.port)
+        resolve = leads_to(*(("127.0.0.1", port) for port in ports))
+        backend = by(Tls(str(own.file)), Backend("https", "llm.test", raw.backend.port))
+
+        assert await ask(Upstream(resolve=resolve), backend, Timeouts(connect_s=1.5)) == b"hi"
+
+
+async def test_addresses_that_lost_the_race_are_closed():
+    """A request needs one connection, and no other is left behind."""
+    async with RawBackend([REQUEST, OK]) as raw, RawBackend([]) as late:
+        with deaf() as silent:
+            resolve = leads_to(silent, ("127.0.0.1", raw.backend.port), ("127.0.0.1", late.backend.port))
+            await ask(Upstream(resolve=resolve), Backend("http", "llm.test", raw.backend.port))
+            await asyncio.sleep(0.05)
+
+        assert len(raw.connections) == 1
+        assert late.connections == []
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "now", "kind"),
+    [
+        (Timeouts(), 105.0, ConnectTimeout),
+        (Timeouts(connect_s=2, first_byte_s=2, total_s=2), 102.0, ConnectTimeout),
+        (Timeouts(connect_s=2, first_byte_s=2, total_s=2, set_by_caller=True), 102.0, CallerTimeout),
+        (Timeouts(connect_s=2, first_byte_s=2, total_s=None, set_by_caller=True), 102.0, CallerTimeout),
+        (Timeouts(first_byte_s=60, total_s=60, set_by_caller=True), 105.0, ConnectTimeout),
+    ],
+)
+def test_connection_that_comes_too_late_is_the_callers_error_when_the_callers_limit_is_over(timeouts, now, kind):
+    """Else nothing was sent, and another deployment may be asked."""
+    failure = too_late(Backend("http", "llm", 8000), timeouts, 100.0, now)
+
+    assert type(failure) is kind
+    assert failure.message.startswith("no connection to http://llm:8000 within ")
+    assert failure.elsewhere is (kind is ConnectTimeout)

@@ -20,7 +20,7 @@ async def ask(upstream: Upstream, raw: RawBackend, body: bytes | Pieces = b"{}")
 
 def idle(upstream: Upstream) -> int:
     """How many connections wait to be used."""
-    return sum(map(len, upstream._pool._idle.values()))
+    return sum(pool.figures.idle for pool in upstream._pools.values())
 
 
 async def test_most_recent_connection_is_used_first(upstream):
@@ -52,7 +52,7 @@ async def test_connection_that_was_idle_for_too_long_is_closed(upstream):
     """After 4 s over plain HTTP: before the server, which would do so as we write."""
     async with RawBackend(TIMES) as raw:
         await ask(upstream, raw)
-        connection = next(iter(upstream._pool._open[raw.backend]))
+        connection = next(iter(upstream._pools[raw.backend]._open))
         connection.idle_since -= 3.9
         await ask(upstream, raw)
         kept = len(raw.connections) == 1
@@ -70,16 +70,17 @@ async def test_idle_connections_are_swept_without_another_request(upstream):
     """Those that are old enough; the others are looked at again."""
     async with RawBackend([REQUEST, 0.05, OK]) as raw:
         await asyncio.gather(ask(upstream, raw), ask(upstream, raw))
-        first, second = upstream._pool._idle[raw.backend]
+        pool = upstream._pools[raw.backend]
+        first, second = pool._idle
         first.idle_since -= 10
 
-        upstream._pool._sweep()
+        pool._sweep()
         after_one = idle(upstream)
         second.idle_since -= 10
-        upstream._pool._sweep()
+        pool._sweep()
 
         assert (after_one, idle(upstream)) == (1, 0)
-        assert upstream._pool._sweep_handle is None
+        assert pool._sweep_handle is None
 
 
 async def test_limit_makes_requests_wait_their_turn():
@@ -150,7 +151,10 @@ async def test_a_waiter_that_is_cancelled_on_its_turn_gives_the_turn_on(first):
         await asyncio.sleep(0.03)
         if first == "the cancelling":
             waiting[0].cancel()
-        upstream._pool._wake(raw.backend)
+        pool = upstream._pools[raw.backend]
+        (held,) = pool._open
+        await busy
+        assert held not in pool._idle
         waiting[0].cancel()
 
         assert await waiting[1] == b"hi"
