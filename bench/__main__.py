@@ -1,5 +1,7 @@
 """The command: `python -m bench`."""
 
+import json
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from rich.console import Console
 from bench import machine, plot, report
 from bench.gateways import BY_NAME, GATEWAYS, Gateway
 from bench.ground import Run
+from bench.page import filled
 from bench.results import Results
 from bench.scenarios import SCENARIOS
 
@@ -37,7 +40,7 @@ def chosen(only: str | None) -> tuple[Gateway, ...]:
 @click.option("--seconds", type=click.FloatRange(1), default=4.0, show_default=True, help="Length of each load.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write every figure of every round here.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path), help="Draw the comparison into this SVG.")
-@click.option("--markdown", "markdown_file", type=click.Path(path_type=Path), help="Write the tables here.")
+@click.option("--page", type=click.Path(path_type=Path, exists=True), help="Write the tables into this Markdown page.")
 def main(
     names: tuple[str, ...],
     only: str | None,
@@ -45,7 +48,7 @@ def main(
     seconds: float,
     json_file: Path | None,
     plot_file: Path | None,
-    markdown_file: Path | None,
+    page: Path | None,
 ) -> None:
     """Measure llmproxy beside nginx and its peers, on this machine's loopback.
 
@@ -58,7 +61,7 @@ def main(
         machine.raise_open_files(_OPEN_FILES)
     except machine.MissingTool as error:
         raise click.ClickException(str(error)) from error
-    results = Results()
+    results, load_before = Results(), os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="llmproxy-bench-") as folder:
         run = Run(
             gateways=gateways,
@@ -78,12 +81,13 @@ def main(
             scenario.run(run if everyone else replace(run, gateways=gateways[:2]))
     console = Console()
     report.show(results, console if console.is_terminal else Console(width=_NARROW))
+    told = report.as_json(results, rounds=rounds, seconds=seconds, load_before=load_before)
     if json_file is not None:
-        report.write_json(results, json_file, {"rounds": rounds, "seconds": seconds})
+        json_file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
     if plot_file is not None:
         plot_file.write_text(plot.draw(results), "utf-8")
-    if markdown_file is not None:
-        markdown_file.write_text(report.as_markdown(results), "utf-8")
+    if page is not None:
+        page.write_text(filled(page.read_text("utf-8"), results, told), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A plot of a run as SVG: for each figure a panel of bars on a logarithmic scale, in multiples of the floor."""
+"""A plot of a run as SVG: for each figure a panel of bars on a logarithmic scale."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _LABEL: Final = 120
 _BAR: Final = 18
 _GAP: Final = 8
 _TITLE: Final = 34
-_VALUE: Final = 130  # room for the figure behind the longest bar
+_VALUE: Final = 165  # room for the figure behind the longest bar
 _OURS: Final = "llmproxy"
 _COLOURS: Final = {True: "#2563a8", False: "#9aa5b1"}
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
@@ -27,13 +27,14 @@ class Panel:
     title: str
     figure: str
     unit: str
+    compared: bool = True  # whether a multiple of the floor says something
 
 
 PANELS: Final[Sequence[Panel]] = (
-    Panel("CPU for each request", "us_per_request", "us"),
-    Panel("CPU for each stream event", "us_per_event", "us"),
-    Panel("Memory under load", "loaded_mb", "MB"),
-    Panel("CPU until the first answer", "start_cpu_s", "s"),
+    Panel("CPU for each request", "us_per_request", "µs"),
+    Panel("CPU for each stream event", "us_per_event", "µs"),
+    Panel("Memory under load", "loaded_mb", "MB", compared=False),
+    Panel("CPU until the first answer", "start_cpu_s", "s", compared=False),
 )
 
 
@@ -62,13 +63,18 @@ def _panel(panel: Panel, bars: Sequence[tuple[str, float]], top: float) -> list[
         lines.append(_text(_LABEL - 8, y + _BAR - 4, name, anchor="end", weight="600" if name == _OURS else "400"))
         fill = _COLOURS[name == _OURS]
         lines.append(f'<rect x="{_LABEL}" y="{y:.0f}" width="{width:.1f}" height="{_BAR}" rx="2" fill="{fill}"/>')
-        lines.append(_text(_LABEL + width + 6, y + _BAR - 4, _label(value, dict(bars).get("nginx"))))
+        lines.append(
+            _text(_LABEL + width + 6, y + _BAR - 4, _label(value, dict(bars).get("nginx") if panel.compared else None))
+        )
     return lines
 
 
 def _label(value: float, floor: float | None) -> str:
     shown = f"{value:,.0f}" if value >= 100 else f"{value:,.1f}" if value >= 1 else f"{value:.2f}"
-    return f"{shown} ({value / floor:,.1f} x nginx)" if floor and value != floor else shown
+    if not floor or value == floor:
+        return shown
+    times = value / floor
+    return f"{shown} ({times:,.{0 if times >= 100 else 1}f} x nginx)"
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", weight: str = "400", size: int = 13) -> str:

@@ -1,6 +1,5 @@
-"""What is shown of a run: the table, and everything as JSON."""
+"""What is told of a run: the tables, and everything as JSON."""
 
-import json
 import os
 import platform
 import statistics
@@ -8,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.gateways import BY_NAME, DIRECT
+from bench.installed import version
 from bench.results import Results
 
 
@@ -108,19 +107,7 @@ def failures(results: Results) -> list[str]:
     return [f"{name}: {figure}: {why}" for name in names(results) for figure, why in results.faults[name].items()]
 
 
-def as_markdown(results: Results) -> str:
-    """The tables for the documentation."""
-    parts = []
-    for columns in (COMPARED, AIMED):
-        lines = table(results, columns)
-        if lines:
-            rule = [" --- ", *[" --: "] * (len(lines[0]) - 1)]
-            rows = [f"| {' | '.join(line)} |" for line in lines]
-            parts.append("\n".join([rows[0], f"|{'|'.join(rule)}|", *rows[1:]]))
-    return "\n\n".join(parts) + "\n"
-
-
-def as_json(results: Results, options: dict[str, Any]) -> dict[str, Any]:
+def as_json(results: Results, *, rounds: int, seconds: float, load_before: Sequence[float]) -> dict[str, Any]:
     """Everything: of each figure the median, the least, the largest and the value of each round."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -129,9 +116,11 @@ def as_json(results: Results, options: dict[str, Any]) -> dict[str, Any]:
             "cpus": os.cpu_count(),
             "kernel": platform.release(),
             "python": platform.python_version(),
-            "load": os.getloadavg(),
+            "load_before": list(load_before),
+            "load": list(os.getloadavg()),
         },
-        **options,
+        "rounds": rounds,
+        "seconds": seconds,
         "gateways": {name: _of_one(results, name) for name in names(results)},
     }
 
@@ -141,10 +130,6 @@ def _of_one(results: Results, name: str) -> dict[str, Any]:
         figure: {"median": statistics.median(values), "min": min(values), "max": max(values), "values": values}
         for figure, values in results.values.get(name, {}).items()
     }
-    what = (BY_NAME.get(name) or DIRECT).what
-    return {"what": what, "figures": figures, "failed": dict(results.faults.get(name, {}))}
-
-
-def write_json(results: Results, file: Path, options: dict[str, Any]) -> None:
-    """The same in a file."""
-    file.write_text(json.dumps(as_json(results, options), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    gateway = BY_NAME.get(name) or DIRECT
+    about = {"what": gateway.what, "version": version(gateway)}
+    return {**about, "figures": figures, "failed": dict(results.faults.get(name, {}))}

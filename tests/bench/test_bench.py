@@ -21,16 +21,15 @@ def test_a_run_measures_and_writes_what_it_measured(require, tmp_path):
     """One short round of the floor and us: a table, JSON, a plot and Markdown."""
     for tool in ("nginx", "wrk"):
         require(tool)
-    files = [tmp_path / name for name in ("run.json", "run.svg", "run.md")]
+    told, plot, page = (tmp_path / name for name in ("run.json", "run.svg", "run.md"))
+    page.write_text("<!-- measured -->\n<!-- end -->\n", "utf-8")
     options = ["--scenario", "requests", "--only", "nginx,llmproxy", "--rounds", "1", "--seconds", "1"]
 
-    done = CliRunner().invoke(
-        main, [*options, "--json", *map(str, [files[0], "--plot", files[1], "--markdown", files[2]])]
-    )
+    done = CliRunner().invoke(main, [*options, "--json", str(told), "--plot", str(plot), "--page", str(page)])
 
     assert done.exit_code == 0, done.output
-    gateways = json.loads(files[0].read_text("utf-8"))["gateways"]
+    gateways = json.loads(told.read_text("utf-8"))["gateways"]
     assert gateways["llmproxy"]["failed"] == {}
     assert gateways["llmproxy"]["figures"]["us_per_request"]["median"] > 0
-    assert files[1].read_text("utf-8").startswith("<svg")
-    assert "llmproxy" in files[2].read_text("utf-8")
+    assert plot.read_text("utf-8").startswith("<svg")
+    assert "| CPU us/request |" in page.read_text("utf-8")
