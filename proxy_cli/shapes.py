@@ -295,6 +295,7 @@ class Record(msgspec.Struct, gc=False, kw_only=True):
     attempts: int = 0
     key: str = ""  # a hint, never the key
     error_code: str | None = None  # of the GatewayError, where one was told
+    has_place: bool = False  # among the requests under way, of which there is a bounded number
     waited_s: float | None = None  # for the backend: up to its whole answer, or to a stream's first bytes
 
 

@@ -16,6 +16,7 @@ from proxy_cli.telemetry.metrics import Metrics
 
 _RESERVE: Final = 20  # one in so many places is added for health and admin routes
 _TICK_S: Final = 0.1
+_TICKS_TO_PUBLISH: Final = 10
 _CROWD: Final = 20  # with fewer than one in so many places taken, a process that is late is not so for its requests
 _RETRY_S: Final = 1.0
 
@@ -35,23 +36,29 @@ class Admission:
     """The places of one process. Owns how many are taken, who waits for one, and how late the event loop is."""
 
     def __init__(self, limits: AdmissionLimits, metrics: Metrics) -> None:
-        self._limits = limits
         self._metrics = metrics
         self.in_flight = 0
         self.streams = 0
         self.lag_s = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        # What in_flight is compared with: one number, for this is asked for every request.
-        self._open = limits.in_flight
-        self._open_reserved = limits.in_flight + max(1, limits.in_flight // _RESERVE)
         self._tick_handle: asyncio.TimerHandle | None = None
         self._due_s = 0.0
+        self._ticks = 0
+        # What in_flight is compared with: one number, for this is asked for every request.
+        self._open = self._open_reserved = 0
+        self.renew(limits)
+
+    def renew(self, limits: AdmissionLimits) -> None:
+        """Take other limits; who is in stays in."""
+        self._limits = limits
+        self._open = limits.in_flight
+        self._open_reserved = limits.in_flight + max(1, limits.in_flight // _RESERVE)
+        self._metrics.set("llmproxy_requests_limit", limits.in_flight)
 
     def start(self) -> None:
         """Watch the event loop from now on."""
-        self._metrics.set("llmproxy_requests_limit", self._limits.in_flight)
-        self._publish()
-        self._plan()
+        self.renew(self._limits)
+        self._tick()
 
     def stop(self) -> None:
         """Watch it no more, and refuse those who wait."""
@@ -121,18 +128,15 @@ class Admission:
         if place in self._waiting:
             self._waiting.remove(place)
 
-    def _plan(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._due_s = loop.time() + _TICK_S
-        self._tick_handle = loop.call_at(self._due_s, self._tick)
-
     def _tick(self) -> None:
-        self.lag_s = max(0.0, asyncio.get_running_loop().time() - self._due_s)
-        limit = self._limits.in_flight
+        loop = asyncio.get_running_loop()
+        now_s, limit = loop.time(), self._limits.in_flight
+        self.lag_s = max(0.0, now_s - self._due_s) if self._due_s else 0.0
         # A process that is late with hardly a request under way was held up by something else: refusing helps nobody.
         self._open = limit // _CROWD if self.lag_s > self._limits.lag_s else limit
         self._publish()
-        self._plan()
+        self._due_s = now_s + _TICK_S
+        self._tick_handle = loop.call_at(self._due_s, self._tick)
 
     def _publish(self) -> None:
         metrics = self._metrics
@@ -140,4 +144,6 @@ class Admission:
         metrics.set("llmproxy_streams", self.streams)
         metrics.set("llmproxy_requests_waiting", len(self._waiting))
         metrics.set("llmproxy_event_loop_lag_seconds", self.lag_s)
-        metrics.publish()
+        if self._ticks % _TICKS_TO_PUBLISH == 0:
+            metrics.publish()
+        self._ticks += 1

@@ -16,14 +16,15 @@ from aiohttp import web
 
 from proxy_cli.access.keys import Keys
 from proxy_cli.clock import Clock
-from proxy_cli.errors import GatewayError, InvalidRequest, Overloaded
+from proxy_cli.errors import GatewayError, InvalidRequest
 from proxy_cli.server import reply, strict
+from proxy_cli.server.admission import Admission
 from proxy_cli.server.body import refuse_expectation
 from proxy_cli.server.problems import INTERNAL, Problems
 from proxy_cli.server.reply import AiohttpOutlet, Outlet, Sent
 from proxy_cli.server.routes import Answer, Match, Routes, Visit
 from proxy_cli.shapes import Headers, Record, header_text
-from proxy_cli.telemetry.log import RequestLog
+from proxy_cli.telemetry.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -75,18 +76,18 @@ class Counter:
         keys: Keys,
         problems: Problems,
         cors: Cors,
-        log: RequestLog,
+        recorder: Recorder,
         clock: Clock,
-        limit: int | None = None,
+        admission: Admission,
     ) -> None:
         self._answers = answers
         self._routes = routes
         self._keys = keys
         self._problems = problems
         self._cors = cors
-        self._log = log
+        self._recorder = recorder
         self._clock = clock
-        self._limit = limit
+        self._admission = admission
         self.under_way = 0
         self.served = 0
 
@@ -131,12 +132,15 @@ class Counter:
             raise
         finally:
             self.under_way -= 1
+            if record.has_place:
+                self._admission.leave()
             self._put_down(record)
 
-    async def admit(self, record: Record, headers: Headers, *, public: bool) -> None:
+    async def admit(self, record: Record, headers: Headers, *, public: bool, reserved: bool = False) -> None:
         """Let a request in whose route is known. Raises Overloaded, Unauthenticated or InvalidRequest."""
-        if self._limit is not None and self.under_way > self._limit:
-            raise Overloaded(f"more than {self._limit} requests are under way here; try again", retry_after_s=1)
+        if not self._admission.try_enter(reserved):
+            await self._admission.wait()
+        record.has_place = True
         if not public:
             record.key = self._keys.admit(headers)
 
@@ -166,7 +170,7 @@ class Counter:
     def _put_down(self, record: Record) -> None:
         self.served += 1
         record.ended_s = self._clock()
-        self._log.add(record)
+        self._recorder.add(record)
 
     def _refusal(self, record: Record, own: Headers, failure: GatewayError, outlet: Outlet[Sent]) -> Sent:
         record.status, record.error = self._problems.status(failure), failure.message
@@ -195,7 +199,7 @@ class Counter:
             match = self._routes.match(request.method, record.route)
             record.route = match.route.path_template
             headers = lower_case(request.headers)
-            await self.admit(record, headers, public=match.route.public)
+            await self.admit(record, headers, public=match.route.public, reserved=match.route.reserved)
             refuse_expectation(request)
             visit = Visit(request, headers, match, record, own, outlet)
             response = await self._answers[match.route.name](visit)

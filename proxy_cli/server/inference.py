@@ -10,6 +10,7 @@ from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError
 from proxy_cli.gateway import Answer, Gateway
 from proxy_cli.relay import Relay
+from proxy_cli.server.admission import Admission
 from proxy_cli.server.calls import Calls
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.reply import Outgoing, Outlet, Sent
@@ -22,12 +23,20 @@ class Inference:
     """Answers every route that asks a model. Owns the set of streams under way."""
 
     def __init__(
-        self, gateway: Gateway, calls: Calls, *, problems: Problems, clock: Clock, tap: Tap | None = None
+        self,
+        gateway: Gateway,
+        calls: Calls,
+        *,
+        problems: Problems,
+        clock: Clock,
+        admission: Admission,
+        tap: Tap | None = None,
     ) -> None:
         self._gateway = gateway
         self.calls = calls
         self._problems = problems
         self._clock = clock
+        self._admission = admission
         self._tap = tap
         self._streams: set[Relay] = set()
 
@@ -76,10 +85,14 @@ class Inference:
         self._show(call, answer, headers)
         outgoing = Outgoing(call, answer, answer.relay, headers, record, self._problems, self._clock)
         self._streams.add(answer.relay)
+        moved = record.has_place and self._admission.begin_stream()
+        record.has_place = record.has_place and not moved
         try:
             return await outlet.stream(outgoing)
         finally:
             self._streams.discard(answer.relay)
+            if moved:
+                self._admission.end_stream()
             # Also when the caller has left: what was used until then is spent.
             self._settle(record, call, answer)
 

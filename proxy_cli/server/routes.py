@@ -16,6 +16,7 @@ from proxy_cli.server.reply import Outlet
 from proxy_cli.shapes import Headers, Operation, Record
 
 Access = Literal["public", "key"]
+_OPERATORS: Final = frozenset({"health", "administration"})
 _SLOT: Final = "{model}"
 
 
@@ -35,6 +36,11 @@ class Route:
     def public(self) -> bool:
         """Whether it is answered without a key."""
         return self.access == "public"
+
+    @property
+    def reserved(self) -> bool:
+        """Whether an operator must get in here also when all places are taken."""
+        return self.tag in _OPERATORS
 
 
 @dataclass(frozen=True, slots=True)
