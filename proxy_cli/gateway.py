@@ -12,7 +12,7 @@ import msgspec
 from proxy_cli.access.budgets import ProcessBudget
 from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError, StreamOptionsRefused
-from proxy_cli.prices.cost import cost_usd
+from proxy_cli.prices.cost import prices_of
 from proxy_cli.prices.estimate import estimated, tokens_in
 from proxy_cli.providers.base import Provider
 from proxy_cli.providers.inband import in_band_failure
@@ -103,9 +103,10 @@ class Gateway:
 
     def settle(self, call: Call, answer: Answer) -> float | None:
         """Price what an ended answer used and count it against the budget; None where no price is known."""
-        rates = answer.deployment.rates
-        usage = (answer.usage or estimated(call, tokens_in(*answer.seen))) if rates else None
-        cost = cost_usd(usage, rates, operation=call.operation) if usage else None
+        if not answer.deployment.rates:
+            return None
+        usage = answer.usage or estimated(call, tokens_in(*answer.seen))
+        cost = prices_of(answer.deployment).cost_usd(usage, call.operation) if usage else None
         if cost:
             self._budget.add(cost)
         return cost

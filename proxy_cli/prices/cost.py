@@ -7,10 +7,9 @@ charged like the text around it.
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
-from proxy_cli.shapes import NOTHING, Json, Operation, Usage
+from proxy_cli.shapes import NOTHING, Deployment, Json, Operation, Usage
 
 _THRESHOLD = re.compile(r"_above_(\d+)k_tokens$")
 _PRICE = re.compile(r"(^|_)cost(_per_|_above_|_|$)|^tiered_pricing$")
@@ -23,12 +22,15 @@ _IMAGES = frozenset({Operation.IMAGE_GENERATIONS, Operation.IMAGE_EDITS, Operati
 
 def cost_usd(usage: Usage, rates: Mapping[str, Json], *, operation: Operation) -> float | None:
     """The price of one answer in USD, or None where the rates do not price what was used."""
-    book = _Rates.of(rates, usage.prompt_tokens)
-    cost = _COSTS.get(operation, _tokens)(usage, book)
-    flat = book.get("input_cost_per_request")
-    if cost is None:
-        return flat
-    return cost + (flat or 0.0)
+    return Prices(rates).cost_usd(usage, operation)
+
+
+def prices_of(deployment: Deployment) -> "Prices":
+    """The prices of a deployment's `rates`, read once."""
+    prices: Prices | None = deployment.worked_out.get(Prices)
+    if prices is None:
+        prices = deployment.worked_out[Prices] = Prices(deployment.rates)
+    return prices
 
 
 def own_prices(settings: Mapping[str, Json]) -> dict[str, Json]:
@@ -46,43 +48,84 @@ def rates_of(
     return own_prices(params) or own_prices(info) or own_prices(entry or NOTHING)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rates:
-    """Prices as they hold for a prompt of a certain length."""
+class Prices:
+    """The rates of one model, read once. Owns the books it has made: one for each length of prompt that has its own."""
 
-    rates: Mapping[str, Json]
-    thresholds: tuple[int, ...]  # those the prompt exceeds, in thousands of tokens, highest first
+    __slots__ = ("_books", "_only", "_rates", "_sizes", "_tiers")
 
-    @classmethod
-    def of(cls, rates: Mapping[str, Json], prompt_tokens: int) -> "_Rates":
-        tier = _tier(rates.get("tiered_pricing"), prompt_tokens)
-        known = {int(match[1]) for name in rates if "_above_" in name and (match := _THRESHOLD.search(name))}
-        exceeded = sorted((size for size in known if prompt_tokens > size * 1000), reverse=True)
-        return cls({**rates, **tier} if tier else rates, tuple(exceeded))
+    def __init__(self, rates: Mapping[str, Json]) -> None:
+        self._rates = rates
+        self._tiers = _tiers(rates.get("tiered_pricing"))
+        found = {int(match[1]) for name in rates if "_above_" in name and (match := _THRESHOLD.search(name))}
+        self._sizes = sorted(found, reverse=True)  # in thousands of tokens
+        self._books: dict[tuple[int, int], _Book] = {}
+        self._only = None if self._tiers or self._sizes else _Book(rates, ())
+
+    def cost_usd(self, usage: Usage, operation: Operation) -> float | None:
+        """The price of one answer in USD, or None where the rates do not price what was used."""
+        book = self._only or self._book(usage.prompt_tokens)
+        cost = _COSTS.get(operation, _tokens)(usage, book)
+        if book.request is None:
+            return cost
+        return book.request + (cost or 0.0)
+
+    def _book(self, prompt_tokens: int) -> "_Book":
+        tier = _tier(self._tiers, prompt_tokens) if self._tiers else -1
+        exceeded = [size for size in self._sizes if prompt_tokens > size * 1000]
+        book = self._books.get((tier, len(exceeded)))
+        if book is None:
+            rates = {**self._rates, **self._tiers[tier]} if self._tiers else self._rates
+            book = self._books[tier, len(exceeded)] = _Book(rates, exceeded)
+        return book
+
+
+class _Book:
+    """Prices as they hold for prompts of a certain length, each looked for once."""
+
+    __slots__ = ("_found", "_rates", "_thresholds", "by_tokens", "input", "output", "request")
+
+    def __init__(self, rates: Mapping[str, Json], thresholds: Sequence[int]) -> None:
+        self._rates = rates
+        self._thresholds = thresholds  # those that the prompts exceed, in thousands of tokens, highest first
+        self._found: dict[tuple[str, ...], float | None] = {}
+        self.by_tokens = self.get(*_TOKEN_PRICES) is not None
+        self.input = self.get(_INPUT)
+        self.output = self.get(_OUTPUT)
+        self.request = self.get("input_cost_per_request")
 
     def get(self, *names: str) -> float | None:
         """The first of these prices that is known; past a threshold the price that holds for the whole request."""
+        try:
+            return self._found[names]
+        except KeyError:
+            price = self._found[names] = next(self._known(names), None)
+            return price
+
+    def _known(self, names: tuple[str, ...]) -> Iterator[float]:
         for name in names:
-            for size in self.thresholds:
-                price = _price(self.rates.get(f"{name}_above_{size}k_tokens"))
+            for each in (*(f"{name}_above_{size}k_tokens" for size in self._thresholds), name):
+                price = _price(self._rates.get(each))
                 if price is not None:
-                    return price
-            price = _price(self.rates.get(name))
-            if price is not None:
-                return price
-        return None
+                    yield price
 
 
-def _tier(tiers: Json, prompt_tokens: int) -> Mapping[str, Json]:
-    """The bracket of `tiered_pricing` that a prompt falls into; past the last one, the last."""
-    chosen: Mapping[str, Json] = NOTHING
-    for tier in tiers if isinstance(tiers, list) else ():
-        match tier:
-            case {"range": [_, int() | float() as end]}:
-                chosen = tier
-                if prompt_tokens <= end:
-                    break
-    return chosen
+def _tiers(listed: Json) -> list[Mapping[str, Json]]:
+    """The brackets of `tiered_pricing` that say how far they go."""
+    tiers = listed if isinstance(listed, list) else []
+    return [tier for tier in tiers if _end_of(tier) is not None]
+
+
+def _end_of(tier: Json) -> float | None:
+    match tier:
+        case {"range": [_, int() | float() as end]}:
+            return end
+    return None
+
+
+def _tier(tiers: Sequence[Mapping[str, Json]], prompt_tokens: int) -> int:
+    """The bracket that a prompt falls into; past the last one, the last."""
+    ends = (_end_of(tier) for tier in tiers)
+    return next((at for at, end in enumerate(ends) if end is not None and prompt_tokens <= end), len(tiers) - 1)
 
 
 def _price(value: Json) -> float | None:
@@ -98,14 +141,14 @@ def _price(value: Json) -> float | None:
     return float(value) if math.isfinite(value) and value >= 0 else None
 
 
-def _tokens(usage: Usage, book: _Rates) -> float | None:
-    if book.get(*_TOKEN_PRICES) is None:
-        return None
-    return _input(usage, book) + _output(usage, book)
+def _tokens(usage: Usage, book: _Book) -> float | None:
+    return _input(usage, book) + _output(usage, book) if book.by_tokens else None
 
 
-def _input(usage: Usage, book: _Rates) -> float:
-    text = book.get(_INPUT) or 0.0
+def _input(usage: Usage, book: _Book) -> float:
+    text = book.input or 0.0
+    if not (usage.cached_tokens or usage.cache_creation_tokens or usage.audio_prompt_tokens):
+        return max(usage.prompt_tokens, 0) * text
     # Each part is held to what is left of the prompt: a backend that counts its parts twice must not lower the sum.
     left = max(usage.prompt_tokens, 0)
     cost = 0.0
@@ -121,8 +164,10 @@ def _input(usage: Usage, book: _Rates) -> float:
     return cost + left * text
 
 
-def _output(usage: Usage, book: _Rates, *names: str) -> float:
-    text = book.get(*names, _OUTPUT) or 0.0
+def _output(usage: Usage, book: _Book, *names: str) -> float:
+    text = (book.get(*names, _OUTPUT) if names else book.output) or 0.0
+    if not (usage.reasoning_tokens or usage.audio_completion_tokens):
+        return max(usage.completion_tokens, 0) * text
     left = max(usage.completion_tokens, 0)
     cost = 0.0
     for tokens, name in (
@@ -136,13 +181,13 @@ def _output(usage: Usage, book: _Rates, *names: str) -> float:
     return cost + left * text
 
 
-def _embeddings(usage: Usage, book: _Rates) -> float | None:
-    return None if book.get(_INPUT) is None else _input(usage, book)
+def _embeddings(usage: Usage, book: _Book) -> float | None:
+    return None if book.input is None else _input(usage, book)
 
 
-def _heard(usage: Usage, book: _Rates) -> float | None:
+def _heard(usage: Usage, book: _Book) -> float | None:
     """Speech to text: tokens where the backend counts them, else seconds."""
-    if usage.total_tokens and book.get(*_TOKEN_PRICES) is not None:
+    if usage.total_tokens and book.by_tokens:
         return _tokens(usage, book)
     # The table gives some models both prices, meaning one: the input's.
     second = book.get("input_cost_per_second", "output_cost_per_second")
@@ -150,7 +195,7 @@ def _heard(usage: Usage, book: _Rates) -> float | None:
     return None if second is None or (second and usage.seconds <= 0) else usage.seconds * second
 
 
-def _spoken(usage: Usage, book: _Rates) -> float | None:
+def _spoken(usage: Usage, book: _Book) -> float | None:
     """Text to speech: characters where they have a price, else tokens."""
     character = book.get("input_cost_per_character", "output_cost_per_character")
     if character is not None:
@@ -158,15 +203,15 @@ def _spoken(usage: Usage, book: _Rates) -> float | None:
     return _tokens(usage, book) if usage.total_tokens else None
 
 
-def _reranked(usage: Usage, book: _Rates) -> float | None:
+def _reranked(usage: Usage, book: _Book) -> float | None:
     query = book.get("input_cost_per_query")
     tokens = _tokens(usage, book)
     return tokens if query is None else max(usage.queries, 0) * query + (tokens or 0.0)
 
 
-def _images(usage: Usage, book: _Rates) -> float | None:
+def _images(usage: Usage, book: _Book) -> float | None:
     """Made pictures: tokens where the backend counts them, else by the piece."""
-    if usage.total_tokens and book.get(_INPUT) is not None:
+    if usage.total_tokens and book.input is not None:
         return _input(usage, book) + _output(usage, book, "output_cost_per_image_token")
     image = book.get("output_cost_per_image", "input_cost_per_image")
     return None if image is None else max(usage.images, 0) * image

@@ -1,12 +1,15 @@
 """What usages cost."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_cli.prices.cost import cost_usd, own_prices, rates_of
+from proxy_cli.prices.cost import Prices, cost_usd, own_prices, prices_of, rates_of
 from proxy_cli.prices.table import PriceTable
 from proxy_cli.shapes import Operation, Usage
+from tests.routing.test_table import deployment
 
 GPT_4O = {"input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05, "cache_read_input_token_cost": 1.25e-06}
 CHAT = Operation.CHAT
@@ -244,3 +247,29 @@ def test_cost_does_not_fall_when_more_is_used(usage, prompt, completion):
     assert longer is not None
     assert shorter is not None
     assert longer >= shorter - 1e-9
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        {"input_cost_per_token": 1.0, "input_cost_per_token_above_1k_tokens": 3.0},
+        {"tiered_pricing": [{"range": [0, 1000], "input_cost_per_token": 1.0},
+                            {"range": [1000, 9000], "input_cost_per_token": 3.0}]},
+    ],
+)  # fmt: skip
+def test_prices_that_were_read_once_hold_for_each_length_of_prompt(rates):
+    """What a long prompt costs does not stick to the next short one."""
+    prices = Prices(rates)
+
+    costs = [prices.cost_usd(Usage(prompt_tokens=tokens), CHAT) for tokens in (10, 2000, 10, 2000, 99_000)]
+
+    assert costs == [10.0, 6000.0, 10.0, 6000.0, 297_000.0]
+
+
+def test_a_deployments_prices_are_read_once_and_anew_for_a_changed_copy():
+    """A copy with other rates has its own."""
+    first = deployment("a", rates={"input_cost_per_token": 1.0})
+    second = replace(first, rates={"input_cost_per_token": 2.0})
+
+    assert prices_of(first) is prices_of(first)
+    assert [prices_of(each).cost_usd(Usage(prompt_tokens=3), CHAT) for each in (first, second)] == [3.0, 6.0]
