@@ -8,6 +8,7 @@ from proxy_cli.providers.headers import request_headers
 from proxy_cli.shapes import Call, Deployment, Headers, Operation, Timeouts, UpstreamRequest
 
 _DEFAULTS: Final = Timeouts()
+_STREAM_DEFAULTS: Final = Timeouts(total_s=None)
 
 
 class _Fixed:
@@ -60,17 +61,21 @@ def _limits(call: Call, deployment: Deployment, fixed: _Fixed) -> Timeouts:
 
 
 def timeouts(call: Call, deployment: Deployment) -> Timeouts:
-    """The caller's limit, else the deployment's, else ours. A stream is limited to its first byte, not as a whole."""
+    """The caller's limit, else the deployment's, else ours.
+
+    A stream is limited to its first byte, not as a whole; and who waits longer for that waits as long for the next.
+    """
     asked = call.controls
     limit_s = (asked.stream_timeout_s if call.stream else None) or asked.timeout_s
     by_caller = limit_s is not None
     if limit_s is None:
         limit_s = (deployment.stream_timeout_s if call.stream else None) or deployment.timeout_s
     if limit_s is None:
-        limit_s = _DEFAULTS.first_byte_s
+        return _STREAM_DEFAULTS if call.stream else _DEFAULTS
     return Timeouts(
-        connect_s=_DEFAULTS.connect_s if limit_s is None else min(_DEFAULTS.connect_s, limit_s),
+        connect_s=min(_DEFAULTS.connect_s, limit_s),
         first_byte_s=limit_s,
         total_s=None if call.stream else limit_s,
+        gap_s=max(_DEFAULTS.gap_s or 0, limit_s) if call.stream else _DEFAULTS.gap_s,
         set_by_caller=by_caller,
     )

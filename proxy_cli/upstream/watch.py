@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from proxy_cli.errors import BackendTimeout, CallerTimeout, ConnectTimeout, GatewayError
+from proxy_cli.errors import BackendTimeout, CallerTimeout, GatewayError
 from proxy_cli.shapes import Backend, Timeouts
 
 _ROUNDING_S: Final = 0.002  # the event loop's clock ticks in milliseconds
@@ -139,11 +139,3 @@ def timeout_error(timeouts: Timeouts, what: str, limit_s: float | None, name: st
     """The error for a timer that has run out: the caller's if the caller set it; the one for gaps is always ours."""
     message = f"{what} within {limit_s:g} s ({name} timeout)"
     return CallerTimeout(message) if timeouts.set_by_caller and name != "gap" else BackendTimeout(message)
-
-
-def connect_error(backend: Backend, timeouts: Timeouts, started: float, now: float) -> GatewayError:
-    """The error for a connection that did not come about in time: of the timer that ran out first."""
-    total_s = timeouts.total_s
-    if total_s is not None and now + _ROUNDING_S >= started + total_s:
-        return timeout_error(timeouts, f"no connection to {backend}", total_s, "total")
-    return ConnectTimeout(f"no connection to {backend} within {timeouts.connect_s:g} s (connect timeout)")

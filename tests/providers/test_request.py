@@ -39,6 +39,8 @@ def test_request_is_put_together_from_call_and_deployment(make_call, make_deploy
         ({"stream": True}, {}, Timeouts(total_s=None)),
         ({"stream": True}, {"timeout_s": 9.0}, Timeouts(first_byte_s=9.0, total_s=None)),
         ({"stream": True}, {"timeout_s": 9.0, "stream_timeout_s": 7.0}, Timeouts(first_byte_s=7.0, total_s=None)),
+        ({"stream": True}, {"timeout_s": 300.0}, Timeouts(first_byte_s=300.0, total_s=None, gap_s=300.0)),
+        ({}, {"timeout_s": 900.0}, Timeouts(first_byte_s=900.0, total_s=900.0)),
         (
             {"stream": True, "timeout": 8, "stream_timeout": 6},
             {"stream_timeout_s": 7.0},

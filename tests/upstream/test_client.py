@@ -137,7 +137,7 @@ async def test_timer_on_a_kept_connection_is_not_a_death(upstream):
 @pytest.mark.row("U-11")
 async def test_servers_that_close_each_kept_connection_at_once_cost_no_caller_an_error(upstream, deep):
     """The race between their closing and our writing, many times over."""
-    times = 10_000 if deep else 100
+    times = 100_000 if deep else 100
 
     async with RawBackend([REQUEST, OK, FIN], [REQUEST, OK, 0.0, FIN], [REQUEST, OK, REQUEST, RST]) as raw:
         for number in range(times):

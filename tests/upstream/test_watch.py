@@ -2,11 +2,9 @@
 
 import asyncio
 
-import pytest
-
-from proxy_cli.errors import BackendTimeout, CallerTimeout, ConnectTimeout, GatewayError
+from proxy_cli.errors import BackendTimeout, CallerTimeout, GatewayError
 from proxy_cli.shapes import Backend, Timeouts
-from proxy_cli.upstream.watch import Watch, connect_error
+from proxy_cli.upstream.watch import Watch
 
 BACKEND = Backend("http", "llm", 8000)
 
@@ -124,24 +122,6 @@ async def test_the_gap_timer_is_ours_whoever_has_set_the_others():
     bell.watch.await_data()
 
     assert type(await bell.rang) is BackendTimeout
-
-
-@pytest.mark.parametrize(
-    ("now", "set_by_caller", "kind", "name"),
-    [
-        (105.0, False, ConnectTimeout, "connect timeout"),
-        (105.0, True, ConnectTimeout, "connect timeout"),
-        (110.0, False, BackendTimeout, "total timeout"),
-        (110.0, True, CallerTimeout, "total timeout"),
-    ],
-)
-def test_a_connection_that_is_late_blames_the_timer_that_ran_out(now, set_by_caller, kind, name):
-    """The connect timer is ours even when the caller has set a longer one for the whole."""
-    failure = connect_error(BACKEND, Timeouts(total_s=10, set_by_caller=set_by_caller), 100.0, now)
-
-    assert type(failure) is kind
-    assert name in failure.message
-    assert failure.elsewhere is (kind is ConnectTimeout)
 
 
 async def test_the_next_exchange_has_limits_of_its_own():
