@@ -15,18 +15,18 @@ from proxy_cli.shapes import Deployment
 class Attempts:
     """The attempts of one call. Owns the deployments not tried yet."""
 
-    __slots__ = ("_waiting", "made")
+    __slots__ = ("_order", "made")
 
     def __init__(self, order: Sequence[Deployment]) -> None:
-        self._waiting = list(reversed(order))
+        self._order = order
         self.made = 0
 
     def next(self, failure: GatewayError | None = None) -> Deployment:
         """The deployment to ask now; raises the failure when no other may do better."""
-        if failure is not None and not (failure.elsewhere and self._waiting):
+        if failure is not None and not (failure.elsewhere and self.made < len(self._order)):
             raise failure
         self.made += 1
-        return self._waiting.pop()
+        return self._order[self.made - 1]
 
 
 class Router:

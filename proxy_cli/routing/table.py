@@ -41,6 +41,7 @@ class Table:
         self._groups: dict[str, tuple[Deployment, ...]] = {}
         for deployment in deployments:
             self._groups[deployment.group] = (*self._groups.get(deployment.group, ()), deployment)
+        self._exact = {name: group for name, group in self._groups.items() if "*" not in name}
         self._by_id = {deployment.id: (deployment,) for deployment in deployments}
         self._wildcards = _wildcards(self._groups)
         self.any_name = any_name  # one model serves under every requested name
@@ -51,8 +52,9 @@ class Table:
         """The deployments behind a name. Raises UnknownModel with the near names."""
         alias = self._aliases.get(name)
         wanted = alias.target if alias else name
-        found = self._groups.get(wanted) if "*" not in wanted else None
-        found = found or self._by_id.get(wanted) or (self._match(wanted) if len(wanted) <= _LONGEST_NAME else ())
+        found = self._exact.get(wanted) or self._by_id.get(wanted)
+        if found is None and len(wanted) <= _LONGEST_NAME:
+            found = self._match(wanted)
         if found:
             return found
         if self.any_name:
