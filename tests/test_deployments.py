@@ -1,8 +1,8 @@
 import pytest
-from pydantic import ValidationError
 
 from proxy_cli.config.models import Credential, ModelEntry, SharedParams
 from proxy_cli.config.problem import Place, Severity
+from proxy_cli.config.reading import Unreadable
 from proxy_cli.deployments import Common, build
 from proxy_cli.errors import UnknownModel
 from proxy_cli.prices.table import PriceTable
@@ -156,7 +156,7 @@ def test_a_key_in_the_place_of_a_model_is_not_repeated():
 
 def test_no_default_host_when_the_base_is_empty():
     """An api_base that is set but empty never means the public host."""
-    with pytest.raises(ValidationError, match="the address is empty"):
+    with pytest.raises(Unreadable, match="the address is empty"):
         entry("openai/gpt-4o", api_base="")
 
 

@@ -3,11 +3,11 @@
 from typing import Final
 
 import click
-from pydantic import ValidationError
 
 from proxy_cli.config.flags import Flags
 from proxy_cli.config.models import ModelParams
 from proxy_cli.config.problem import Problem, Severity
+from proxy_cli.config.reading import Unreadable
 
 _KEY_BY_HAND: Final = """; without a file, --headers '{"Authorization": "Bearer ..."}' sends a key"""
 
@@ -17,9 +17,8 @@ def refuse_bad_values(flags: Flags) -> None:
     given = {"model": flags.model, "api_base": flags.api_base, "api_version": flags.api_version}
     try:
         ModelParams.model_validate({name: value for name, value in given.items() if value is not None})
-    except ValidationError as problem:
-        # From None: the original repeats the values, and an address may hold a password.
-        sentences = [f"Invalid value for '--{error['loc'][0]}': {error['msg']}" for error in problem.errors()]
+    except Unreadable as problem:
+        sentences = [f"Invalid value for '--{each.path[0]}': {each}" for each in problem.mistakes]
         raise click.UsageError("\n".join(sentences)) from None
 
 

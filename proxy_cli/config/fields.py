@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema
-from pydantic_core import PydanticCustomError
-
 from proxy_cli.config.address import parse_base, parse_proxy
 from proxy_cli.config.privacy import shown
 from proxy_cli.config.problem import did_you_mean
+from proxy_cli.config.reading import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema, Wrong
 from proxy_cli.config.scalar import Scalar, number, whole
 from proxy_cli.secret import Secret
 from proxy_cli.shapes import Json, Proxy
@@ -40,10 +38,9 @@ class Remarks:
         self.found[id(scalar)] = (scalar, message, cure)
 
 
-def wrong(message: str, cure: str = "") -> PydanticCustomError:
+def wrong(message: str, cure: str = "") -> Wrong:
     """The error a reader raises: one sentence, and what to do."""
-    template = "{message} - {cure}" if cure else "{message}"
-    return PydanticCustomError("setting", template, {"message": message, "cure": cure})
+    return Wrong(message, cure)
 
 
 def described(value: object) -> str:
@@ -192,7 +189,7 @@ def read_verify(value: object, info: ValidationInfo) -> bool | str:
     """True, false, or the path of a CA bundle."""
     try:
         return read_flag(value)
-    except PydanticCustomError:
+    except Wrong:
         return read_name(value, info)
 
 

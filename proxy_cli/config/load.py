@@ -9,9 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
 from proxy_cli.config import survey
 from proxy_cli.config.cascade import without_cascades
 from proxy_cli.config.checks import cross_checks
@@ -21,6 +18,7 @@ from proxy_cli.config.include import Gathered, gather
 from proxy_cli.config.master_key import master_key_problem
 from proxy_cli.config.models import ModelEntry
 from proxy_cli.config.problem import Path, Place, Problem, Severity, dotted
+from proxy_cli.config.reading import Mistake, Unreadable
 from proxy_cli.config.scalar import Scalar
 from proxy_cli.config.schema import Config
 from proxy_cli.config.state import State, is_nothing
@@ -99,7 +97,7 @@ def _sound_entries(resolved: Resolved, findings: list[Finding]) -> Mapping[int, 
     sound = {}
     for index, entry in enumerate(given):
         if ("model_list", index) not in wrong:
-            with suppress(ValidationError):
+            with suppress(Unreadable):
                 sound[index] = ModelEntry.model_validate(entry)
     return sound
 
@@ -127,24 +125,22 @@ def _validated(resolved: Resolved) -> tuple[Config | None, list[Finding]]:
     config = None
     try:
         config = Config.model_validate(resolved.values, context=remarks)
-    except ValidationError as failure:
-        details = failure.errors(include_url=False, include_input=False)
-        findings = [found for detail in details if (found := _finding(detail, resolved)) is not None]
+    except Unreadable as failure:
+        findings = [found for mistake in failure.mistakes if (found := _finding(mistake, resolved)) is not None]
     findings += _remarked(resolved.values, remarks)
     return config, findings
 
 
-def _finding(detail: ErrorDetails, resolved: Resolved) -> Finding | None:
-    path = tuple(step for step in detail["loc"] if not (isinstance(step, str) and step.startswith("(")))
+def _finding(mistake: Mistake, resolved: Resolved) -> Finding | None:
+    path = tuple(step for step in mistake.path if not (isinstance(step, str) and step.startswith("(")))
     if path in resolved.unresolved:
         return None  # the variable that it names has been told already
-    if detail["type"] == "missing":
+    if mistake.kind == "missing":
         return Finding(path, *_missing(path, resolved.values))
     path = _existing(path, resolved.values)
-    if detail["type"] == "setting":
-        context = detail["ctx"]
-        return Finding(path, context["message"], context["cure"])
-    wanted = _WANTED.get(detail["type"], "another kind of value")
+    if mistake.kind == "setting":
+        return Finding(path, mistake.message, mistake.cure)
+    wanted = f"a {mistake.kind}"
     value = at(resolved.values, path)
     first = _LISTS_OF_MAPPINGS.get(path)
     if wanted == "a list" and first is not None:
@@ -155,10 +151,6 @@ def _finding(detail: ErrorDetails, resolved: Resolved) -> Finding | None:
     return Finding(path, f"expected {wanted}, got {described(value)}", cure)
 
 
-_WANTED = {
-    "tuple_type": "a list", "list_type": "a list", "dict_type": "a mapping", "mapping_type": "a mapping",
-    "model_type": "a mapping", "model_attributes_type": "a mapping",
-}  # fmt: skip
 _SHAPES = {
     "a list": "write one entry a line, each after a dash",
     "a mapping": "write its settings below it, indented, as key: value",

@@ -7,8 +7,6 @@ prices are collected by their name. `model_info` keeps whatever it holds.
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final, Self
 
-from pydantic import PlainValidator, WithJsonSchema
-
 from proxy_cli.config.fields import (
     Anything,
     Base,
@@ -30,6 +28,7 @@ from proxy_cli.config.fields import (
     Usd,
     Verify,
 )
+from proxy_cli.config.reading import PlainValidator, WithJsonSchema
 from proxy_cli.config.request_fields import RequestFields
 from proxy_cli.config.state import OTHERS, PRICES, KeysOf, Section, Unknown, group, ignored, later, used
 from proxy_cli.secret import Secret

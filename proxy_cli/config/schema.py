@@ -7,6 +7,7 @@ A new setting is one field in one of the sections, and the room that reads it.
 from typing import Final
 
 from proxy_cli.config.fields import Anything, Exported, JsonMap, NameOrNames
+from proxy_cli.config.json_schema import schema_of
 from proxy_cli.config.models import CloudCredentials, Credential, ModelEntry
 from proxy_cli.config.request_fields import RequestFields
 from proxy_cli.config.settings_general import GeneralSettings
@@ -51,7 +52,7 @@ class Config(Section):
 
 def json_schema() -> dict[str, Json]:
     """The JSON Schema of the file, for editors and CI; `x-state` says what becomes of a setting."""
-    schema = Config.model_json_schema(by_alias=True)
+    schema = schema_of(Config)
     definitions: dict[str, Json] = schema.get("$defs", {})
     for section in (schema, *definitions.values()):
         if "properties" in section:

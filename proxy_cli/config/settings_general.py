@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-from pydantic import PlainValidator, WithJsonSchema
-
 from proxy_cli.config.fields import (
     Amount,
     Anything,
@@ -21,6 +19,7 @@ from proxy_cli.config.fields import (
     Tally,
     Text,
 )
+from proxy_cli.config.reading import PlainValidator, WithJsonSchema
 from proxy_cli.config.state import Section, ignored, later, used
 
 _NO_KEYS = "the master key is the only key so far"

@@ -2,8 +2,6 @@
 
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, PlainValidator, WithJsonSchema
-
 from proxy_cli.config.fields import (
     Anything,
     Choice,
@@ -20,6 +18,7 @@ from proxy_cli.config.fields import (
     wrong,
 )
 from proxy_cli.config.models import SharedParams
+from proxy_cli.config.reading import BeforeValidator, PlainValidator, WithJsonSchema
 from proxy_cli.config.scalar import Scalar
 from proxy_cli.config.state import Section, ignored, later, used
 

@@ -13,10 +13,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, core_schema
-
+from proxy_cli.config.problem import Path
+from proxy_cli.config.reading import Field, Readable, Reader, Reading
 from proxy_cli.config.scalar import Scalar
 from proxy_cli.shapes import Json
 
@@ -42,13 +40,11 @@ class Unknown(StrEnum):
     KEEP = "keep"  # kept as it is, and shown again
 
 
-class Section(BaseModel):
+class Section(Readable):
     """A mapping of the file whose keys are declared. A key without a value counts as absent."""
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True)
     unknown: ClassVar[Unknown] = Unknown.REFUSE
 
-    @model_validator(mode="before")
     @classmethod
     def sort_keys(cls, value: object) -> object:
         """Take out what has no value, and put prices and other undeclared keys into their groups."""
@@ -92,10 +88,10 @@ def is_nothing(value: object) -> bool:
 
 
 @cache
-def settings(section: type[Section]) -> Mapping[str, FieldInfo]:
+def settings(section: type[Section]) -> Mapping[str, Field]:
     """The declared settings of a section by the key they have in the file, those of its groups among them."""
-    found: dict[str, FieldInfo] = {}
-    for name, field in section.__pydantic_fields__.items():
+    found: dict[str, Field] = {}
+    for name, field in section.model_fields.items():
         if not is_group(field):
             found[name] = field
         elif (inner := group_section(field)) is not None:
@@ -103,12 +99,12 @@ def settings(section: type[Section]) -> Mapping[str, FieldInfo]:
     return found
 
 
-def is_group(field: FieldInfo) -> bool:
+def is_group(field: Field) -> bool:
     """Whether a field gathers keys of the mapping it belongs to, and is none itself."""
     return field.alias is not None and field.alias.startswith("(")
 
 
-def group_section(field: FieldInfo) -> type[Section] | None:
+def group_section(field: Field) -> type[Section] | None:
     """The section that declares a group's keys; None for prices and others."""
     return next((each.section for each in field.metadata if isinstance(each, KeysOf)), None)
 
@@ -120,8 +116,14 @@ class KeysOf:
     # A section holds a value for each of its fields; a hundred of them, for ten thousand entries, would be 50 MB.
     section: type[Section]
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(_given, handler.generate_schema(self.section))
+    def reader(self) -> Reader:
+        """What reads the group."""
+
+        def read(value: object, path: Path, reading: Reading) -> Mapping[str, Json] | None:
+            section = self.section.read_into(value, path, reading)
+            return None if section is None else _given(section)
+
+        return read
 
 
 def _given(section: Section) -> Mapping[str, Json]:
@@ -167,30 +169,28 @@ def later(description: str, meanwhile: str = "", default: Any = None, *, always:
 def _field(default: Any, description: str, extra: dict[str, Json]) -> Any:
     if default == {}:
         default = _EMPTY
-    if isinstance(default, Section | MappingProxyType):
-        # Frozen, so that all may share it; a plain default would be copied for each of ten thousand entries.
-        return Field(default_factory=lambda: default, description=description, json_schema_extra=extra)
-    return Field(default=default, description=description, json_schema_extra=extra)
+    shared = isinstance(default, Section | MappingProxyType)
+    return Field(description, default, json_schema_extra=extra, shows_default=not shared)
 
 
 def group(alias: str, description: str) -> Any:
     """A field that gathers keys of its section: `PRICES`, `OTHERS`, or those that another section declares."""
-    return Field(default_factory=lambda: _EMPTY, alias=alias, description=description)
+    return Field(description, _EMPTY, alias, shows_default=False)
 
 
 _EMPTY: Final[Mapping[str, Json]] = MappingProxyType({})
 
 
-def extra(field: FieldInfo) -> dict[str, Json]:
+def extra(field: Field) -> dict[str, Json]:
     """What a declaration says beside type and description."""
-    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    return field.json_schema_extra
 
 
 @cache
 def _homes(section: type[Section]) -> Mapping[str, str]:
     """Where each declared key goes: to itself, or to the group that gathers it; the groups stand for themselves."""
     homes: dict[str, str] = {}
-    for name, field in section.__pydantic_fields__.items():
+    for name, field in section.model_fields.items():
         if field.alias is None or not is_group(field):
             homes[name] = name
             continue

@@ -10,12 +10,11 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Annotated, Final, NamedTuple, get_args, get_origin
 
-from pydantic.fields import FieldInfo
-
 from proxy_cli.config.flags import Flags
 from proxy_cli.config.models import ModelEntry
 from proxy_cli.config.privacy import looks_secret, shown
 from proxy_cli.config.problem import Path, Severity, did_you_mean
+from proxy_cli.config.reading import Field
 from proxy_cli.config.scalar import Scalar, plain
 from proxy_cli.config.schema import Config
 from proxy_cli.config.state import Section, State, Unknown, extra, is_nothing, is_price, settings, takes_prices
@@ -186,7 +185,7 @@ def _declarations(section: type[Section]) -> Mapping[str, Declared]:
     return {key: _declaration(field) for key, field in settings(section).items()}
 
 
-def _declaration(field: FieldInfo) -> Declared:
+def _declaration(field: Field) -> Declared:
     told = extra(field)
     silent = told["x-state"] is State.USED and told.keys() <= {"x-state"}
     return Declared(told, _inside(field.annotation), silent)

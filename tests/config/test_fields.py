@@ -5,7 +5,6 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
 
 from proxy_cli.config.fields import (
     Anything,
@@ -29,6 +28,7 @@ from proxy_cli.config.fields import (
     described,
     trim,
 )
+from proxy_cli.config.reading import Unreadable, read_as
 from proxy_cli.config.scalar import Scalar, kind_of
 
 
@@ -39,15 +39,15 @@ def written(text, *, quoted=False, replaced=False):
 
 def read(kind, value, context=None):
     """A value by its kind."""
-    return TypeAdapter(kind).validate_python(value, context=context)
+    return read_as(kind, value, context)
 
 
 def refusal(kind, value):
     """What is said of a value that is refused: the message and the cure."""
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(Unreadable) as caught:
         read(kind, value)
-    (error,) = caught.value.errors()
-    return f"{error['ctx']['message']} - {error['ctx']['cure']}"
+    (mistake,) = caught.value.mistakes
+    return f"{mistake.message} - {mistake.cure}"
 
 
 @pytest.mark.parametrize("text", ["fast", "4.1", "2024-10-21", "0x10", "日本語"])
@@ -190,10 +190,10 @@ def test_what_is_trimmed_has_no_blanks_around_it(text):
 )
 def test_a_duration_with_a_unit_is_told_in_seconds(text, cure):
     """The cure can be typed as it stands."""
-    with pytest.raises(ValidationError) as caught:
-        TypeAdapter(Seconds).validate_python(text)
+    with pytest.raises(Unreadable) as caught:
+        read_as(Seconds, text)
 
-    assert caught.value.errors()[0]["ctx"]["cure"] == cure
+    assert caught.value.mistakes[0].cure == cure
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_duration_with_a_unit_is_told_in_seconds(text, cure):
 def test_a_blank_in_a_key_is_remarked_on(key, said):
     """A key has none; what it is is never repeated."""
     remarks = Remarks()
-    TypeAdapter(Key).validate_python(Scalar(key, True, "text"), context=remarks)
+    read_as(Key, Scalar(key, True, "text"), remarks)
 
     ((_, message, _),) = remarks.found.values()
     assert message.startswith(said)

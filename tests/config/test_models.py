@@ -1,9 +1,9 @@
 """Entries of `model_list`, made without a file."""
 
 import pytest
-from pydantic import ValidationError
 
 from proxy_cli.config.models import Credential, ModelEntry, ModelInfo, ModelParams, SharedParams
+from proxy_cli.config.reading import Unreadable
 
 
 def params(**given):
@@ -74,13 +74,13 @@ def test_model_info_keeps_everything():
 
 def test_an_unknown_mode_is_refused_with_the_known_ones():
     """A slip in `mode` would send health checks astray."""
-    with pytest.raises(ValidationError, match="did you mean 'embedding'"):
+    with pytest.raises(Unreadable, match="did you mean 'embedding'"):
         ModelInfo.model_validate({"mode": "embeding"})
 
 
 def test_an_entry_needs_a_name_and_a_model():
     """Both are said at once."""
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(Unreadable) as caught:
         ModelEntry.model_validate({"litellm_params": {"timeout": 3}})
 
-    assert [error["loc"] for error in caught.value.errors()] == [("model_name",), ("litellm_params", "model")]
+    assert [mistake.path for mistake in caught.value.mistakes] == [("model_name",), ("litellm_params", "model")]

@@ -1,8 +1,8 @@
 """Defaults of request fields."""
 
 import pytest
-from pydantic import ValidationError
 
+from proxy_cli.config.reading import Unreadable
 from proxy_cli.config.request_fields import RequestFields
 
 
@@ -11,7 +11,7 @@ def test_numbers_are_numbers():
     fields = RequestFields.model_validate({"temperature": "0.5", "seed": "7", "max_tokens": 100})
 
     assert (fields.temperature, fields.seed, fields.max_tokens) == (0.5, 7, 100)
-    with pytest.raises(ValidationError, match="expected a number, got 'hot'"):
+    with pytest.raises(Unreadable, match="expected a number, got 'hot'"):
         RequestFields.model_validate({"temperature": "hot"})
 
 

@@ -1,8 +1,8 @@
 """`general_settings`: the server itself."""
 
 import pytest
-from pydantic import ValidationError
 
+from proxy_cli.config.reading import Unreadable
 from proxy_cli.config.settings_general import GeneralSettings
 
 
@@ -24,5 +24,5 @@ def test_the_master_key_is_a_secret():
 
 def test_another_compatibility_is_refused():
     """There are two."""
-    with pytest.raises(ValidationError, match="valid: openai, litellm"):
+    with pytest.raises(Unreadable, match="valid: openai, litellm"):
         GeneralSettings.model_validate({"compat": "azure"})

@@ -1,8 +1,8 @@
 """`router_settings`: aliases, fallbacks, strategies."""
 
 import pytest
-from pydantic import ValidationError
 
+from proxy_cli.config.reading import Unreadable
 from proxy_cli.config.settings_router import RouterSettings
 
 
@@ -24,13 +24,13 @@ def test_fallbacks_name_models_in_either_form():
 @pytest.mark.parametrize("broken", [[{"a": "b"}], [{"a": [True]}], [{"a": [{"name": "b"}]}], {"a": ["b"]}, [["a"]]])
 def test_fallbacks_of_another_shape_are_refused(broken):
     """They would silently do nothing."""
-    with pytest.raises(ValidationError):
+    with pytest.raises(Unreadable):
         RouterSettings.model_validate({"fallbacks": broken})
 
 
 def test_a_strategy_nobody_knows_is_refused_with_the_known_ones():
     """The near one is named."""
-    with pytest.raises(ValidationError, match="did you mean 'least-busy'"):
+    with pytest.raises(Unreadable, match="did you mean 'least-busy'"):
         RouterSettings.model_validate({"routing_strategy": "least-bussy"})
 
 
