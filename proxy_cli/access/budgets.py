@@ -34,10 +34,13 @@ class SharedSpend:
     when a supervisor counts the processes it starts.
     """
 
-    __slots__ = ("_amounts", "_slot")
+    __slots__ = ("_amounts", "_slot", "_used")
 
     def __init__(self) -> None:
         self._amounts = memoryview(mmap.mmap(-1, SLOTS * _BYTES_PER_SLOT)).cast("d")
+        # A byte for each slot that was ever written: most servers use a few, and adding up all takes as long as a call
+        # has for everything else that is decided about it.
+        self._used = mmap.mmap(-1, SLOTS)
         self._slot = 0
 
     def use_slot(self, process: int) -> None:
@@ -46,11 +49,12 @@ class SharedSpend:
 
     def add(self, usd: float) -> None:
         """Count what this process spent."""
+        self._used[self._slot] = 1
         self._amounts[self._slot] += usd
 
     def total_usd(self) -> float:
         """What all processes spent."""
-        return sum(self._amounts)
+        return sum(self._amounts[: self._used.rfind(b"\1", 0) + 1])
 
 
 class ProcessBudget:
@@ -69,7 +73,7 @@ class ProcessBudget:
 
     def after(self, former: "ProcessBudget") -> "ProcessBudget":
         """This limit, with what was spent under a former one counted on."""
-        return ProcessBudget(self._limit_usd, self._status, former._spend)
+        return ProcessBudget(self._limit_usd, self._status, former._spend)  # noqa: SLF001 - of its own kind
 
     @property
     def spent_usd(self) -> float:
