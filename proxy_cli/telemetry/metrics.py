@@ -8,7 +8,7 @@ caller: the number of series is bounded by the configuration.
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy_cli.shapes import Deployment, Record
 from proxy_cli.telemetry import exposition, families
@@ -31,6 +31,14 @@ _PROMPT: Final = _OVERHEAD + ANSWERS[3].size
 _COMPLETION, _CACHED, _COST, _BYTES = range(_PROMPT + 1, _PROMPT + 5)
 
 
+class _Place(NamedTuple):
+    """Where a kind of request is counted, and where the entry of its deployment begins."""
+
+    requests: int
+    answers: int
+    deployment: Deployment  # after a reload another one may go by its id
+
+
 class Metrics:
     """The figures of one server. Made before the fork; every process has its own object over the same memory."""
 
@@ -40,7 +48,7 @@ class Metrics:
         # Owned here: what may be named, and where what was named before stands.
         self._routes: Collection[str] = frozenset()
         self._names: Collection[str] = frozenset()
-        self._places: dict[tuple[str, str, int, bool], tuple[int, int]] = {}
+        self._places: dict[tuple[str, str, int, bool], _Place] = {}
         self._counts: dict[tuple[str, tuple[str, ...]], int] = {}
         self._codes: set[str] = set()
         self._sources: list[Callable[[], None]] = []
@@ -93,9 +101,11 @@ class Metrics:
             if record.status == _CLIENT_LEFT:
                 self.count("llmproxy_client_disconnects_total")
             return
-        places = self._places.get((record.route, deployment.id, record.status, record.stream))
-        counted, base = places if places is not None else self._place(record, deployment)
-        cells[counted] += 1.0
+        place = self._places.get((record.route, deployment.id, record.status, record.stream))
+        if place is None or place.deployment is not deployment:
+            place = self._place(record, deployment)
+        base = place.answers
+        cells[place.requests] += 1.0
         cells[base + _BYTES] += record.bytes_out
         if (usage := record.usage) is not None:
             cells[base + _PROMPT] += usage.prompt_tokens
@@ -150,15 +160,15 @@ class Metrics:
             self._codes.add(code)
         self._cells[self._entry(_FAILURE, (deployment.group, deployment.id, code))] += 1.0
 
-    def _place(self, record: Record, deployment: Deployment) -> tuple[int, int]:
+    def _place(self, record: Record, deployment: Deployment) -> _Place:
         """Where a request is counted, and the entry of its deployment."""
         labels = (self._route(record), deployment.group, deployment.id, str(record.status), _said(record.stream))
         base = f"{deployment.backend}{deployment.base_path}" if deployment.mock_response is None else ""
         names = (deployment.group, deployment.model, deployment.id, deployment.provider, base)
-        places = self._entry(_REQUEST, labels), self._entry(_ANSWER, names)
+        place = _Place(self._entry(_REQUEST, labels), self._entry(_ANSWER, names), deployment)
         if record.route in self._routes:
-            self._places[record.route, deployment.id, record.status, record.stream] = places
-        return places
+            self._places[record.route, deployment.id, record.status, record.stream] = place
+        return place
 
     def _place_of_refused(self, record: Record) -> int:
         name = record.model if not record.model or record.model in self._names else OTHER

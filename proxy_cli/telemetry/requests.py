@@ -22,6 +22,7 @@ class _Head(NamedTuple):
 
     text: str
     fields: str
+    deployment: Deployment | None  # after a reload another one may go by its id
 
 
 class _Word(NamedTuple):
@@ -86,7 +87,7 @@ class Requests:
         deployment = record.deployment
         key = (record.method, record.route, record.model, deployment.id if deployment is not None else None)
         head = self._heads.get(key)
-        if head is None:
+        if head is None or head.deployment is not deployment:
             head = self._new_head(record)
             if len(record.route) + len(record.model) <= _LONGEST:
                 _remember(self._heads, key, head)
@@ -110,7 +111,7 @@ class Requests:
             "deployment_id": deployment.id if deployment else None,
         }
         fields = (f'"{name}":{self._value(value)}' for name, value in values.items() if value is not None)
-        return _Head(self._clean(" ".join(parts)), ",".join(fields))
+        return _Head(self._clean(" ".join(parts)), ",".join(fields), deployment)
 
     def _id(self, record: Record) -> str:
         identity = record.request_id

@@ -220,7 +220,6 @@ def test_after_a_reload_the_new_names_are_told():
     metrics = known()
     metrics.add(record())
 
-    metrics.know(routes={ROUTE}, names={"gpt"})
     changed = Deployment(id="d1", group="gpt", model="vicuna-2", provider="openai", backend=DEPLOYMENT.backend)
     metrics.add(record(deployment=changed))
 

@@ -31,6 +31,17 @@ def test_a_head_is_remembered_for_its_deployment_only():
     assert "-> two @ http://two" in told[1][0]
 
 
+def test_a_deployment_that_has_changed_is_told_as_it_is():
+    """After a reload the same id may stand for something else."""
+    requests = Requests(Mask())
+    lines = []
+    for model in ("old", "new"):
+        deployment = Deployment(id="d", group="g", model=model, provider="p", backend=Backend("http", "h", 80))
+        lines.append(requests.line(Record(request_id="r", route="/r", model="g", deployment=deployment)))
+
+    assert ["-> old" in lines[0], "-> new" in lines[1]] == [True, True]
+
+
 @pytest.mark.row("P-06")
 @pytest.mark.parametrize("field", ["request_id", "route", "model", "client", "key", "error"])
 def test_no_word_of_a_request_shows_a_secret(field):
