@@ -8,13 +8,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TextIO
 
 from proxy_cli.secret import Scrubber
 from proxy_cli.shapes import Record
 from proxy_cli.telemetry.lines import REQUESTS, Form, JsonForm, TextForm
 from proxy_cli.telemetry.masking import Mask
+from proxy_cli.telemetry.metrics import Metrics
 from proxy_cli.telemetry.output import output_to
 from proxy_cli.telemetry.requests import Requests
 from proxy_cli.telemetry.sink import Sink
@@ -133,12 +134,12 @@ class RequestLog:
         else:
             self._handler.sink.put(self._handler.form.request(record, "WARNING" if failed else "INFO"))
 
-    def report(self, count: Callable[[str, float], None]) -> None:
+    def report(self, metrics: Metrics) -> None:
         """Count the lines that were lost since this was asked for last."""
         if self._handler is not None:
             lost, self._lost_before = self._handler.sink.lost - self._lost_before, self._handler.sink.lost
             if lost > 0:
-                count("llmproxy_log_lines_dropped_total", lost)
+                metrics.count("llmproxy_log_lines_dropped_total", amount=lost)
 
     def _log(self, level: int, record: Record) -> None:
         """The place that is shown is the one that ended the request."""

@@ -75,8 +75,8 @@ class Metrics:
         self._sources.append(source)
 
     def unwatch(self, source: Callable[[], None]) -> None:
-        """Do not call it any more."""
-        self._sources.remove(source)
+        """Do not call it any more. May be said twice."""
+        self._sources = [each for each in self._sources if each != source]
 
     def publish(self) -> None:
         """Let others see how this process is now; comes every second at least."""

@@ -12,6 +12,8 @@ import pytest
 from proxy_cli.secret import Scrubber, Secret
 from proxy_cli.shapes import Backend, Deployment, Record, Usage
 from proxy_cli.telemetry.log import Level, RequestLog, chosen_level, configure
+from proxy_cli.telemetry.metrics import Metrics
+from tests.telemetry.test_exposition import samples
 
 DEPLOYMENT = Deployment(
     id="d1", group="gpt", model="vicuna-13b", provider="openai", backend=Backend("http", "localhost", 20080)
@@ -193,18 +195,18 @@ def test_a_level_that_hides_requests_hides_them():
 
 def test_lines_that_were_lost_are_counted_once():
     """What the sink had to drop is told to the metrics, each line one time."""
-    counted: list[tuple[str, float]] = []
+    metrics = Metrics()
 
     def say():
         log = RequestLog()
         assert log._handler is not None
         log._handler.sink._lose(3)
         for _ in range(2):
-            log.report(lambda name, number: counted.append((name, number)))
+            log.report(metrics)
 
     logged(say)
 
-    assert counted == [("llmproxy_log_lines_dropped_total", 3)]
+    assert samples(metrics.exposition())["llmproxy_log_lines_dropped_total",] == 3
 
 
 def test_close_leaves_logging_as_it_was():
