@@ -6,82 +6,206 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
+from proxy_cli.errors import Overloaded
 from proxy_cli.gateway import Gateway
 from proxy_cli.providers.table import provider_for
 from proxy_cli.routing.attempts import Router
+from proxy_cli.server.admission import Admission
+from proxy_cli.server.calls import Calls
 from proxy_cli.server.connection import Listener
 from proxy_cli.server.counter import Counter
+from proxy_cli.server.drain import Drain, Grace
+from proxy_cli.server.entrance import Entrance
+from proxy_cli.server.front import Front
+from proxy_cli.server.gauges import PoolGauges
 from proxy_cli.server.inference import Inference
 from proxy_cli.server.information import Information
 from proxy_cli.server.probes import Health
 from proxy_cli.server.problems import Problems
+from proxy_cli.server.reload_route import Ask, ReloadRoute
 from proxy_cli.server.routes import Answer, Routes, served
 from proxy_cli.server.setup import Setup
 from proxy_cli.server.snapshot import Snapshot
+from proxy_cli.tasks import Tasks
 from proxy_cli.telemetry.log import RequestLog
+from proxy_cli.telemetry.recorder import Recorder
 from proxy_cli.telemetry.tap import Tap
 from proxy_cli.upstream.client import Upstream
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG: Final = 2048
-_PATIENCE_S: Final = 30.0  # for requests under way, once no new ones are accepted
 _SETTLE_S: Final = 0.1
+_LOOK_S: Final = 0.05
+_LET_GO_S: Final = 1.0
+_ENDED: Final = Overloaded("the proxy is shutting down; ask again", code="shutting_down", retry_after_s=1)
+_LAST_WORDS_S: Final = 2.0  # for what is said to requests whose time is over
 _KEEPALIVE_S: Final = 75.0  # above the 60 s of common load balancers, so that they close first
 
 
-class Server:
-    """One worker's server. Owns its listener, the snapshot new requests take, and those that old ones still hold."""
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """What stays the same in a process, whatever its configuration."""
 
-    def __init__(self, setup: Setup) -> None:
-        self.snapshot = _snapshot(setup, _upstream(setup))
+    drain: Drain
+    ask: Ask
+    admission: Admission
+    recorder: Recorder
+
+
+class Server:
+    """One worker's server. Owns its entrance, the snapshot new requests take, and those that old ones still hold."""
+
+    def __init__(self, setup: Setup, ask: Ask) -> None:
+        self.drain = Drain(time.monotonic)
+        self._metrics = setup.metrics
+        self._log = RequestLog()
+        recorder = Recorder({"log": self._log.add, "metrics": self._metrics.add}, self._metrics.count)
+        self._process = _Process(self.drain, ask, Admission(setup.admission, setup.metrics), recorder)
+        self.snapshot = _snapshot(setup, _upstream(setup), self._process)
         self._former: list[Snapshot] = []
         self._served_before = 0  # by snapshots that are closed
-        self._listening: asyncio.Server | None = None
+        self._pools = PoolGauges(lambda: {each.upstream for each in self.snapshots}, setup.metrics)
+        self._tasks = Tasks()
+        self._letting_go: asyncio.Task[None] | None = None
+        self._entrance: Entrance | None = None
+        self._front: Front | None = None
         self._listener: Listener | None = None
 
     @property
     def requests_served(self) -> int:
         """How many requests have been answered since the start."""
-        return self._served_before + sum(each.counter.served for each in (self.snapshot, *self._former))
+        return self._served_before + sum(each.counter.served for each in self.snapshots)
+
+    @property
+    def requests_under_way(self) -> int:
+        """How many requests are not answered to their end."""
+        return sum(each.counter.under_way for each in self.snapshots)
 
     async def start(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections."""
-        self._listener = Listener(
-            self._serve,
-            problems=self.snapshot.problems,
-            keepalive_timeout_s=self.snapshot.setup.flags.keepalive_timeout_s or _KEEPALIVE_S,
-        )
-        loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(self._listener, sock=listener, ssl=tls, backlog=_BACKLOG)
+        keepalive_s = self.snapshot.setup.flags.keepalive_timeout_s or _KEEPALIVE_S
+        self._listener = Listener(self._serve, problems=self.snapshot.problems, keepalive_timeout_s=keepalive_s)
+        self._front = Front(lambda: self.snapshot, self._listener, keepalive_s=keepalive_s)
+        self._entrance = Entrance(listener, self._front, tls=tls, clock=time.monotonic)
+        self._metrics.watch(self._tell)
+        self._process.admission.start()
+        self._entrance.open()
 
-    async def stop(self) -> None:
-        """Accept no more, let what is under way finish, then close all, in the reverse order of start."""
-        if self._listening is not None:
-            self._listening.close()
-            # A connection that was accepted a moment ago has not told its request yet: it gets its answer.
-            await asyncio.sleep(_SETTLE_S)
-        if self._listener is not None:
-            self._listener.pre_shutdown()
-            await self._listener.shutdown(_PATIENCE_S)
-        for snapshot in (*self._former, self.snapshot):
+    def take(self, setup: Setup) -> None:
+        """Answer new requests with another configuration; those under way keep theirs."""
+        former = self.snapshot
+        alike = _terms(setup) == _terms(former.setup)
+        upstream = former.upstream if alike else _upstream(setup)
+        self.snapshot = _snapshot(setup, upstream, self._process)
+        self._process.admission.renew(setup.admission)
+        self._former.append(former)
+        if self._letting_go is None or self._letting_go.done():
+            self._letting_go = self._tasks.spawn(self._let_go(), "end of former configurations")
+
+    async def stop(self, *, hurry: bool = True) -> None:
+        """Go the way out, step by step, then close all, in the reverse order of start."""
+        grace = self.snapshot.setup.grace
+        self.drain.draining = True
+        if not hurry and self._entrance is not None:
+            await self._wait_for_balancers(self._entrance, grace)
+        await self._close_entrance()
+        await self._finish(grace)
+        # What is left has had its time; it is told so.
+        for snapshot in self.snapshots:
+            snapshot.inference.end_streams(_ENDED)
+        for upstream in {each.upstream for each in self.snapshots}:
+            await upstream.close()
+        await self._finish(Grace(plain_s=_LAST_WORDS_S, stream_s=_LAST_WORDS_S))
+        if self._front is not None and self._listener is not None:
+            await self._front.shutdown(_LAST_WORDS_S)
+            await self._listener.shutdown(_LAST_WORDS_S)
+        self._process.admission.stop()
+        await self._tasks.close()
+        for snapshot in self.snapshots:
             await snapshot.health.close()
-            await snapshot.upstream.close()
+        self._tell()
+        self._metrics.unwatch(self._tell)
+        self._metrics.leave()
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Those that requests still hold, the newest last."""
+        return (*self._former, self.snapshot)
+
+    async def _wait_for_balancers(self, entrance: Entrance, grace: Grace) -> None:
+        """Accept for a while longer, with readiness saying no."""
+        began_s = time.monotonic()
+        whole = grace.wait_s is not None or self.drain.has_whole_wait(
+            reached_from_elsewhere=entrance.was_reached_from_elsewhere
+        )
+        limit_s = grace.default_wait_s if grace.wait_s is None else grace.wait_s
+        while time.monotonic() - began_s < limit_s and (whole or self.requests_under_way):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)
+
+    async def _close_entrance(self) -> None:
+        """Accept nobody any more; who is connected still gets an answer, and with it the connection's end."""
+        if self._entrance is None or self._front is None or self._listener is None:
+            return
+        await self._entrance.close()
+        self.drain.closing = self._front.draining = True
+        # A connection that was accepted a moment ago has not told its request yet: it gets its answer.
+        await asyncio.sleep(_SETTLE_S)
+        self._front.drain()
+        self._listener.pre_shutdown()
+
+    async def _finish(self, grace: Grace) -> None:
+        """Wait for the requests under way, as long as they may take."""
+        began_s = time.monotonic()
+        while self.requests_under_way:
+            has_streams = any(each.inference.streams for each in self.snapshots)
+            if grace.left_s(time.monotonic() - began_s, has_streams=has_streams) <= 0:
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _let_go(self) -> None:
+        """Close what only former snapshots need, when their last request has ended."""
+        while self._former:
+            await asyncio.sleep(_LET_GO_S)
+            for snapshot in [each for each in self._former if each.is_at_rest]:
+                self._former.remove(snapshot)
+                self._served_before += snapshot.counter.served
+                await snapshot.health.close()
+                if all(snapshot.upstream is not each.upstream for each in self.snapshots):
+                    await snapshot.upstream.close()
+
+    def _tell(self) -> None:
+        """What is counted elsewhere, for the metrics."""
+        self._pools()
+        self._log.report(self._metrics)
 
     def _serve(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
-        return self.snapshot.counter.serve(request)
+        counter = self.snapshot.counter
+        return self._serve_last(request, counter) if self.drain.closing else counter.serve(request)
+
+    async def _serve_last(self, request: web.BaseRequest, counter: Counter) -> web.StreamResponse:
+        response = await counter.serve(request)
+        if not response.prepared:
+            response.force_close()
+        return response
+
+
+def _terms(setup: Setup) -> tuple[int | None, int]:
+    """How backends are reached: configurations that are alike in this share their connections."""
+    return setup.pool_limit, setup.max_response_bytes
 
 
 def _upstream(setup: Setup) -> Upstream:
-    return Upstream(pool_limit=setup.pool_limit, max_body_bytes=setup.max_response_bytes)
+    pool_limit, max_body_bytes = _terms(setup)
+    return Upstream(pool_limit=pool_limit, max_body_bytes=max_body_bytes)
 
 
-def _snapshot(setup: Setup, upstream: Upstream) -> Snapshot:
+def _snapshot(setup: Setup, upstream: Upstream, process: _Process) -> Snapshot:
     """Everything that a request passes through, wired."""
     problems = Problems(setup.scrubber, compat_litellm=setup.compat_litellm)
     tap = Tap(detailed=setup.level == "detailed") if setup.level != "normal" else None
@@ -93,38 +217,44 @@ def _snapshot(setup: Setup, upstream: Upstream) -> Snapshot:
         clock=time.monotonic,
         tap=tap,
     )
-    inference = Inference(gateway, problems=problems, limits=setup.limits, clock=time.monotonic, tap=tap)
+    calls = Calls(setup.table, limits=setup.limits, tap=tap)
+    inference = Inference(gateway, calls, problems=problems, clock=time.monotonic, admission=process.admission, tap=tap)
     health = Health(setup.table, upstream, provider_for, clock=time.monotonic, scrubber=setup.scrubber)
     return Snapshot(
         setup=setup,
         problems=problems,
         gateway=gateway,
         inference=inference,
-        counter=_counter(setup, inference, health, problems),
+        counter=_counter(setup, _answers(setup, inference, health, problems, process), problems, process),
         health=health,
         upstream=upstream,
     )
 
 
-def _counter(setup: Setup, inference: Inference, health: Health, problems: Problems) -> Counter:
-    root = setup.variables.server_root_path or ""
+def _routes(setup: Setup) -> Routes:
     table = served(
         docs_path=setup.docs_path,
         openapi=not setup.variables.no_openapi,
         metrics_need_key=setup.config.litellm_settings.require_auth_for_metrics_endpoint,
     )
-    routes = Routes(table, root=root)
-    setup.metrics.know(routes={each.path_template for each in table}, names=frozenset(setup.table.names()))
+    return Routes(table, root=setup.variables.server_root_path or "")
+
+
+def _answers(
+    setup: Setup, inference: Inference, health: Health, problems: Problems, process: _Process
+) -> Mapping[str, Answer]:
+    root = setup.variables.server_root_path or ""
     information = Information(
         table=setup.table,
-        routes=routes,
+        routes=_routes(setup),
         known=setup.known,
         needs_key=setup.keys.required,
         metrics=setup.metrics,
         root=root.rstrip("/"),
         redirect=setup.variables.root_redirect_url,
+        is_ready=process.drain.is_ready,
     )
-    answers: dict[str, Answer] = {
+    return {
         "inference": inference.answer,
         "models": information.models,
         "model": information.model,
@@ -135,17 +265,23 @@ def _counter(setup: Setup, inference: Inference, health: Health, problems: Probl
         "ready": information.ready,
         "test": information.test,
         "metrics": information.figures,
+        "reload": ReloadRoute(ask=process.ask, problems=problems, needs_key=setup.keys.required).answer,
         "home": information.home,
         "docs": information.docs,
         "openapi": information.openapi,
     }
+
+
+def _counter(setup: Setup, answers: Mapping[str, Answer], problems: Problems, process: _Process) -> Counter:
+    routes = _routes(setup)
+    setup.metrics.know(routes={each.path_template for each in routes.all}, names=frozenset(setup.table.names()))
     return Counter(
         answers,
         routes=routes,
         keys=setup.keys,
         problems=problems,
         cors=setup.cors,
-        log=RequestLog(),
+        recorder=process.recorder,
         clock=time.monotonic,
-        limit=setup.flags.limit_concurrency,
+        admission=process.admission,
     )

@@ -22,6 +22,7 @@ from proxy_cli.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
+_BACKLOG: Final = 4096  # clients that wait to be accepted; the kernel takes less where it is set so
 _AT_ONCE: Final = 64  # clients accepted before others get their turn
 _PAUSE_S: Final = 0.25
 _SAID_EVERY_S: Final = 60.0
@@ -46,6 +47,7 @@ class Entrance:
         clock: Clock,
     ) -> None:
         self._listener = listener
+        listener.setblocking(False)
         self._make = make
         self._tls = tls
         self._clock = clock
@@ -58,8 +60,7 @@ class Entrance:
 
     def open(self) -> None:
         """Accept clients from now on."""
-        self._listener.setblocking(False)
-        self._listener.listen(_backlog())
+        self._listener.listen(_BACKLOG)
         asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
 
     async def close(self) -> None:
@@ -92,6 +93,8 @@ class Entrance:
             self._rest(problem.strerror or str(problem))
             return False
         client.setblocking(False)
+        if client.family in (socket.AF_INET, socket.AF_INET6):
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self.was_reached_from_elsewhere:
             self.was_reached_from_elsewhere = _is_elsewhere(client.family, address)
         self._making.spawn(self._connect(client), "connection")
@@ -137,11 +140,6 @@ class Entrance:
             return False
         os.close(lowest)
         return lowest < self._first_kept_back
-
-
-def _backlog() -> int:
-    """How many clients may wait to be accepted; the kernel takes less where it is set so."""
-    return 4096
 
 
 def _is_elsewhere(family: int, address: object) -> bool:
