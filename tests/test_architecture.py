@@ -16,13 +16,14 @@ PACKAGE = ROOT / "proxy_cli"
 PLAN = ROOT / "docs" / "architecture.md"
 
 # Extras that are not installed with the package: only the file that needs one may import it, inside a function.
-OPTIONAL_EXTRAS = {"gunicorn"}
+OPTIONAL_EXTRAS = {"brotli", "gunicorn", "zstandard"}
 
 # Where anything at all may be caught, and which boundary that is.
 BOUNDARIES = {
     "server/counter.py": "request",
     "server/reply.py": "request, once its response has begun",
     "telemetry/recorder.py": "exporter",
+    "upstream/exchange.py": "sink: what it raises is raised again in the task that awaits the reply",
     "__main__.py": "command",
 }
 

@@ -6,14 +6,13 @@ it, so that the backend stops working.
 """
 
 import asyncio
-import zlib
 from collections.abc import Callable
 from typing import Final
 
 from proxy_cli.errors import BackendBroken, GatewayError
 from proxy_cli.shapes import Headers, UpstreamRequest
 from proxy_cli.upstream.connection import Connection
-from proxy_cli.upstream.decoding import Decoder
+from proxy_cli.upstream.decoding import DECODERS, CodingError, Decoder
 from proxy_cli.upstream.head import ReplyHead
 from proxy_cli.upstream.upload import upload
 from proxy_cli.upstream.watch import Watch
@@ -151,7 +150,7 @@ class Exchange:
         self.status = head.status
         self.headers = head.headers
         if head.coding:
-            self._decoder = Decoder(head.coding)
+            self._decoder = DECODERS[head.coding]()
         if head.status >= 300:
             # The rest of the body is not wanted (RFC 9112, 9.5), and writing on might cost us the reply.
             self._stop_upload()
@@ -203,7 +202,7 @@ class Exchange:
         try:
             while not self._held and self._failure is None and (data := self._take()):
                 self._sink(data)
-        except BaseException as failure:  # noqa: BLE001 - raised where `pour` is awaited
+        except Exception as failure:  # noqa: BLE001 - the sink's; raised where `pour` is awaited
             self._fail(failure)
             self._failure = self._failure or failure
 
@@ -223,7 +222,7 @@ class Exchange:
             while self._has_more():
                 if plain := decoder.feed(b"" if decoder.has_more else self._take_pieces()):
                     return plain
-        except zlib.error as error:
+        except CodingError as error:
             raise self._undecodable(error) from error
         return b""
 
@@ -232,10 +231,10 @@ class Exchange:
         if self._decoder is not None:
             try:
                 self._decoder.finish()
-            except zlib.error as error:
+            except CodingError as error:
                 raise self._undecodable(error) from error
 
-    def _undecodable(self, error: zlib.error) -> GatewayError:
+    def _undecodable(self, error: CodingError) -> GatewayError:
         failure = BackendBroken(
             f"{self._request.backend} sent a body that does not decode: {error}", code="upstream_invalid_body"
         )

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, cast
 
 from proxy_cli.errors import BackendBroken
 from proxy_cli.shapes import Backend, Headers, UpstreamRequest
+from proxy_cli.upstream.decoding import DECODERS
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 MAX_FIELDS: Final = 256
@@ -34,14 +35,14 @@ _OURS: Final = frozenset(
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BAD_IN_VALUE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REQUEST_LINE: Final = re.compile(r"[A-Z]+ [!-~]+ HTTP/1\.1")
-_DECODED: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
+_DECODED: Final = {name: name for name in DECODERS} | {"x-gzip": "gzip"}
 _BODILESS: Final = frozenset({204, 304})
 # Most messages to a backend have the fields of the one before, or most of them. Long values are not worth keeping.
 _KEPT_HEADS: Final = 64
 _KEPT_LINES: Final = 1024
 _KEPT_LENGTH: Final = 512
 _ASK_PLAIN: Final = b"accept-encoding: identity\r\n\r\n"
-_ASK_CODED: Final = b"accept-encoding: gzip, deflate\r\n\r\n"
+_ASK_CODED: Final = f"accept-encoding: {', '.join(DECODERS)}\r\n\r\n".encode()
 
 
 def request_head(request: UpstreamRequest) -> bytes:
@@ -104,7 +105,7 @@ class ReplyHead(NamedTuple):
     headers: Headers  # as the reader of the body should see them: without a content coding that is undone here
     length: int | None  # of the body as it is sent; None: not known before it ends
     chunked: bool
-    coding: str | None  # gzip or deflate
+    coding: str | None  # a name in DECODERS
 
     @property
     def ends_by_close(self) -> bool:

@@ -50,7 +50,7 @@ class Watch:
         self._since = 0.0
 
     def begin(self, timeouts: Timeouts, started: float, expire: Callable[[GatewayError], None]) -> None:
-        """Watch an exchange that has begun then; `expire` is called once, with the error that says what did not come."""
+        """Watch an exchange that has begun at `started`; `expire` gets the error of the limit that runs out."""
         self._timeouts = timeouts
         self._total_at = None if timeouts.total_s is None else started + timeouts.total_s
         self._expire = expire

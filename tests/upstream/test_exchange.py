@@ -6,7 +6,9 @@ import zlib
 from collections.abc import AsyncIterator
 from random import randbytes
 
+import brotli
 import pytest
+import zstandard
 
 from proxy_cli.errors import BackendBroken, BackendTimeout, CallerTimeout
 from proxy_cli.shapes import Timeouts, UpstreamReply, UpstreamRequest
@@ -236,7 +238,15 @@ async def test_poured_coding_that_is_cut_off_is_an_error(upstream, held):
 
 
 @pytest.mark.row("U-20")
-@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("br", brotli.compress),
+        ("zstd", zstandard.compress),
+    ],
+)
 async def test_coded_body_is_read_plain(upstream, coding, pack):
     """And the headers speak of the plain body."""
     body = '{"日本": "語"}'.encode() * 50
@@ -281,6 +291,8 @@ async def test_coding_that_does_not_hold_is_an_error(upstream, body):
     "sent",
     [
         pytest.param(reply(gzip.compress(b"\0" * 5_000_000), "content-encoding: gzip"), id="bomb"),
+        pytest.param(reply(brotli.compress(b"\0" * 50_000_000), "content-encoding: br"), id="br bomb"),
+        pytest.param(reply(zstandard.compress(b"\0" * 50_000_000), "content-encoding: zstd"), id="zstd bomb"),
         pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 1000001\r\n\r\n", id="announced"),
         pytest.param(chunked([b"x" * 300_000] * 4), id="chunked"),
     ],
