@@ -23,9 +23,9 @@ from proxy_cli.routing.table import Alias, Table
 from proxy_cli.secret import Scrubber, Secret
 from proxy_cli.server import backend_tls
 from proxy_cli.server.admission import AdmissionLimits
+from proxy_cli.server.calls import Limits
 from proxy_cli.server.counter import Cors
 from proxy_cli.server.drain import Grace
-from proxy_cli.server.inference import Limits
 from proxy_cli.shapes import Deployment, Json, Operation, Proxy
 from proxy_cli.telemetry.metrics import Metrics
 
