@@ -120,9 +120,9 @@ class Information:
         model: dict[str, Json] = {"id": name, "object": "model", "created": CREATED, "owned_by": "openai"}
         for deployment in self.table.group_of(name):
             facts = {**self.known.get(deployment.id, {}), **deployment.info}
-            for field in ("mode", "max_input_tokens", "max_output_tokens"):
-                if facts.get(field) is not None:
-                    model.setdefault(field, facts[field])
+            for name in ("mode", "max_input_tokens", "max_output_tokens"):
+                if facts.get(name) is not None:
+                    model.setdefault(name, facts[name])
         return model
 
     def _info(self, deployment: Deployment) -> Json:
