@@ -26,6 +26,7 @@ from proxy_cli.config.flags import Flags
 if TYPE_CHECKING:
     from proxy_cli.cli.client import ClientOptions
     from proxy_cli.config.problem import Problem
+    from proxy_cli.server.reload import Renewal
     from proxy_cli.server.setup import Prepared, Setup
     from proxy_cli.server.workers import Plan
 
@@ -231,6 +232,7 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
         listeners=open_listeners(setup.host, setup.port, 1 if flags.run_gunicorn else flags.num_workers),
         tls=tls,
         on_ready=lambda: _announce(setup, secure=tls is not None),
+        on_reload=lambda renewal: _told_of(setup, renewal),
         watches=flags.reload,
         patience_s=lambda: source.setup.grace.longest_s + _CLOSING_S,
         max_requests=flags.max_requests_before_restart,
@@ -250,6 +252,14 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
         logs.close()
         for listener in plan.listeners:
             listener.close()
+
+
+def _told_of(setup: "Setup", renewal: "Renewal") -> None:
+    """Say and count what came of a configuration that was read again."""
+    from proxy_cli.server.reload import tell  # noqa: PLC0415
+
+    setup.metrics.count("llmproxy_config_reloads_total" if renewal.taken else "llmproxy_config_reload_failed_total")
+    tell(renewal)
 
 
 def _announce(setup: "Setup", *, secure: bool) -> None:

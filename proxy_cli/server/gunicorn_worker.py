@@ -123,6 +123,8 @@ class Worker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         renewal: Renewal = await asyncio.to_thread(self.app.plan.source.renew)
         if renewal.taken:
             os.kill(self.ppid, signal.SIGHUP)
+        else:
+            self.app.plan.on_reload(renewal)
         return renewal
 
     async def _beat(self, server: Serving, stopping: asyncio.Event) -> None:

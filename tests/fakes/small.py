@@ -46,7 +46,12 @@ class Small:
     def pids(self, count: int) -> set[int]:
         """The processes that answer, asked until there are so many of them."""
         seen: set[int] = set()
-        assert soon(lambda: seen.add(int(self.get())) or len(seen) == count), seen
+
+        def are_all_seen() -> bool:
+            seen.add(int(self.get()))
+            return len(seen) == count
+
+        assert soon(are_all_seen), seen
         return seen
 
     def close(self) -> None:

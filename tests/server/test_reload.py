@@ -209,7 +209,7 @@ class Words(Source):
 
 async def test_reload_is_taken_once_nothing_is_wrong():
     """The server is handed the new setup."""
-    taken = []
+    taken: list[object] = []
     reloader = Reloader(Words(Renewal(True)), taken.append)
 
     renewal = await reloader.reload(patient=False)
@@ -221,7 +221,7 @@ async def test_reload_is_taken_once_nothing_is_wrong():
 @pytest.mark.row("C-63")
 async def test_patient_reload_tries_once_more_after_a_moment():
     """A half-written file is whole by then."""
-    taken = []
+    taken: list[object] = []
     words = Words(Renewal(False, ("half",)), Renewal(True), Renewal(False, ("half",)))
     reloader = Reloader(words, taken.append)
 
@@ -235,7 +235,7 @@ async def test_patient_reload_tries_once_more_after_a_moment():
 
 async def test_reloads_that_are_asked_for_at_once_come_one_after_the_other():
     """The later one sees what the earlier one left."""
-    taken = []
+    taken: list[object] = []
     reloader = Reloader(Words(*[Renewal(True)] * 5), taken.append)
 
     renewals = await asyncio.gather(*(reloader.reload(patient=False) for _ in range(5)))

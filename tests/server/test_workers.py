@@ -177,6 +177,7 @@ def test_end_of_the_terminal_ends_what_was_started_in_it(program, is_ignored):
         text=True,
     )
     program.started.append(process)
+    assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
 
     os.close(theirs)
