@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -80,7 +80,7 @@ def build(entries: Sequence[ModelEntry], common: Common, place: Callable[[Path],
     for index, entry in enumerate(entries):
         path = _model_path(index)
         try:
-            deployment, warnings = resolve_entry(entry, common)
+            deployment, found, warnings = resolve_entry(entry, common)
         except ValueError as error:
             problems.append(_problem(index, entry, error, place))
             continue
@@ -91,7 +91,7 @@ def build(entries: Sequence[ModelEntry], common: Common, place: Callable[[Path],
             # Two entries that are the same to the letter share the traffic as two: their ids must differ.
             deployment = replace(deployment, id=f"{deployment.id}-{index}")
         by_id[deployment.id] = entry
-        known[deployment.id] = _entry_of(entry, deployment, common.prices) or NOTHING
+        known[deployment.id] = found
         deployments.append(deployment)
     return Built(
         deployments=tuple(_weighted(deployments, entries_of=by_id)),
@@ -128,8 +128,16 @@ def _problem(index: int, entry: ModelEntry, error: ValueError, place: Callable[[
     return Problem(place(path), message, f"did you mean {near} {cure}" if near else cure, dotted(path))
 
 
-def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[str]]:
-    """One entry's deployment and warnings. Raises ValueError with a sentence."""
+class Resolution(NamedTuple):
+    """What one entry of model_list comes to."""
+
+    deployment: Deployment
+    known: Mapping[str, Json]  # what the price table says of its model
+    warnings: list[str]
+
+
+def resolve_entry(entry: ModelEntry, common: Common) -> Resolution:
+    """One entry's deployment. Raises ValueError with a sentence."""
     params = _merged(entry, common)
     _refuse_slips(params)
     model = params.model
@@ -146,7 +154,7 @@ def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[s
         else:
             raise
     if resolved is None:
-        return _by_name(entry, params, common), []
+        return Resolution(_by_name(entry, params, common), NOTHING, [])
     row = ROWS[resolved.provider]
     warnings = _doubts(params, resolved)
     backend, base_path = _address(params, row, common.environ, mocked=mocked)
@@ -161,7 +169,8 @@ def resolve_entry(entry: ModelEntry, common: Common) -> tuple[Deployment, list[s
         organization=params.organization
         or (_first(common.environ, row.organization_env) if _is_own(row, backend) else None),
     )
-    return _with_abilities(deployment, entry, params, row, common.prices), warnings
+    known = common.prices.find(deployment.model, deployment.provider, entry.model_info.base_model) or NOTHING
+    return Resolution(_with_abilities(deployment, entry, params, row, known, common.prices), known, warnings)
 
 
 def _inferred(prices: PriceTable) -> Callable[[str], str | None]:
@@ -321,16 +330,21 @@ def _is_own(row: Compatible, backend: Backend) -> bool:
 
 
 def _with_abilities(
-    deployment: Deployment, entry: ModelEntry, params: ModelParams, row: Compatible, prices: PriceTable
+    deployment: Deployment,
+    entry: ModelEntry,
+    params: ModelParams,
+    row: Compatible,
+    known: Mapping[str, Json],
+    prices: PriceTable,
 ) -> Deployment:
-    found = _entry_of(entry, deployment, prices)
     info = entry.model_info.public()
+    refuses = parameters.refused(deployment, info, known, row)
     return replace(
         deployment,
-        refuses=parameters.refused(deployment, info, found, row),
-        takes_tools=parameters.takes_tools(deployment, info, found, row),
-        rates=rates_of(params.rates, entry.model_info.rates, found),
-        mode=deployment.mode or (found or NOTHING).get("mode") or _mode_by_name(entry.model_name, prices),
+        refuses=refuses,
+        takes_tools=parameters.takes_tools(refuses, info, known),
+        rates=rates_of(params.rates, entry.model_info.rates, known),
+        mode=deployment.mode or known.get("mode") or _mode_by_name(entry.model_name, prices),
     )
 
 
@@ -338,10 +352,6 @@ def _mode_by_name(name: str, prices: PriceTable) -> str | None:
     """The kind of model that a public name is known for."""
     mode = (prices.find(name) or NOTHING).get("mode")
     return str(mode) if mode in _TOLD_BY_NAME else None
-
-
-def _entry_of(entry: ModelEntry, deployment: Deployment, prices: PriceTable) -> Mapping[str, Json] | None:
-    return prices.find(deployment.model, deployment.provider, entry.model_info.base_model)
 
 
 def _identity(entry: ModelEntry, params: ModelParams) -> str:
@@ -408,7 +418,7 @@ def _expander(entries: Mapping[str, ModelEntry], common: Common) -> Callable[[De
         model = captured(entry.model_name, entry.litellm_params.model, name)
         params = entry.litellm_params.model_copy(update={"model": model})
         try:
-            concrete, _ = resolve_entry(entry.model_copy(update={"litellm_params": params}), common)
+            concrete = resolve_entry(entry.model_copy(update={"litellm_params": params}), common).deployment
         except ValueError as error:
             raise UnknownModel(f"no provider for the model {name[:100]!r}: {error}", param="model") from None
         return replace(concrete, id=deployment.id, weight=deployment.weight)

@@ -83,13 +83,9 @@ def refused(
     return frozenset(found)
 
 
-def takes_tools(
-    deployment: Deployment, info: Mapping[str, Json], entry: Mapping[str, Json] | None, row: Compatible
-) -> bool | None:
-    """Whether a target takes tools; None where nothing is known."""
-    if "tools" in refused(deployment, info, entry, row):
-        return False
-    return _says("supports_function_calling", info, entry)
+def takes_tools(refuses: frozenset[str], info: Mapping[str, Json], entry: Mapping[str, Json] | None) -> bool | None:
+    """Whether a target that refuses these fields takes tools; None where nothing is known."""
+    return False if "tools" in refuses else _says("supports_function_calling", info, entry)
 
 
 def renames(deployment: Deployment, row: Compatible | None) -> tuple[tuple[str, str], ...]:

@@ -81,14 +81,15 @@ def test_refused_by_azure_goes_by_the_base_model(make_deployment):
     assert refused(target, {}, None, ROWS["azure"]) == set()
 
 
-def test_takes_tools_is_what_is_known(make_deployment):
+def test_takes_tools_is_what_is_known():
     """True and false are knowledge; silence is None, and gpt-4o is known by the table."""
-    target, row = make_deployment(), ROWS["openai"]
+    nothing = frozenset()
 
-    assert takes_tools(target, {}, None, row) is None
-    assert takes_tools(target, {"supports_function_calling": False}, None, row) is False
-    assert takes_tools(target, {"supports_function_calling": True}, None, row) is True
-    assert takes_tools(target, {}, PriceTable.load().find("gpt-4o"), row) is True
+    assert takes_tools(nothing, {}, None) is None
+    assert takes_tools(frozenset({"tools"}), {"supports_function_calling": True}, None) is False
+    assert takes_tools(nothing, {"supports_function_calling": False}, None) is False
+    assert takes_tools(nothing, {"supports_function_calling": True}, None) is True
+    assert takes_tools(nothing, {}, PriceTable.load().find("gpt-4o")) is True
 
 
 def test_left_out_without_drop_params_is_an_error_that_names_fields_and_cures(make_call, make_deployment):
