@@ -5,6 +5,7 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from subprocess import SubprocessError
 
 import click
 from rich.console import Console
@@ -13,6 +14,7 @@ from bench import machine, plot, report
 from bench.gateways import BY_NAME, GATEWAYS, Gateway
 from bench.ground import Run
 from bench.page import filled
+from bench.program import Unready
 from bench.results import Results
 from bench.scenarios import SCENARIOS
 
@@ -61,7 +63,7 @@ def main(
         machine.raise_open_files(_OPEN_FILES)
     except machine.MissingTool as error:
         raise click.ClickException(str(error)) from error
-    results, load_before = Results(), os.getloadavg()
+    results, load_before, broken = Results(), os.getloadavg(), list[str]()
     with tempfile.TemporaryDirectory(prefix="llmproxy-bench-") as folder:
         run = Run(
             gateways=gateways,
@@ -78,9 +80,15 @@ def main(
         for name in names or SCENARIOS:
             scenario = SCENARIOS[name]
             everyone = scenario.for_all or name in names or only is not None
-            scenario.run(run if everyone else replace(run, gateways=gateways[:2]))
+            try:
+                scenario.run(run if everyone else replace(run, gateways=gateways[:2]))
+            except (Unready, SubprocessError) as error:
+                # What was measured before is worth its table.
+                broken.append(f"{name}: {error}")
     console = Console()
     report.show(results, console if console.is_terminal else Console(width=_NARROW))
+    for line in broken:
+        click.echo(f"broken off: {line}", err=True)
     told = report.as_json(results, rounds=rounds, seconds=seconds, load_before=load_before)
     if json_file is not None:
         json_file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -88,6 +96,7 @@ def main(
         plot_file.write_text(plot.draw(results), "utf-8")
     if page is not None:
         page.write_text(filled(page.read_text("utf-8"), results, told), "utf-8")
+    raise SystemExit(1 if broken else 0)
 
 
 if __name__ == "__main__":

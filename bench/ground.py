@@ -133,13 +133,13 @@ def placed(run: Run, gateway: Gateway, backend: Standing, workers: int = 1) -> I
 
 
 @contextlib.contextmanager
-def side_by_side(run: Run, backend: Standing, figure: str) -> Iterator[list[Standing]]:
+def side_by_side(run: Run, backend: Standing, figure: str, workers: int = 1) -> Iterator[list[Standing]]:
     """All gateways at once; one that does not start is said, and left out of `figure`."""
     with ExitStack() as stack:
         there = []
         for gateway in run.gateways:
             try:
-                there.append(stack.enter_context(placed(run, gateway, backend)))
+                there.append(stack.enter_context(placed(run, gateway, backend, workers)))
             except Unready as error:
                 run.say(str(error))
                 run.results.fault(gateway.name, figure, f"did not start: {last_line(str(error))}")

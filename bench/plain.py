@@ -1,10 +1,11 @@
 """Scenarios of plain requests as fast as they come: the usual one, a long prompt, more workers."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 
 from bench import wrk
-from bench.ground import Run, Standing, chat, instant_backend, long_chat, placed, reading_backend, side_by_side
+from bench.ground import Run, Standing, chat, instant_backend, long_chat, reading_backend, side_by_side
 
 _CONNECTIONS: Final = 32
 _FEW: Final = 8
@@ -39,16 +40,19 @@ def long_prompt(run: Run) -> None:
 
 def workers(run: Run) -> None:
     """The usual requests against one worker and against two: what sharing a port costs each request."""
-    able = [gateway for gateway in run.gateways if gateway.scales]
+    able = replace(run, gateways=tuple(gateway for gateway in run.gateways if gateway.scales))
+    figures = {count: f"us_with_{count}_workers" for count in (1, 2)}
     with instant_backend(run) as backend, ExitStack() as stack:
         there = [
-            (count, stack.enter_context(placed(run, gateway, backend, count))) for gateway in able for count in (1, 2)
+            (figure, one)
+            for count, figure in figures.items()
+            for one in stack.enter_context(side_by_side(able, backend, figure, count))
         ]
         for _, one in there:
             load(run, one, chat(), connections=_CONNECTIONS, seconds=_WARM_S)
         for _ in run.each_round("workers"):
-            for count, one in there:
-                measure(run, one, chat(), f"us_with_{count}_workers", connections=_CONNECTIONS)
+            for figure, one in there:
+                measure(run, one, chat(), figure, connections=_CONNECTIONS)
 
 
 def load(run: Run, one: Standing, body: bytes, *, connections: int, seconds: float) -> wrk.Tally:
