@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from proxy_cli.cli.client import ClientOptions
     from proxy_cli.config.problem import Problem
     from proxy_cli.server.reload import Renewal
+    from proxy_cli.server.reload import Renewal
     from proxy_cli.server.setup import Prepared, Setup
     from proxy_cli.server.workers import Plan
 
@@ -229,6 +230,7 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
         make=Server,
         source=source,
         enter=setup.enter_process,
+        on_reload=lambda renewal: _tell_reload(setup, renewal),
         listeners=open_listeners(setup.host, setup.port, 1 if flags.run_gunicorn else flags.num_workers),
         tls=tls,
         on_ready=lambda: _announce(setup, secure=tls is not None),
@@ -256,6 +258,13 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
 
 def _told_of(setup: "Setup", renewal: "Renewal") -> None:
     """Say and count what came of a configuration that was read again."""
+    from proxy_cli.server.reload import tell  # noqa: PLC0415
+
+    setup.metrics.count("llmproxy_config_reloads_total" if renewal.taken else "llmproxy_config_reload_failed_total")
+    tell(renewal)
+
+
+def _tell_reload(setup: "Setup", renewal: "Renewal") -> None:
     from proxy_cli.server.reload import tell  # noqa: PLC0415
 
     setup.metrics.count("llmproxy_config_reloads_total" if renewal.taken else "llmproxy_config_reload_failed_total")

@@ -58,12 +58,15 @@ class Admission:
     def start(self) -> None:
         """Watch the event loop from now on."""
         self.renew(self._limits)
+        self._metrics.watch(self._show)
         self._tick()
 
     def stop(self) -> None:
         """Watch it no more, and refuse those who wait."""
         if self._tick_handle is not None:
             self._tick_handle.cancel()
+        self._show()
+        self._metrics.unwatch(self._show)
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -134,16 +137,16 @@ class Admission:
         self.lag_s = max(0.0, now_s - self._due_s) if self._due_s else 0.0
         # A process that is late with hardly a request under way was held up by something else: refusing helps nobody.
         self._open = limit // _CROWD if self.lag_s > self._limits.lag_s else limit
-        self._publish()
+        self._show()
+        if self._ticks % _TICKS_TO_PUBLISH == 0:
+            self._metrics.publish()
+        self._ticks += 1
         self._due_s = now_s + _TICK_S
         self._tick_handle = loop.call_at(self._due_s, self._tick)
 
-    def _publish(self) -> None:
+    def _show(self) -> None:
         metrics = self._metrics
         metrics.set("litellm_in_flight_requests", self.in_flight + self.streams)
         metrics.set("llmproxy_streams", self.streams)
         metrics.set("llmproxy_requests_waiting", len(self._waiting))
         metrics.set("llmproxy_event_loop_lag_seconds", self.lag_s)
-        if self._ticks % _TICKS_TO_PUBLISH == 0:
-            metrics.publish()
-        self._ticks += 1

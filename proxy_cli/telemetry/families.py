@@ -74,7 +74,6 @@ COUNTS: Final = {
         Family("llmproxy_telemetry_failures_total", "Exceptions while a request was logged or counted.", ("part",)),
         Family("llmproxy_config_reloads_total", "Configurations that were taken into use while running."),
         Family("llmproxy_config_reload_failed_total", "Configurations that were refused while running."),
-        Family("llmproxy_worker_restarts_total", "Worker processes that ended by themselves and were replaced."),
         Family("llmproxy_upstream_connections_opened_total", "Connections that were opened.", ("backend",)),
         Family("llmproxy_upstream_connect_failures_total", "Connections that could not be opened.", ("backend",)),
         Family("llmproxy_upstream_retries_total", "Requests sent again over a fresh connection.", ("backend",)),
