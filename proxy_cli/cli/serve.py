@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from proxy_cli.cli.client import ClientOptions
     from proxy_cli.config.problem import Problem
     from proxy_cli.server.reload import Renewal
-    from proxy_cli.server.reload import Renewal
     from proxy_cli.server.setup import Prepared, Setup
     from proxy_cli.server.workers import Plan
 
@@ -214,7 +213,7 @@ def _failed(sentence: str, code: int, *, as_json: bool) -> int:
 def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
     """Open the port, set up the log, and serve until the end."""
     from proxy_cli.server.app import Server  # noqa: PLC0415
-    from proxy_cli.server.listen import open_listeners  # noqa: PLC0415
+    from proxy_cli.server.listen import open_listeners, unix_path  # noqa: PLC0415
     from proxy_cli.server.reload import File  # noqa: PLC0415
     from proxy_cli.server.tls import tls_context  # noqa: PLC0415
     from proxy_cli.server.workers import Plan  # noqa: PLC0415
@@ -230,7 +229,6 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
         make=Server,
         source=source,
         enter=setup.enter_process,
-        on_reload=lambda renewal: _tell_reload(setup, renewal),
         listeners=open_listeners(setup.host, setup.port, 1 if flags.run_gunicorn else flags.num_workers),
         tls=tls,
         on_ready=lambda: _announce(setup, secure=tls is not None),
@@ -247,6 +245,7 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
         local=flags.local,
         scrubber=setup.scrubber,
     )
+    starter = os.getpid()
     try:
         return run(plan)
     finally:
@@ -254,17 +253,12 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
         logs.close()
         for listener in plan.listeners:
             listener.close()
+        if starter == os.getpid() and (path := unix_path(setup.host)) is not None:
+            path.unlink(missing_ok=True)
 
 
 def _told_of(setup: "Setup", renewal: "Renewal") -> None:
     """Say and count what came of a configuration that was read again."""
-    from proxy_cli.server.reload import tell  # noqa: PLC0415
-
-    setup.metrics.count("llmproxy_config_reloads_total" if renewal.taken else "llmproxy_config_reload_failed_total")
-    tell(renewal)
-
-
-def _tell_reload(setup: "Setup", renewal: "Renewal") -> None:
     from proxy_cli.server.reload import tell  # noqa: PLC0415
 
     setup.metrics.count("llmproxy_config_reloads_total" if renewal.taken else "llmproxy_config_reload_failed_total")
@@ -276,12 +270,11 @@ def _announce(setup: "Setup", *, secure: bool) -> None:
     from proxy_cli.cli.banner import start_lines  # noqa: PLC0415
     from proxy_cli.cli.rows import model_rows  # noqa: PLC0415
 
-    plain = setup.host.strip("[]")
-    host = f"[{plain}]" if ":" in plain else plain
+    few_files = raise_limit()
     lines = start_lines(
         model_rows(setup.table.deployments),
-        [f"{'https' if secure else 'http'}://{host}:{setup.port}"],
-        warnings=setup.notes,
+        [_address(setup, secure=secure)],
+        warnings=[*setup.notes, *([few_files] if few_files else [])],
         version=__version__,
         json_logs=setup.config.litellm_settings.json_logs,
         needs_key=setup.keys.required,
@@ -289,6 +282,15 @@ def _announce(setup: "Setup", *, secure: bool) -> None:
     # Where nobody can read it, it is not worth failing for: callers wait.
     with contextlib.suppress(OSError):
         click.echo("\n".join(lines), err=True, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def _address(setup: "Setup", *, secure: bool) -> str:
+    """Where callers find us."""
+    if setup.host.startswith("unix:"):
+        return setup.host
+    plain = setup.host.strip("[]")
+    host = f"[{plain}]" if ":" in plain else plain
+    return f"{'https' if secure else 'http'}://{host}:{setup.port}"
 
 
 def _way_to_run(flags: Flags) -> "Callable[[Plan], int]":
