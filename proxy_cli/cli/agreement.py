@@ -48,4 +48,4 @@ def _disagreements(given: Values) -> Iterator[str]:
 
 
 def _is_this_machine(host: object) -> bool:
-    return host is None or host in _THIS_MACHINE or str(host).startswith("127.")
+    return host is None or host in _THIS_MACHINE or str(host).startswith(("127.", "unix:"))

@@ -16,6 +16,7 @@ from proxy_cli.cli.columns import columns
 from proxy_cli.cli.say import record
 from proxy_cli.telemetry.escape import one_line
 
+_UNIX: Final = "unix:"
 _SHOWN: Final = 40  # rows; a file may have thousands
 
 
@@ -55,10 +56,15 @@ def start_lines(
 def curl_line(address: str, model: str, *, needs_key: bool) -> str:
     """A command that can be pasted into a shell."""
     body = {"model": model, "messages": [{"role": "user", "content": "こんにちは"}]}
-    words = ["curl", f"{_reachable(address)}/v1/chat/completions", "-H", "content-type: application/json"]
+    socket, base = ([], address) if not address.startswith(_UNIX) else (_by_socket(address), "http://localhost")
+    words = ["curl", *socket, f"{_reachable(base)}/v1/chat/completions", "-H", "content-type: application/json"]
     if needs_key:
         words += ["-H", "authorization: Bearer YOUR_KEY"]
     return one_line(shlex.join([*words, "-d", json.dumps(body, ensure_ascii=False)]))
+
+
+def _by_socket(address: str) -> list[str]:
+    return ["--unix-socket", address.removeprefix(_UNIX)]
 
 
 def _table(models: Sequence[ModelRow]) -> list[str]:

@@ -71,7 +71,7 @@ _OWN_SERVER = "llmproxy brings its own server; leave it out, or use --run_gunico
 
 OPTIONS: Final[tuple[Option, ...]] = (
     Option("config", FILE, "Serving", "The YAML file to serve.", short="-c"),
-    Option("host", TEXT, "Serving", "Address to listen on (0.0.0.0).", variable="HOST"),
+    Option("host", TEXT, "Serving", "Address to listen on (0.0.0.0); or unix:PATH, a socket.", variable="HOST"),
     Option("port", Number(1, 65535), "Serving", "Port to listen on (4000).", variable="PORT"),
     Option("local", None, "Serving", "Listen on this machine only, with logs for a developer's eyes."),
     Option("num_workers", Number(1, 256), "Serving", "Processes that share the port (1).", variable="NUM_WORKERS"),

@@ -93,7 +93,7 @@ _SHARED: Final = ipaddress.ip_network("100.64.0.0/10")  # RFC 6598: overlay netw
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a server that listens on this host."""
     name = host.strip("[]").lower()
-    if name == "localhost" or name.endswith(".localhost"):
+    if name == "localhost" or name.endswith(".localhost") or name.startswith("unix:"):
         return True
     try:
         return ipaddress.ip_address(name).is_loopback
