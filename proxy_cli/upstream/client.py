@@ -8,7 +8,7 @@ from proxy_cli.shapes import UpstreamReply, UpstreamRequest
 from proxy_cli.upstream import proxy
 from proxy_cli.upstream.connect import described
 from proxy_cli.upstream.connection import EMPTY
-from proxy_cli.upstream.exchange import Exchange
+from proxy_cli.upstream.exchange import MAX_STREAM_BYTES, Exchange
 from proxy_cli.upstream.head import request_head
 from proxy_cli.upstream.names import Resolver, system_addresses
 from proxy_cli.upstream.pool import Figures, Terms
@@ -24,15 +24,18 @@ class Upstream:
         pool_limit: int | None = None,
         pool_wait_s: float = 1.0,
         max_body_bytes: int = 64 * 1024 * 1024,
+        max_stream_bytes: int = MAX_STREAM_BYTES,
         resolve: Resolver = system_addresses,
     ) -> None:
         """A room with no connection yet.
 
         `pool_limit`: connections to one backend; who needs one more waits for `pool_wait_s`. `max_body_bytes`: what
-        `read` of a reply may come to, decoded. `resolve`: where a name leads.
+        `read` of a reply may come to, `max_stream_bytes`: what its pieces may, both decoded. `resolve`: where a name
+        leads.
         """
         self._pools = Pools(Terms(pool_limit, pool_wait_s), resolve)
         self._max_body_bytes = max_body_bytes
+        self._max_stream_bytes = max_stream_bytes
 
     async def send(self, request: UpstreamRequest) -> UpstreamReply:
         """Come back when the reply's head is here; the reply must be closed.
@@ -68,7 +71,7 @@ class Upstream:
             if connection is None:
                 connection = await pool.connect(request.timeouts, started, fresh=fresh)
             was_kept = connection.reused
-            exchange = Exchange(request, started, self._max_body_bytes)
+            exchange = Exchange(request, started, self._max_body_bytes, self._max_stream_bytes)
             exchange.start(connection, head)
             try:
                 await exchange.wait_for_head()

@@ -311,6 +311,28 @@ async def test_body_over_the_limit_is_refused(sent):
     assert failure.value.code == "upstream_body_too_large"
 
 
+@pytest.mark.row("U-27")
+@pytest.mark.parametrize("way", ["pulled", "poured"])
+async def test_stream_that_goes_on_and_on_ends_at_the_limit(way):
+    """What came up to there was passed on; the backend's connection is closed."""
+    upstream = Upstream(max_stream_bytes=1_000_000)
+    came: list[bytes] = []
+
+    async def pull() -> None:
+        while True:
+            came.append(await answer.chunk())
+
+    async with RawBackend([REQUEST, STREAM, *[event(b"x" * 60_000)] * 40]) as raw:
+        answer = await upstream.send(request_to(raw.backend, stream=True))
+        with pytest.raises(BackendBroken, match="more than 1000000 bytes") as failure:
+            await (pull() if way == "pulled" else answer.pour(came.append))
+        await gone(raw)
+        await upstream.close()
+
+    assert failure.value.code == "upstream_body_too_large"
+    assert 500_000 < sum(map(len, came)) <= 1_000_000
+
+
 @pytest.mark.row("S-02", "S-03")
 @pytest.mark.parametrize("waiting", ["head", "read", "chunk"])
 async def test_cancelled_call_closes_the_backends_connection(upstream, waiting):
