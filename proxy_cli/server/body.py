@@ -14,10 +14,13 @@ from typing import Final
 from aiohttp import StreamReader, web
 
 from proxy_cli.errors import ExpectationFailed, GatewayError, SlowClient, TooLarge, UnsupportedMedia
+from proxy_cli.shapes import Fields
+from proxy_cli.wire.request import MAX_AT_ONCE_BYTES, cutting
 
 _KIB: Final = 1024
-# Up to here a body is looked at at once; a larger one would hold up everybody else meanwhile.
-MAX_INLINE_BYTES: Final = 1024 * _KIB
+MAX_INLINE_BYTES: Final = MAX_AT_ONCE_BYTES  # up to here a body is looked at at once
+_TURN_S: Final = 0.004  # how long a larger one may hold up everybody else
+_CODINGS: Final = frozenset({"gzip", "deflate", "br", "zstd"})
 _CHARSETS: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
@@ -104,6 +107,7 @@ async def read_json(request: web.BaseRequest, limit_bytes: int) -> bytes:
     charset = request.charset
     if charset and charset.lower() not in _CHARSETS:
         raise UnsupportedMedia(f"a body in {charset[:40]!r} is not read here; send JSON in UTF-8")
+    _refuse_coding(request)
     if (request.content_length or 0) > limit_bytes:
         raise too_large(limit_bytes)
     content = request.content
@@ -116,8 +120,24 @@ async def read_json(request: web.BaseRequest, limit_bytes: int) -> bytes:
     return body
 
 
+async def read_fields(body: bytes) -> Fields:
+    """The top-level fields of a JSON body; a large one is looked at in turns with everything else."""
+    work = cutting(body)
+    turn_ends_s = time.monotonic() + _TURN_S
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            fields: Fields = end.value
+            return fields
+        if time.monotonic() >= turn_ends_s:
+            await asyncio.sleep(0)
+            turn_ends_s = time.monotonic() + _TURN_S
+
+
 async def read_form(request: web.BaseRequest, limit_bytes: int) -> Read:
     """A function for a form's pieces, empty at the end: it raises SlowClient. Raises TooLarge at once."""
+    _refuse_coding(request)
     if (request.content_length or 0) > limit_bytes:
         raise too_large(limit_bytes)
     await welcome(request)
@@ -129,10 +149,10 @@ class Reader:
 
     __slots__ = ("_content", "_pace", "_read_at_s")
 
-    def __init__(self, content: StreamReader) -> None:
+    def __init__(self, content: StreamReader, limits: BodyLimits = BODY) -> None:
         self._content = content
         self._read_at_s = time.monotonic()
-        self._pace = Pace(self._read_at_s)
+        self._pace = Pace(self._read_at_s, limits)
 
     async def read(self) -> bytes:
         """The next piece, empty at the end. Raises SlowClient."""
@@ -148,6 +168,13 @@ class Reader:
         return piece
 
 
+def _refuse_coding(request: web.BaseRequest) -> None:
+    """Raise UnsupportedMedia for a Content-Encoding that was not undone on the way here."""
+    codings = ",".join(request.headers.getall("content-encoding", ())).strip().lower()
+    if codings not in _CODINGS and codings not in {"", "identity"}:
+        raise UnsupportedMedia("this Content-Encoding is not read here; send the body plain, in gzip or deflate")
+
+
 async def _whole(read: Read, limit_bytes: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
@@ -156,4 +183,7 @@ async def _whole(read: Read, limit_bytes: int) -> bytes:
         size += len(piece)
         if size > limit_bytes:
             raise too_large(limit_bytes)
-    return b"".join(pieces)
+    if size <= MAX_INLINE_BYTES:
+        return b"".join(pieces)
+    # In a thread, for putting a hundred megabytes together takes a while, and lets others run meanwhile.
+    return await asyncio.to_thread(b"".join, pieces)

@@ -12,7 +12,7 @@ from proxy_cli.errors import InvalidRequest, UnsupportedMedia
 from proxy_cli.routing.table import Table
 from proxy_cli.server import body as request_body
 from proxy_cli.server.routes import Match, Visit
-from proxy_cli.shapes import Call, Controls, Headers, Operation, Record
+from proxy_cli.shapes import Call, Controls, Fields, Headers, Operation, Record
 from proxy_cli.telemetry.tap import Tap
 from proxy_cli.wire import multipart
 from proxy_cli.wire import request as wire_request
@@ -66,16 +66,20 @@ class Calls:
                 raise UnsupportedMedia("a form is not read on this path; send a JSON object")
             return await self._form(visit, operation)
         body = await request_body.read_json(request, self._limits.max_body_bytes)
-        return self.of_json(visit.match, record, visit.headers, body, request.raw_path)
+        fields = await request_body.read_fields(body)
+        return self.of_json(visit.match, record, visit.headers, body, request.raw_path, fields)
 
-    def of_json(self, match: Match, record: Record, headers: Headers, body: bytes, target: str) -> Call:
-        """The call of a JSON body. Raises InvalidRequest."""
+    def of_json(
+        self, match: Match, record: Record, headers: Headers, body: bytes, target: str, fields: Fields | None = None
+    ) -> Call:
+        """The call of a JSON body; `fields` where it has been cut already. Raises InvalidRequest."""
         operation = match.route.operation
         assert operation is not None
         headers = self._renamed(headers)
         if self._tap:
             self._tap.client_request(record.request_id, record.method, target, headers, body)
-        fields = wire_request.cut(body)
+        if fields is None:
+            fields = wire_request.cut(body)
         wire_request.refuse_server_fields(fields)
         if operation is Operation.CHAT and "messages" not in fields:
             raise InvalidRequest("the request has no 'messages'; send a list of messages", param="messages")

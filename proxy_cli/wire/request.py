@@ -17,11 +17,13 @@ from proxy_cli.errors import InvalidRequest
 from proxy_cli.shapes import NO_CONTROLS, Controls, Fields, Json
 from proxy_cli.wire.forbidden import refuse_form_field, refuse_server_fields
 from proxy_cli.wire.members import FIELDS_DECODER, NamedTwice, members
+from proxy_cli.wire.skeleton import MOST_LEVELS, MOST_VALUES, Work, check_shape, cut_large, finished, twice_named
 from proxy_cli.wire.splice import decoded, is_null, strip_bom
 
 __all__ = [
     "controls",
     "cut",
+    "cutting",
     "flag",
     "refuse_form_field",
     "refuse_server_fields",
@@ -31,13 +33,19 @@ __all__ = [
 ]
 
 # Fields of every request that are no numbers; if one is, whoever reads it says so.
-_NO_NUMBERS = frozenset({"model", "messages", "stream", "stream_options", "tools", "prompt", "input"})
+_NO_NUMBERS = frozenset(
+    {"model", "messages", "stream", "stream_options", "tools", "prompt", "input", "user", "stop", "response_format"}
+)
 # An escape of a letter or an underscore: another way to spell a routing field, which no honest client writes.
 _ESCAPED_LETTER = re.compile(rb"\\u00[567]")
 _POSITION = re.compile(r"(?:malformed: )?([^:]*) \(byte (\d+)\)$")
 _NUMBER_STARTS = frozenset(b"-0123456789")
 _LONGEST_NUMBER = 400  # characters; more is no number anybody can use
 _PIECE = 1 << 16
+_USUAL_NUMBER = 15  # digits
+_BOM = codecs.BOM_UTF8
+_FLAGS = {b"true": True, b"false": False, b"null": False}
+MAX_AT_ONCE_BYTES: Final = 1024 * 1024
 
 HONOURED: Final = frozenset(
     {"timeout", "stream_timeout", "drop_params", "additional_drop_params", "allowed_openai_params"}
@@ -79,18 +87,39 @@ _KINDS: Final = (
 
 def cut(body: bytes) -> Fields:
     """The top-level fields of the request, each still as its bytes. Raises InvalidRequest."""
-    body = strip_bom(body)
+    if len(body) > MAX_AT_ONCE_BYTES:
+        return finished(cutting(body))
     try:
         fields = FIELDS_DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if body.startswith(_BOM):
+            return cut(strip_bom(body))
         raise _malformed(body, error) from None
-    if (fault := _utf8_fault(body)) is not None:
+    if not body.isascii() and (fault := _utf8_fault(body)) is not None:
         raise _not_utf8(fault)
     for name, raw in fields.items():
-        if name not in _NO_NUMBERS and memoryview(raw)[0] in _NUMBER_STARTS:
-            _check_number(name, bytes(raw))
+        if name not in _NO_NUMBERS:
+            value = bytes(raw)
+            if value[0] in _NUMBER_STARTS and (len(value) > _USUAL_NUMBER or b"e" in value or b"E" in value):
+                _check_number(name, value)
+    opened = body.count(b"{") + body.count(b"[")
+    # A value takes two bytes at least, so a small body cannot hold too many.
+    if opened > MOST_LEVELS or (len(body) > 2 * MOST_VALUES and body.count(b",") + opened > MOST_VALUES):
+        finished(check_shape(body))
     _refuse_second_spellings(body, fields)
     return fields
+
+
+def cutting(body: bytes) -> Work[Fields]:
+    """The same for a body of any size, a little at a time: a large one would hold up everybody else meanwhile."""
+    if len(body) <= MAX_AT_ONCE_BYTES:
+        return cut(body)
+    body = strip_bom(body)
+    try:
+        return (yield from cut_large(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # Its places would be those of the body without its long texts.
+        raise _malformed(body, error, placed=False) from None
 
 
 def text(fields: Fields, name: str) -> str | None:
@@ -103,10 +132,12 @@ def text(fields: Fields, name: str) -> str | None:
 
 def flag(fields: Fields, name: str) -> bool:
     """A field that must be true or false; False where it is missing or null."""
-    value = _read(fields, name)
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise _wrong_type(name, "true or false", value)
+    raw = fields.get(name)
+    if raw is None:
+        return False
+    if (value := _FLAGS.get(bytes(raw))) is not None:
+        return value
+    raise _wrong_type(name, "true or false", _read(fields, name))
 
 
 def wants_usage(fields: Fields) -> bool:
@@ -175,8 +206,8 @@ def _utf8_fault(body: bytes) -> int | None:
     return None
 
 
-def _malformed(body: bytes, error: Exception) -> InvalidRequest:
-    if not body.strip():
+def _malformed(body: bytes, error: Exception, *, placed: bool = True) -> InvalidRequest:
+    if not body[:64].strip() and not body.strip():
         return _invalid("the request body is empty; send a JSON object")
     if b"\0" in body[:4]:
         return _invalid("the request body is not UTF-8 (it looks like UTF-16 or UTF-32); send JSON in UTF-8")
@@ -188,6 +219,8 @@ def _malformed(body: bytes, error: Exception) -> InvalidRequest:
         case msgspec.ValidationError():
             return _invalid('the request body must be a JSON object: {"model": ...}')
     found = _POSITION.search(str(error))
+    if not placed:
+        return _invalid("the request body is not valid JSON; send what a JSON encoder wrote")
     if found is None:
         return _invalid(f"the request body is not valid JSON: it ends too early, after {len(body)} bytes")
     return _invalid(f"the request body is not valid JSON: {found[1]} at byte {found[2]}")
@@ -203,16 +236,18 @@ def _check_number(name: str, digits: bytes) -> None:
 def _refuse_second_spellings(body: bytes, fields: Fields) -> None:
     """Raise InvalidRequest if an object names a field twice; looked for only where a routing field may be one."""
     doubtful = body.count(b'"model"') > 1 or (
-        body.count(b'"stream') > 1 and (body.count(b'"stream"') > 1 or body.count(b'"stream_options"') > 1)
+        ("stream" in fields or "stream_options" in fields)
+        and body.count(b'"stream') > 1
+        and (body.count(b'"stream"') > 1 or body.count(b'"stream_options"') > 1)
     )
-    if not doubtful and (b"\\u00" not in body or not _ESCAPED_LETTER.search(body)):
+    # A search for one byte costs next to nothing, and most bodies have no escape.
+    if not doubtful and (b"\\" not in body or b"\\u00" not in body or not _ESCAPED_LETTER.search(body)):
         return
     try:
         for _ in members(body, fields):
             pass
     except NamedTwice as twice:
-        message = f"the request names '{twice.name}' twice; send it once"
-        raise InvalidRequest(message, code="duplicate_field", param=twice.name) from None
+        raise twice_named(twice.name) from None
 
 
 def _read(fields: Fields, name: str) -> Json:

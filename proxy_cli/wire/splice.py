@@ -10,6 +10,7 @@ import msgspec
 
 from proxy_cli.shapes import Fields, Json
 from proxy_cli.wire.members import FIELDS_DECODER, Member, NamedTwice, members
+from proxy_cli.wire.skeleton import Spanned
 
 _BOM = b"\xef\xbb\xbf"
 _MODEL = b'"model"'
@@ -36,6 +37,8 @@ def edit(body: bytes, changes: Mapping[str, bytes | None], fields: Fields | None
         fields = object_fields(body)
     if fields is None:
         return body
+    if isinstance(fields, Spanned):
+        return _spliced(body, fields.members, changes)
     model, old = changes.get("model"), fields.get("model")
     if model is not None and old is not None and (at := only_model(body, old)) >= 0:
         if len(changes) == 1:
@@ -133,7 +136,8 @@ def _end_of_members(body: bytes) -> int:
 
 
 def _spliced(body: bytes, found: list[Member], changes: Mapping[str, bytes | None]) -> bytes:
-    pieces: list[bytes] = []
+    pieces: list[bytes | memoryview] = []
+    whole: bytes | memoryview = body if len(body) < _SMALL else memoryview(body)
     at = body.index(b"{") + 1
     before = (
         at  # where the bytes start that belong to the next member: its blanks, and its comma unless it is the first
@@ -142,14 +146,14 @@ def _spliced(body: bytes, found: list[Member], changes: Mapping[str, bytes | Non
         value = changes.get(member.name, b"")
         if value is not None:
             # A member that becomes the first leaves its comma behind.
-            pieces.append(body[before if pieces or before == at else member.start : member.value_start])
-            pieces.append(value or body[member.value_start : member.value_end])
+            pieces.append(whole[before if pieces or before == at else member.start : member.value_start])
+            pieces.append(value or whole[member.value_start : member.value_end])
         before = member.value_end
     names = {member.name for member in found}
     for name, value in changes.items():
         if value is not None and name not in names:
             pieces.append((b"," if pieces else b"") + encode(name) + b":" + value)
-    return b"".join((body[:at], *pieces, body[before:]))
+    return b"".join((whole[:at], *pieces, whole[before:]))
 
 
 def _laid_out_anew(fields: Fields, changes: Mapping[str, bytes | None]) -> bytes:
