@@ -214,6 +214,7 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
     """Open the port, set up the log, and serve until the end."""
     from proxy_cli.server.app import Server  # noqa: PLC0415
     from proxy_cli.server.listen import open_listeners, unix_path  # noqa: PLC0415
+    from proxy_cli.server.open_files import raise_limit  # noqa: PLC0415
     from proxy_cli.server.reload import File  # noqa: PLC0415
     from proxy_cli.server.tls import tls_context  # noqa: PLC0415
     from proxy_cli.server.workers import Plan  # noqa: PLC0415
@@ -225,13 +226,14 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
     run = _way_to_run(flags)
     tls = tls_context(flags.ssl_certfile, flags.ssl_keyfile, datetime.now(UTC))
     source = File(prepared, again, tls)
+    few_files = [sentence] if (sentence := raise_limit()) else []
     plan = Plan(
         make=Server,
         source=source,
         enter=setup.enter_process,
         listeners=open_listeners(setup.host, setup.port, 1 if flags.run_gunicorn else flags.num_workers),
         tls=tls,
-        on_ready=lambda: _announce(setup, secure=tls is not None),
+        on_ready=lambda: _announce(setup, few_files, secure=tls is not None),
         on_reload=lambda renewal: _told_of(setup, renewal),
         watches=flags.reload,
         patience_s=lambda: source.setup.grace.longest_s + _CLOSING_S,
@@ -265,16 +267,15 @@ def _told_of(setup: "Setup", renewal: "Renewal") -> None:
     tell(renewal)
 
 
-def _announce(setup: "Setup", *, secure: bool) -> None:
+def _announce(setup: "Setup", warnings: Sequence[str], *, secure: bool) -> None:
     """Say what is served and where."""
     from proxy_cli.cli.banner import start_lines  # noqa: PLC0415
     from proxy_cli.cli.rows import model_rows  # noqa: PLC0415
 
-    few_files = raise_limit()
     lines = start_lines(
         model_rows(setup.table.deployments),
         [_address(setup, secure=secure)],
-        warnings=[*setup.notes, *([few_files] if few_files else [])],
+        warnings=[*setup.notes, *warnings],
         version=__version__,
         json_logs=setup.config.litellm_settings.json_logs,
         needs_key=setup.keys.required,

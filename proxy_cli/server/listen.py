@@ -1,5 +1,6 @@
 """The port we listen on: opened before anything else runs, with a plain sentence when it cannot be.
 
+`unix:PATH` stands for a socket in the file system, for programs of this machine that may open that file.
 A port that is in use is an error and never another port. Each worker process has its own listening socket on Linux,
 where the kernel then spreads new connections evenly; they are all opened, and kept, by the process that starts the
 workers, so that none of them and no waiting connection is lost while a worker is replaced.
@@ -16,6 +17,8 @@ from typing import Final, cast
 
 _BACKLOG: Final = 2048
 _LISTENING: Final = "0A"  # the state's number in /proc/net/tcp
+_UNIX: Final = "unix:"
+_LONGEST_UNIX: Final = 107  # bytes of a path, unix(7)
 _FIRST_FREE_PORT: Final = 1024  # below it, systems want more rights
 
 Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
@@ -27,6 +30,8 @@ class CannotListen(Exception):
 
 def open_listeners(host: str, port: int, count: int = 1) -> list[socket.socket]:
     """`count` listening sockets on one address; the same one again where the kernel cannot spread connections."""
+    if (path := unix_path(host)) is not None:
+        return [_listen_at(path)] * count
     address = _resolve(host, port)
     first = _listen(address, host, shared=False)
     if count == 1:
@@ -40,7 +45,16 @@ def open_listeners(host: str, port: int, count: int = 1) -> list[socket.socket]:
 
 def check_address(host: str, port: int) -> None:
     """Raise CannotListen if the address cannot be listened on; nothing stays open."""
-    _listen(_resolve(host, port), host, shared=False).close()
+    if (path := unix_path(host)) is not None:
+        _listen_at(path).close()
+        path.unlink()
+    else:
+        _listen(_resolve(host, port), host, shared=False).close()
+
+
+def unix_path(host: str) -> Path | None:
+    """The file that a host of the form `unix:PATH` names; None for every other host."""
+    return Path(host.removeprefix(_UNIX)) if host.startswith(_UNIX) else None
 
 
 def _resolve(host: str, port: int) -> Address:
@@ -72,6 +86,40 @@ def _listen(address: Address, host: str, *, shared: bool) -> socket.socket:
         listener.close()
         raise CannotListen(_sentence(problem, host, place[1])) from problem
     return listener
+
+
+def _listen_at(path: Path) -> socket.socket:
+    """A socket at a path; who may open it is decided by the folder and the umask."""
+    if not path.name or len(bytes(path)) > _LONGEST_UNIX:
+        raise CannotListen(f"--host unix:{path} needs the path of a file, of at most {_LONGEST_UNIX} bytes")
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError as problem:
+        listener.close()
+        raise CannotListen(f"cannot listen on unix:{path}: {problem.strerror}") from problem
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Take away a socket that nobody listens on any more, and nothing else."""
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise CannotListen(f"{path} is there and is no socket; name another file with --host unix:PATH")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(1)
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except OSError as problem:
+            raise CannotListen(f"cannot listen on unix:{path}: {problem.strerror}") from problem
+        else:
+            raise CannotListen(f"somebody listens on unix:{path} already; stop that program or name another file")
 
 
 def _sentence(problem: OSError, host: str, port: int) -> str:

@@ -126,3 +126,57 @@ def test_port_holder_is_unknown_where_the_system_does_not_say(tmp_path, taken):
 def test_port_holder_of_a_free_port_is_nobody(free):
     """Nothing listens there."""
     assert port_holder(free) is None
+
+
+@pytest.mark.row("O-13")
+def test_listener_at_a_path_is_a_socket_of_the_file_system(tmp_path):
+    """Shared by all processes, for the kernel spreads nothing there."""
+    path = tmp_path / "llmproxy.sock"
+
+    first, second = open_listeners(f"unix:{path}", 4000, 2)
+
+    assert first is second
+    with first, socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(str(path))
+        first.setblocking(True)
+        server, _ = first.accept()
+        server.close()
+
+
+def test_socket_that_nobody_listens_on_is_taken_over(tmp_path):
+    """A process that was killed leaves its file behind."""
+    path = tmp_path / "llmproxy.sock"
+    open_listeners(f"unix:{path}", 4000)[0].close()
+
+    check_address(f"unix:{path}", 4000)
+
+    assert not path.exists()
+
+
+def test_socket_that_somebody_listens_on_is_left_alone(tmp_path):
+    """So is a file that is no socket: each is told in one sentence."""
+    path, note = tmp_path / "llmproxy.sock", tmp_path / "note"
+    note.write_text("mine")
+
+    with open_listeners(f"unix:{path}", 4000)[0]:
+        with pytest.raises(CannotListen, match=r"somebody listens on unix:.*llmproxy\.sock already"):
+            check_address(f"unix:{path}", 4000)
+        with pytest.raises(CannotListen, match=r"note is there and is no socket"):
+            check_address(f"unix:{note}", 4000)
+
+    assert note.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("host", "sentence"),
+    [
+        ("unix:", "needs the path of a file"),
+        (f"unix:/{'x' * 107}", "of at most 107 bytes"),
+        ("unix:/no/such/folder/s", "cannot listen on unix:/no/such/folder/s: No such file or directory"),
+    ],
+)
+def test_path_that_cannot_be_listened_on_is_one_plain_sentence(host, sentence):
+    """With what is wrong about it."""
+    with pytest.raises(CannotListen, match=sentence):
+        check_address(host, 4000)
