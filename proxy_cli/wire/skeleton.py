@@ -24,7 +24,8 @@ MOST_NUMBERS: Final = 1_000_000
 MOST_SKELETON_BYTES: Final = 8 * 1024 * 1024
 _LONG: Final = 512  # a string from which on it is left out of the skeleton
 _PIECE: Final = 256 * 1024  # what is worked on at once: about a millisecond
-_STRINGS_AT_ONCE: Final = 500
+_STRINGS_AT_ONCE: Final = 200
+_BACKSLASH: Final = 0x5C
 
 # Structure with one sign for each kind: all digits alike, all brackets square, no blanks.
 _ALIKE: Final = bytes.maketrans(b"123456789.+{}E", b"00000000000[]e")
@@ -34,6 +35,7 @@ _HUGE_NUMBER: Final = re.compile(rb"[eE]\+?0*(?:[1-9][0-9]{3}|[4-9][0-9]{2}|3[1-
 _HUGE_DIGITS: Final = b"0" * 400
 _SHORT_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL).match
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]"))
+_HIGH_SURROGATE: Final = re.compile(rb"\\u[dD][89abAB]").match
 _STRING_DECODER: Final = msgspec.json.Decoder(msgspec.Raw)
 
 T = TypeVar("T")
@@ -167,11 +169,12 @@ def _walk(body: bytes, shape: _Shape, skeleton: _Skeleton) -> Work[None]:
         else:
             shape.add(body[at:quote])
         end = body.find(b'"', quote + 1, quote + _LONG)
-        if end < 0 or body[end - 1] == 0x5C:
+        if end > 0 and body[end - 1] == _BACKSLASH:
             found = _SHORT_STRING(body, quote + 1, quote + _LONG)
-            end = found.end() - 1 if found else (yield from _end_of_long(body, quote + 1))
-            if not found:
-                skeleton.leave_out(quote + 1, end)
+            end = found.end() - 1 if found else -1
+        if end < 0:
+            end = yield from _end_of_long(body, quote + 1)
+            skeleton.leave_out(quote + 1, end)
         at = end + 1
         seen += 1
         if seen % _STRINGS_AT_ONCE == 0:
@@ -214,7 +217,9 @@ def _between_characters(body: bytes, start: int, end: int) -> int:
         return len(body)
     escape = body.rfind(b"\\", end - 6, end)
     if escape >= 0:
-        return _before_run(body, start, escape)
+        end = _before_run(body, start, escape)
+        # Two escapes may be one character.
+        return _before_run(body, start, end - 6) if _HIGH_SURROGATE(body, end - 6, end) else end
     for _ in range(3):
         end -= body[end] & 0xC0 == 0x80
     return end

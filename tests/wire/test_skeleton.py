@@ -91,8 +91,8 @@ def test_a_bad_character_in_a_long_text_is_found(bad, at):
     assert refusal(b'{"model": "m", "input": "%s"}' % text).code == "invalid_json"
 
 
-@pytest.mark.parametrize("unit", ["\\\\", '\\"', "\\u65e5", "日", "\\n", "é\\\\"])
-@pytest.mark.parametrize("shift", range(7))
+@pytest.mark.parametrize("unit", ["\\\\", '\\"', "\\u65e5", "日", "\\n", "é\\\\", "\\ud83d\\ude00"])
+@pytest.mark.parametrize("shift", range(13))
 def test_pieces_split_neither_characters_nor_escapes(unit, shift):
     """Wherever the end of a piece would fall."""
     text = "z" * shift + unit * 200_000
