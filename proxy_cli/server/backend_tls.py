@@ -55,7 +55,7 @@ def check(config: Config, variables: Variables, deployments: Sequence[Deployment
             problems.append(loaded.problem(path, message, cure))
         else:
             sentences.append(f"{_VARIABLES.get(error.setting, error.setting)}: {error}")
-    return Unusable(tuple(problems), tuple(sentences))
+    return Unusable(tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(sentences)))
 
 
 def _error(tls: Tls) -> UnusableTls | None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_cli.config.address import is_loopback, is_own, masked, parse_base
+from proxy_cli.config.address import is_loopback, is_own, masked, parse_base, parse_proxy
 from proxy_cli.shapes import Backend
 
 
@@ -128,3 +128,47 @@ def parse_or_none(text):
         return parse_base(text)
     except ValueError:
         return None
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "authorization"),
+    [
+        ("http://proxy.test:3128", "proxy.test", 3128, None),
+        ("http://proxy.test", "proxy.test", 80, None),
+        ("HTTP://[::1]:3128/", "::1", 3128, None),
+        ("http://user:password@proxy.test:3128", "proxy.test", 3128, "Basic dXNlcjpwYXNzd29yZA=="),
+        ("http://user:p%40ss%3A@proxy.test:3128", "proxy.test", 3128, "Basic dXNlcjpwQHNzOg=="),
+        ("http://user:@proxy.test:3128", "proxy.test", 3128, "Basic dXNlcjo="),
+    ],
+)
+def test_proxys_address_may_hold_user_and_password(text, host, port, authorization):
+    """They become the header that the proxy wants; odd letters are written as %XX."""
+    proxy = parse_proxy(text)
+
+    assert (proxy.host, proxy.port) == (host, port)
+    assert (proxy.authorization and proxy.authorization.reveal()) == authorization
+    assert "word" not in f"{proxy}{proxy!r}"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("proxy.test:3128", "the address has no scheme: proxy.test:3128; write http://proxy.test:3128"),
+        ("https://u:secret@proxy.test:3128", "spoken to in plain HTTP, .*; write http://proxy.test:3128"),
+        ("socks5://u:secret@proxy.test:1080", "a SOCKS proxy; name an HTTP proxy"),
+        ("http://proxy.test:3128/path", "the address of a proxy has no path: .*; end it after the port"),
+        ("http://u:secret@proxy.test/path", "the address of a proxy has no path: "),
+        ("http://u:secret@proxy.test:99999", "the port must be a number"),
+        ("http://secretuser@proxy.test:3128", "before the @ belong user and password; write http://user:password@"),
+        ("http://u:秘密@proxy.test:3128", "before the @ belong user and password"),
+        ("http://", "has no host"),
+        ("", "is empty"),
+    ],
+)
+def test_slip_in_a_proxys_address_is_a_sentence_without_the_password(text, sentence):
+    """What is wrong, and what to write."""
+    with pytest.raises(ValueError, match=sentence) as failure:
+        parse_proxy(text)
+
+    assert "secret" not in str(failure.value)
+    assert "秘密" not in str(failure.value)

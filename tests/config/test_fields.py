@@ -15,6 +15,7 @@ from proxy_cli.config.fields import (
     Float,
     Fraction,
     HeaderMap,
+    HttpProxy,
     Key,
     Name,
     NameOrNames,
@@ -206,3 +207,21 @@ def test_a_blank_in_a_key_is_remarked_on(key, said):
 
     ((_, message, _),) = remarks.found.values()
     assert message.startswith(said)
+
+
+def test_an_http_proxy_is_an_address_or_none():
+    """`none`, or an address; what is wrong with one is told without its password."""
+    assert read_as(HttpProxy, Scalar("none", False, "text")) == "none"
+    assert (
+        str(read_as(HttpProxy, Scalar(" http://u:hunter2@proxy.test:3128 ", True, "text"))) == "http://proxy.test:3128"
+    )
+    wrong = (
+        Scalar("true", False, "bool"),
+        Scalar("socks5://u:hunter2@proxy.test:1", False, "text"),
+        Scalar("3128", False, "int"),
+    )
+    for scalar in wrong:
+        with pytest.raises(Unreadable) as caught:
+            read_as(HttpProxy, scalar)
+        assert caught.value.mistakes[0].cure
+        assert "hunter2" not in str(caught.value)

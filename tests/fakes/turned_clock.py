@@ -9,7 +9,7 @@ import selectors
 from typing import Any
 
 
-class _Skipping(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class _Skipping(selectors.DefaultSelector):
     """Looks at the sockets, and takes every wait for a timer for done. Owns the time that was not waited for."""
 
     def __init__(self) -> None:

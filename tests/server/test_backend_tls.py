@@ -107,3 +107,12 @@ def test_proxys_password_is_a_secret_of_the_setup(tmp_path):
     assert deployment.backend.proxy is not None
     assert result.setup.scrubber.scrub(deployment.backend.proxy.authorization.reveal()) == "***"
     assert "hunter2" not in f"{deployment!r}{[str(each) for each in result.problems]}"
+
+
+def test_one_slip_is_told_once(tmp_path):
+    """However many kinds of settings it is part of."""
+    text = ENTRY + "      ssl_certificate: /no/cert.pem\nlitellm_settings:\n  ssl_verify: /no/ca.pem\n"
+
+    result = told(tmp_path, text)
+
+    assert [each.path for each in result.problems if "ssl_" in each.path] == ["litellm_settings.ssl_verify"]

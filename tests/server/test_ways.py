@@ -201,7 +201,8 @@ async def long_stream(tokens: int, pace_s: float) -> tuple[float, str]:
     token = event(b'{"id":"1","model":"m","choices":[{"index":0,"delta":{"content":"x"}}]}')
     counts = b'"usage":{"prompt_tokens":1,"completion_tokens":%d,"total_tokens":%d}' % (tokens, tokens + 1)
     end = event(b'{"id":"1","model":"m","choices":[],' + counts + b"}") + event(b"[DONE]") + b"0\r\n\r\n"
-    async with RawBackend([REQUEST, head, *[pace_s, token] * tokens, end]) as raw:
+    pace: list[float | bytes] = [pace_s, token]
+    async with RawBackend([REQUEST, head, *pace * tokens, end]) as raw:
         async with running_proxy(config(entry(f"{raw.backend}"))) as proxy:
             loop = asyncio.get_running_loop()
             began = loop.time()
