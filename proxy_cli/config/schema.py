@@ -9,11 +9,12 @@ from typing import Final
 from proxy_cli.config.fields import Anything, Exported, JsonMap, NameOrNames
 from proxy_cli.config.json_schema import schema_of
 from proxy_cli.config.models import CloudCredentials, Credential, ModelEntry
+from proxy_cli.config.price_names import PRICE_KEYS
 from proxy_cli.config.request_fields import RequestFields
 from proxy_cli.config.settings_general import GeneralSettings
 from proxy_cli.config.settings_litellm import LiteLLMSettings
 from proxy_cli.config.settings_router import RouterSettings
-from proxy_cli.config.state import OTHERS, PRICE_KEYS, PRICES, Section, later, used
+from proxy_cli.config.state import OTHERS, PRICES, Section, later, used
 from proxy_cli.shapes import Json
 
 _GROUPED: Final = (CloudCredentials, RequestFields)

@@ -5,7 +5,6 @@ the reason stand in the declaration, and the check, the JSON Schema and the docu
 that no field declares are refused, or sorted into one of the groups that some sections have: prices, and others.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +12,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
+from proxy_cli.config.price_names import is_price
 from proxy_cli.config.problem import Path
 from proxy_cli.config.reading import Field, Readable, Reader, Reading
 from proxy_cli.config.scalar import Scalar
@@ -20,8 +20,6 @@ from proxy_cli.shapes import Json
 
 PRICES: Final = "(prices)"  # aliases of groups: no key of a file looks like that
 OTHERS: Final = "(others)"
-PRICE_KEYS: Final = "(^|_)cost(_per_|_above_|_|$)|^(tiered|off_peak)_pricing$|_uplift_multiplier"
-_PRICE = re.compile(PRICE_KEYS)
 
 
 class State(StrEnum):
@@ -128,11 +126,6 @@ class KeysOf:
 
 def _given(section: Section) -> Mapping[str, Json]:
     return {name: getattr(section, name) for name in sorted(section.model_fields_set)}
-
-
-def is_price(key: str) -> bool:
-    """Whether a key is one of the price list's names for a price."""
-    return _PRICE.search(key) is not None
 
 
 def takes_prices(section: type[Section]) -> bool:

@@ -12,12 +12,13 @@ from typing import Annotated, Final, NamedTuple, get_args, get_origin
 
 from proxy_cli.config.flags import Flags
 from proxy_cli.config.models import ModelEntry
+from proxy_cli.config.price_names import NAMES, is_known_price, is_modifier, is_price
 from proxy_cli.config.privacy import looks_secret, shown
 from proxy_cli.config.problem import Path, Severity, did_you_mean
 from proxy_cli.config.reading import Field
 from proxy_cli.config.scalar import Scalar, plain
 from proxy_cli.config.schema import Config
-from proxy_cli.config.state import Section, State, Unknown, extra, is_nothing, is_price, settings, takes_prices
+from proxy_cli.config.state import Section, State, Unknown, extra, is_nothing, settings, takes_prices
 from proxy_cli.config.variables import Finding
 from proxy_cli.shapes import Json
 
@@ -80,7 +81,7 @@ def standings(values: Mapping[str, Json]) -> Iterator[Standing]:
         if visit.declared is not None:
             yield _standing(visit, visit.declared.told)
         elif (why := _undeclared(visit)) is not None:
-            yield Standing(visit.path, State.IGNORED if why is _USELESS else State.USED, why)
+            yield Standing(visit.path, _STATES.get(why, State.USED), why)
 
 
 def findings(values: Mapping[str, Json]) -> list[Finding]:
@@ -114,6 +115,8 @@ def _finding(visit: Visit) -> Finding | None:
     why = _undeclared(visit)
     if why is None:
         return Finding(visit.path, NO_SUCH_SETTING, _cure(visit.section, visit.key), at_key=True)
+    if why is _PLAIN_PRICES:
+        return Finding(visit.path, _NOT_YET, why, Severity.WARNING)
     if why is _USELESS:
         cure = _cure(visit.section, visit.key)
         return Finding(visit.path, f"{NO_SUCH_SETTING}, so it does nothing", cure, Severity.WARNING, at_key=True)
@@ -138,7 +141,9 @@ def _undeclared(visit: Visit) -> str | None:
     """What becomes of a key that no field declares; None: it is an error."""
     section, key = visit.section, visit.key
     if is_price(key) and takes_prices(section):
-        return "a price"
+        if is_modifier(key):
+            return _PLAIN_PRICES
+        return "a price" if is_known_price(key) else _USELESS
     if _is_outside(section, key):
         return None
     if section.unknown is Unknown.KEEP:
@@ -153,6 +158,8 @@ def _undeclared(visit: Visit) -> str | None:
 
 _SENT: Final = "sent to the backend as a default field of the request's body"
 _USELESS: Final = "neither used nor sent"
+_PLAIN_PRICES: Final = "answers are counted at the plain prices"
+_STATES: Final = {_USELESS: State.IGNORED, _PLAIN_PRICES: State.LATER}
 _SECTIONS: Final = frozenset({"model_list", "litellm_settings", "router_settings", "general_settings"})
 # What people write for a setting whose name is another word altogether; the first that the section has.
 _ALSO_CALLED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -231,7 +238,7 @@ def _is_outside(section: type[Section], key: str) -> bool:
 
 @cache
 def _meant(section: type[Section], key: str) -> str | None:
-    known = settings(section)
+    known = {*settings(section), *(NAMES if takes_prices(section) else ())}
     also = next((name for name in _ALSO_CALLED.get(key.lower(), ()) if name in known), None)
     near = also or did_you_mean(key, known)
     return None if near is not None and _OPPOSITE.sub("", key) == _OPPOSITE.sub("", near) else near

@@ -9,10 +9,10 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from proxy_cli.config.price_names import is_modifier, is_price
 from proxy_cli.shapes import NOTHING, Deployment, Json, Operation, Usage
 
 _THRESHOLD = re.compile(r"_above_(\d+)k_tokens$")
-_PRICE = re.compile(r"(^|_)cost(_per_|_above_|_|$)|^tiered_pricing$")
 
 _INPUT = "input_cost_per_token"
 _OUTPUT = "output_cost_per_token"
@@ -35,7 +35,11 @@ def prices_of(deployment: Deployment) -> "Prices":
 
 def own_prices(settings: Mapping[str, Json]) -> dict[str, Json]:
     """Those of a deployment's settings that are prices, by the price table's names."""
-    return {name: value for name, value in settings.items() if value is not None and _PRICE.search(name)}
+    return {
+        name: value
+        for name, value in settings.items()
+        if value is not None and is_price(name) and not is_modifier(name)
+    }
 
 
 def rates_of(

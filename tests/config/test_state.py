@@ -17,7 +17,6 @@ from proxy_cli.config.state import (
     extra,
     group,
     ignored,
-    is_price,
     later,
     settings,
     takes_prices,
@@ -83,23 +82,6 @@ def test_a_declaration_says_what_becomes_of_a_setting():
     assert told["name"] == {"x-state": State.USED}
     assert told["size"] == {"x-state": State.LATER, "x-why": "none yet"}
     assert told["old"] == {"x-state": State.IGNORED, "x-why": "no more"}
-
-
-@pytest.mark.parametrize(
-    ("key", "price"),
-    [
-        ("input_cost_per_token", True),
-        ("cache_read_input_token_cost", True),
-        ("cost_per_second", True),
-        ("search_context_cost_per_query", True),
-        ("tiered_pricing", True),
-        ("costume", False),
-        ("accost", False),
-    ],
-)
-def test_prices_are_known_by_their_names(key, price):
-    """The price list has hundreds of them."""
-    assert is_price(key) is price
 
 
 def test_what_is_open_is_filled_from_another_section():

@@ -1,5 +1,7 @@
 """Every key has a state, and what is worth a word is said once."""
 
+import pytest
+
 from proxy_cli.config.problem import Severity
 from proxy_cli.config.scalar import Scalar
 from proxy_cli.config.state import State
@@ -109,6 +111,24 @@ def test_prices_and_notes_of_ones_own_are_no_slips():
 
     assert said(values) == []
     assert set(states(values).values()) == {State.USED}
+
+
+@pytest.mark.parametrize("below", ["litellm_params", "model_info"])
+@pytest.mark.parametrize(
+    ("key", "severity", "cure"),
+    [
+        ("input_cost_per_tokens", Severity.WARNING, 'did you mean "input_cost_per_token"?'),
+        ("output_cost_per_tokn_above_200k_tokens", Severity.WARNING, ""),
+        ("cost_of_living", Severity.WARNING, "take cost_of_living out"),
+        ("off_peak_pricing", Severity.WARNING, "answers are counted at the plain prices"),
+    ],
+)
+def test_a_price_that_counts_for_nothing_is_told(below, key, severity, cure):
+    """A slip in a price would cost money without a word."""
+    (found,) = findings({"model_list": [{below: {key: word("1", "int")}}]})
+
+    assert found.severity is severity
+    assert found.cure.startswith(cure)
 
 
 def test_a_key_of_the_body_that_looks_like_a_secret_is_refused():
