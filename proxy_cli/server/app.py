@@ -219,7 +219,14 @@ def _snapshot(setup: Setup, upstream: Upstream, process: _Process) -> Snapshot:
     )
     calls = Calls(setup.table, limits=setup.limits, tap=tap)
     inference = Inference(gateway, calls, problems=problems, clock=time.monotonic, admission=process.admission, tap=tap)
-    health = Health(setup.table, upstream, provider_for, clock=time.monotonic, scrubber=setup.scrubber)
+    health = Health(
+        setup.table,
+        upstream,
+        provider_for,
+        clock=time.monotonic,
+        scrubber=setup.scrubber,
+        shared=setup.health_round,
+    )
     return Snapshot(
         setup=setup,
         problems=problems,

@@ -2,10 +2,11 @@
 
 One cheap request of the deployment's kind through the same provider and the same upstream room as any other request,
 so that what it says is what callers would meet. `/health` asks one deployment at a time; callers that come while a
-round is under way wait for that round instead of starting their own.
+round is under way, in whichever process, wait for that round instead of starting their own.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,13 +21,15 @@ from proxy_cli.relay import LocalExchange
 from proxy_cli.routing.table import Table
 from proxy_cli.secret import Scrubber
 from proxy_cli.server import reply
+from proxy_cli.server.rounds import SharedRound
 from proxy_cli.server.routes import Visit
-from proxy_cli.shapes import Call, Deployment, Json, LocalReply, Operation, Timeouts
+from proxy_cli.shapes import Call, Deployment, Headers, Json, LocalReply, Operation, Timeouts
 from proxy_cli.upstream.client import Upstream
 from proxy_cli.wire import multipart
 from proxy_cli.wire import request as wire_request
 
 PROBE_TIMEOUT_S: Final = 60.0
+_JSON: Headers = (("content-type", "application/json"),)
 
 # model_info.mode to what is asked. Modes that would cost real money or need a file are told apart below.
 OPERATIONS: Final[Mapping[str, Operation]] = {
@@ -178,13 +181,15 @@ class Health:
         *,
         clock: Clock,
         scrubber: Scrubber,
+        shared: SharedRound,
     ) -> None:
         self._table = table
         self._upstream = upstream
         self._providers = providers
         self._clock = clock
         self._scrubber = scrubber
-        self._round: asyncio.Task[list[Probe]] | None = None
+        self._shared = shared
+        self._round: asyncio.Task[bytes] | None = None
         self._turn = asyncio.Lock()
 
     async def answer(self, visit: Visit) -> web.StreamResponse:
@@ -192,16 +197,13 @@ class Health:
         query = visit.request.query
         name, identity = query.get("model"), query.get("model_id")
         if name is None and identity is None:
-            probes = await self._all()
-        else:
-            wanted = identity if identity is not None else name or ""
-            async with self._turn:
-                probes = await self._one_by_one(self._table.find(wanted))
-        body = msgspec.json.encode(self._told(probes))
+            return reply.plain(200, _JSON, await self._all())
+        async with self._turn:
+            probes = await self._one_by_one(self._table.find(identity if identity is not None else name or ""))
         unhealthy = (name or identity) and not any(each.ok for each in probes)
-        return reply.plain(503 if unhealthy else 200, (("content-type", "application/json"),), body)
+        return reply.plain(503 if unhealthy else 200, _JSON, msgspec.json.encode(self._told(probes)))
 
-    async def _all(self) -> list[Probe]:
+    async def _all(self) -> bytes:
         if self._round is None or self._round.done():
             self._round = asyncio.create_task(self._whole_round(), name="health")
         # Shielded: a caller that leaves must not end the round for the others.
@@ -213,9 +215,14 @@ class Health:
             self._round.cancel()
             await asyncio.gather(self._round, return_exceptions=True)
 
-    async def _whole_round(self) -> list[Probe]:
+    async def _whole_round(self) -> bytes:
+        names = "\n".join(each.id for each in self._table.deployments)
+        return await self._shared.result(hashlib.sha256(names.encode()).digest(), self._ask_all)
+
+    async def _ask_all(self) -> bytes:
         async with self._turn:
-            return await self._one_by_one(self._table.deployments)
+            probes = await self._one_by_one(self._table.deployments)
+        return msgspec.json.encode(self._told(probes))
 
     async def _one_by_one(self, deployments: tuple[Deployment, ...]) -> list[Probe]:
         return [await probe(each, self._upstream, self._providers, clock=self._clock) for each in deployments]

@@ -83,7 +83,11 @@ class File:
         self._scrubber.learn(found.scrubber)
         former = self.setup
         self.setup = replace(
-            found, scrubber=self._scrubber, budget=found.budget.after(former.budget), metrics=former.metrics
+            found,
+            scrubber=self._scrubber,
+            budget=found.budget.after(former.budget),
+            metrics=former.metrics,
+            health_round=former.health_round,
         )
         return Renewal(True, (*found.notes, *_for_next_start(former, found)))
 

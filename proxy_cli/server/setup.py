@@ -26,6 +26,7 @@ from proxy_cli.server.admission import AdmissionLimits
 from proxy_cli.server.calls import Limits
 from proxy_cli.server.counter import Cors
 from proxy_cli.server.drain import Grace
+from proxy_cli.server.rounds import SharedRound
 from proxy_cli.shapes import Deployment, Json, Operation, Proxy
 from proxy_cli.telemetry.metrics import Metrics
 
@@ -51,6 +52,7 @@ class Setup:
     max_response_bytes: int
     admission: AdmissionLimits
     metrics: Metrics = field(default_factory=Metrics)  # of this server, whatever its configuration
+    health_round: SharedRound = field(default_factory=SharedRound)  # likewise
     notes: tuple[str, ...] = ()  # to be said once at start
 
     def enter_process(self, number: int) -> None:
