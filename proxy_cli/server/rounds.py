@@ -29,7 +29,7 @@ class SharedRound:
     async def result(self, subject: bytes, work: Callable[[], Awaitable[bytes]]) -> bytes:
         """What `work` comes to, or what another process has found about the same subject since this was asked."""
         seen, _, _ = self._read()
-        while not self._take_turn():
+        while not self._take_turn():  # noqa: ASYNC110 - no event of ours tells what another process does
             await asyncio.sleep(_LOOK_S)
         try:
             number, about, found = self._read()

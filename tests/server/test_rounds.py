@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -41,7 +42,7 @@ async def test_who_waits_for_another_process_gets_its_result(subject):
     found = await shared.result(subject, own)
 
     assert found == (b"of the other" if subject == b"a" else b"own")
-    assert os.waitpid(process, 0)[1] == 0
+    assert (await asyncio.to_thread(os.waitpid, process, 0))[1] == 0
     for descriptor in (reading, writing):
         os.close(descriptor)
 
@@ -92,7 +93,7 @@ async def test_a_process_that_dies_leaves_the_turn_to_others():
     await asyncio.sleep(0.1)
     assert not waiting.done()
     os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
+    await asyncio.to_thread(os.waitpid, process, 0)
 
     assert await asyncio.wait_for(waiting, 5) == b"own"
     for descriptor in (reading, writing):
@@ -116,9 +117,9 @@ async def test_a_round_that_fails_is_nobodys_result():
 
 def test_the_file_is_closed_with_its_owner():
     """A configuration that is read and thrown away leaves no descriptor behind."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
 
     for _ in range(10):
         SharedRound()
 
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
