@@ -93,7 +93,7 @@ class Timeouts(msgspec.Struct, frozen=True, gc=False):
     """The timers of one exchange with a backend, in seconds; None means no limit."""
 
     connect_s: float = 5.0
-    first_byte_s: float | None = 600.0  # from the end of sending to the reply's head
+    first_byte_s: float | None = 600.0  # from the end of sending to the first of the reply's body
     total_s: float | None = 600.0  # a whole plain call; a stream has none by default
     gap_s: float | None = 120.0  # between two pieces of a reply, once data came
     set_by_caller: bool = False  # then running out is the caller's 408, not our 504

@@ -35,6 +35,7 @@ class Exchange:
     _connection: Connection | None = None
     _watch: Watch | None = None
     _decoder: Decoder | None = None
+    _has_data = False
     _waiting_bytes = 0
     _given_bytes = 0
     _sink: Callable[[bytes], None] | None = None
@@ -73,7 +74,7 @@ class Exchange:
         watch.begin(self._request.timeouts, self._started, self._fail)
         body = self._request.body
         if isinstance(body, bytes):
-            watch.await_head()
+            watch.await_reply()
             connection.begin(self, head, body)
         else:
             connection.begin(self, head, b"")
@@ -158,6 +159,7 @@ class Exchange:
 
     def data_came(self, data: bytes) -> None:
         """A piece of the body; it waits until what came with it is read."""
+        self._has_data = True
         self._pieces.append(data)
         self._waiting_bytes += len(data)
 
@@ -171,7 +173,8 @@ class Exchange:
             self._wake()
         else:
             self._hand_on()
-        if not self._paused:
+        # A head alone is no answer yet: some servers send it at once, and think afterwards.
+        if self._has_data and not self._paused:
             self._watch.await_data()
             self._set_pace()
 
@@ -258,7 +261,7 @@ class Exchange:
         self._paused = not wanted
         if wanted:
             self._connection.resume()
-            self._watch.await_data()
+            self._watch.await_data() if self._has_data else self._watch.await_reply()
         else:
             self._connection.pause()
             self._watch.hold()

@@ -31,7 +31,7 @@ async def upload(outlet: Outlet, source: BodySource, watch: Watch) -> None:
             piece = b"%x\r\n%b\r\n" % (len(piece), piece)
         elif sent > length:
             break  # what is beyond the length would be read as a second request
-        watch.await_head()
+        watch.await_reply()
         outlet.write(piece)
         await outlet.drain()
         watch.await_caller()
@@ -39,4 +39,4 @@ async def upload(outlet: Outlet, source: BodySource, watch: Watch) -> None:
         outlet.write(b"0\r\n\r\n")
     elif sent != length:
         raise ValueError(f"a request body of {length} bytes was announced, and {sent} or more came")
-    watch.await_head()
+    watch.await_reply()

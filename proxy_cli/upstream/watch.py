@@ -26,7 +26,7 @@ class Watch:
         "_backend",
         "_expire",
         "_handle",
-        "_has_head",
+        "_has_data",
         "_limit_s",
         "_loop",
         "_name",
@@ -44,7 +44,7 @@ class Watch:
         self._expire: Callable[[GatewayError], None] | None = None
         self._timeouts = _NO_LIMITS
         self._total_at: float | None = None
-        self._has_head = False
+        self._has_data = False
         self._limit_s: float | None = None
         self._name = ""
         self._since = 0.0
@@ -54,26 +54,26 @@ class Watch:
         self._timeouts = timeouts
         self._total_at = None if timeouts.total_s is None else started + timeouts.total_s
         self._expire = expire
-        self._has_head = False
+        self._has_data = False
         self._limit_s = None
         self._name = ""
 
-    def await_head(self) -> None:
-        """The request is sent, or is being taken by the backend: the reply's head must come, if it has not."""
-        if not self._has_head:
+    def await_reply(self) -> None:
+        """The request is sent, or is being taken by the backend: the reply's first data must come, if it has not."""
+        if not self._has_data:
             self._await(self._timeouts.first_byte_s, "first byte")
 
     def await_caller(self) -> None:
         """More of the request must come before the backend can answer: only the total time counts."""
-        if not self._has_head:
+        if not self._has_data:
             self._await(None, "")
 
     def await_data(self) -> None:
-        """The head is here: data must keep coming."""
+        """Data came: it must keep coming."""
         if self._name == "gap":
             self._since = self._loop.time()
         else:
-            self._has_head = True
+            self._has_data = True
             self._await(self._timeouts.gap_s, "gap")
 
     def hold(self) -> None:

@@ -177,9 +177,9 @@ async def test_cancelled_pour_closes_the_backends_connection(upstream):
 @pytest.mark.parametrize("coding", ["", "gzip"])
 async def test_sink_that_pauses_stalls_the_backend(upstream, coding):
     """Little comes after the pause, nobody blames the backend for it, and all of it arrives once it goes on."""
-    size = 24 * 1024 * 1024
-    body = randbytes(size)
-    sent = gzip.compress(body, 1) if coding else body
+    size = 16 * 1024 * 1024
+    body = randbytes(1024 * 1024) * 16
+    sent = gzip.compress(body, 0) if coding else body
     progress = arrived = 0
 
     async def send_much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -407,7 +407,12 @@ async def test_closing_a_complete_reply_does_not_touch_the_connections_next_exch
             "no complete reply .* 0.15 s .total",
             id="dripping head",
         ),
-        pytest.param([REQUEST, STREAM], Timeouts(gap_s=0.1), "no more data .* 0.1 s .gap", id="no event"),
+        pytest.param(
+            [REQUEST, STREAM], Timeouts(first_byte_s=0.1), "no first byte .* 0.1 s .first byte", id="no event"
+        ),
+        pytest.param(
+            [REQUEST, reply(b"")[:-5] + b"9\r\n\r\n"], Timeouts(first_byte_s=0.1), "no first byte", id="head only"
+        ),
         pytest.param([REQUEST, STREAM + event(b"a")], Timeouts(gap_s=0.1), "no more data", id="stalled stream"),
         pytest.param(
             [REQUEST, STREAM, *[event(b": ping\n\n"), 0.03] * 20], Timeouts(total_s=0.2, gap_s=0.1), "total", id="pings"
@@ -431,6 +436,19 @@ async def test_head_that_drips_does_not_put_off_the_first_byte_timer(upstream):
     async with RawBackend([REQUEST, *drip]) as raw:
         with pytest.raises(BackendTimeout, match="first byte timeout"):
             await upstream.send(request_to(raw.backend, timeouts=Timeouts(first_byte_s=0.15)))
+
+
+async def test_who_sends_the_head_at_once_may_think_as_long_as_who_does_not(upstream):
+    """Between the head and the first data it is the first byte that is waited for; the gap comes after it."""
+    events = [STREAM, 0.15, event(b"one"), 0.15, event(b"two") + b"0\r\n\r\n"]
+    timeouts = Timeouts(first_byte_s=5, gap_s=0.1)
+
+    async with RawBackend([REQUEST, *events]) as raw:
+        answer = await upstream.send(request_to(raw.backend, stream=True, timeouts=timeouts))
+
+        assert await answer.chunk() == b"one"
+        with pytest.raises(BackendTimeout, match="gap"):
+            await answer.chunk()
 
 
 async def test_timer_that_the_caller_set_is_the_callers_timeout(upstream):

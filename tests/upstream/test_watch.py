@@ -28,7 +28,7 @@ async def test_first_byte_timer_is_named():
     """The message says which timer, for whom, and how long."""
     bell = Bell(Timeouts(first_byte_s=0.05))
 
-    bell.watch.await_head()
+    bell.watch.await_reply()
 
     failure = await bell.rang
     assert isinstance(failure, BackendTimeout)
@@ -73,7 +73,7 @@ async def test_nothing_rings_while_it_holds_or_has_stopped():
     held.watch.hold()
     stopped.watch.await_data()
     stopped.watch.stop()
-    uploading.watch.await_head()
+    uploading.watch.await_reply()
     uploading.watch.await_caller()
 
     await asyncio.sleep(0.1)
@@ -86,7 +86,7 @@ async def test_nothing_rings_while_it_holds_or_has_stopped():
 async def test_a_shorter_limit_that_comes_later_is_kept():
     """Between head and data the limit becomes shorter, and rings in time."""
     bell = Bell(Timeouts(first_byte_s=30, gap_s=0.05))
-    bell.watch.await_head()
+    bell.watch.await_reply()
 
     bell.watch.await_data()
 
@@ -100,7 +100,7 @@ async def test_once_the_head_is_here_an_upload_that_goes_on_does_not_change_the_
     bell.watch.await_data()
 
     bell.watch.await_caller()
-    bell.watch.await_head()
+    bell.watch.await_reply()
 
     async with asyncio.timeout(5):
         assert "(gap timeout)" in (await bell.rang).message
@@ -110,7 +110,7 @@ async def test_a_limit_of_the_caller_is_the_callers_timeout():
     """Then the status is 408."""
     bell = Bell(Timeouts(first_byte_s=0.02, set_by_caller=True))
 
-    bell.watch.await_head()
+    bell.watch.await_reply()
 
     assert isinstance(await bell.rang, CallerTimeout)
 
@@ -127,17 +127,17 @@ async def test_the_gap_timer_is_ours_whoever_has_set_the_others():
 async def test_the_next_exchange_has_limits_of_its_own():
     """Longer or shorter ones than those before it, over the one handle."""
     bell = Bell(Timeouts(first_byte_s=0.05))
-    bell.watch.await_head()
+    bell.watch.await_reply()
     bell.watch.stop()
     first = bell.rang
 
     bell.begin(Timeouts(first_byte_s=0.15))
-    bell.watch.await_head()
+    bell.watch.await_reply()
     await asyncio.sleep(0.1)
     still_quiet = not bell.rang.done()
     second = await bell.rang
     bell.begin(Timeouts(first_byte_s=30, total_s=0.05))
-    bell.watch.await_head()
+    bell.watch.await_reply()
 
     assert still_quiet
     assert "first byte" in second.message
@@ -148,7 +148,7 @@ async def test_the_next_exchange_has_limits_of_its_own():
 async def test_what_is_not_awaited_yet_does_not_inherit_a_limit():
     """A new exchange waits for its caller: what the last one waited for does not count."""
     bell = Bell(Timeouts(first_byte_s=0.03))
-    bell.watch.await_head()
+    bell.watch.await_reply()
     bell.watch.stop()
 
     bell.begin(Timeouts(first_byte_s=0.03, total_s=None))
@@ -160,7 +160,7 @@ async def test_what_is_not_awaited_yet_does_not_inherit_a_limit():
 async def test_a_closed_watch_leaves_nothing_behind():
     """Neither a ring nor a handle that keeps the connection for as long as its longest limit."""
     bell = Bell(Timeouts(first_byte_s=0.03))
-    bell.watch.await_head()
+    bell.watch.await_reply()
 
     bell.watch.close()
     await asyncio.sleep(0.06)
