@@ -36,7 +36,7 @@ def test_options_that_do_nothing_say_so_in_one_line_each():
 
     lines = list(unused(given))
 
-    assert len(lines) == len(given) == 14
+    assert len(lines) == len(given) == 13
     assert all(re.fullmatch(r"--\w+ does nothing: [^\n]+", line) for line in lines)
 
 
@@ -94,7 +94,7 @@ def test_flags_carry_every_serving_option_down():
         "ssl_keyfile_path": "k", "ssl_certfile_path": "c", "model": "openai/m", "alias": "m", "api_base": "http://a",
         "api_version": "1", "headers": {"a": "b"}, "temperature": 0.5, "max_tokens": 7, "request_timeout": 8,
         "drop_params": True, "add_function_to_prompt": True, "max_budget": 9, "debug": True, "detailed_debug": True,
-        "local": True,
+        "local": True, "reload": True,
     }  # fmt: skip
 
     flags, names = flags_from(values), [field.name for field in dataclasses.fields(Flags)]
