@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from proxy_cli.errors import BackendBroken, BackendUnreachable
-from proxy_cli.shapes import UpstreamReply, UpstreamRequest
+from proxy_cli.shapes import Backend, UpstreamReply, UpstreamRequest
 from proxy_cli.upstream import proxy
 from proxy_cli.upstream.connect import described
 from proxy_cli.upstream.connection import EMPTY
@@ -43,25 +43,9 @@ class Upstream:
         Raises BackendUnreachable, ConnectTimeout or Overloaded when nothing was sent; BackendBroken, BackendTimeout
         or CallerTimeout when something was; ValueError for a header that must not be written.
         """
-        backend = request.backend
-        if backend.proxy is None or backend.scheme == "https":
-            return await self._send(request)
-        exchange = await self._send(proxy.relayed(request, backend.proxy))
-        if exchange.status == proxy.WANTS_CREDENTIALS:
-            exchange.close()
-            raise BackendUnreachable(f"cannot connect to {described(backend)}: {proxy.refusal(exchange.status)}")
-        return exchange
-
-    def figures(self) -> Mapping[str, Figures]:
-        """How the connections to each backend stand, by its address."""
-        return self._pools.figures
-
-    async def close(self) -> None:
-        """Close every connection, idle or busy; who still waits gets an error."""
-        await self._pools.close()
-
-    async def _send(self, request: UpstreamRequest) -> Exchange:
         started = asyncio.get_running_loop().time()
+        if request.backend.proxy is not None:
+            request = proxy.relayed(request, request.backend.proxy)
         head = request_head(request)
         pool = self._pools[request.backend]
         # A body that is read once cannot be sent twice, so it does not go over a connection that may be dead already.
@@ -83,4 +67,21 @@ class Upstream:
                 fresh = True
                 pool.repeated_total += 1
             else:
+                if exchange.status == proxy.WANTS_CREDENTIALS:
+                    _refuse_proxys_word(request.backend, exchange)
                 return exchange
+
+    def figures(self) -> Mapping[str, Figures]:
+        """How the connections to each backend stand, by its address."""
+        return self._pools.figures
+
+    async def close(self) -> None:
+        """Close every connection, idle or busy; who still waits gets an error."""
+        await self._pools.close()
+
+
+def _refuse_proxys_word(backend: Backend, exchange: Exchange) -> None:
+    """A proxy that does not know us is no answer of the backend."""
+    if backend.proxy is not None and backend.scheme == "http":
+        exchange.close()
+        raise BackendUnreachable(f"cannot connect to {described(backend)}: {proxy.refusal(exchange.status)}")

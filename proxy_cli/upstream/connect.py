@@ -7,7 +7,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from proxy_cli.errors import BackendUnreachable, CallerTimeout, ConnectTimeout, GatewayError
@@ -52,12 +52,15 @@ async def dial(backend: Backend, ways: Ways, limit_s: float, make: Callable[[], 
             reasons[_reason(error)] = None
         if raced.sock is None or raced.address is None:
             continue
+        if late := {*raced.failed, *raced.slow}:
+            ways.names.put_off(late)
         waiting.remove(raced.address)
         try:
             async with asyncio.timeout(limit_s / (len(waiting) + 1) if waiting else None):
                 return Dialed(await _open(backend, raced.sock, ways.contexts, make), raced.address)
         except OSError as error:
             reasons[_reason(error)] = None
+            ways.names.put_off([raced.address])
         except UnusableTls as error:
             reasons[str(error)] = None
     ways.names.forget(*target(backend))
@@ -86,7 +89,7 @@ def too_late(backend: Backend, timeouts: Timeouts, started: float, now: float) -
 async def _addresses(backend: Backend, names: Names) -> Addresses:
     host, port = target(backend)
     try:
-        return await names.addresses(host, port)
+        return await names.in_order(host, port)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         message = f"cannot connect to {described(backend)}: the name {host!r} does not resolve: {reason}"
@@ -94,11 +97,12 @@ async def _addresses(backend: Backend, names: Names) -> Addresses:
 
 
 class _Raced(NamedTuple):
-    """What came of trying several addresses: the first one to be connected, if any, and those that failed."""
+    """What came of trying several addresses: the first one to be connected, if any, and those tried before it."""
 
     sock: socket.socket | None
     address: Address | None
-    failed: dict[Address, OSError]
+    failed: Mapping[Address, OSError]
+    slow: Addresses = ()
 
 
 async def _alone(address: Address) -> _Raced:
@@ -128,7 +132,7 @@ async def _race(addresses: Iterable[Address]) -> _Raced:
                 address = running.pop(task)
                 error = task.exception()
                 if error is None:
-                    return _Raced(task.result(), address, failed)
+                    return _Raced(task.result(), address, failed, tuple(running.values()))
                 if not isinstance(error, OSError):
                     raise error
                 failed[address] = error

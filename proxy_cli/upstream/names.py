@@ -30,18 +30,34 @@ FRESH_S: Final = 4.0  # twice this, and a look-up: a changed address is used wit
 # A resolver that fails for a while says nothing about the addresses; a name that is gone is another error.
 _NOT_NOW: Final = socket.EAI_AGAIN
 _STALE_S: Final = 600.0
+_PUT_OFF_S: Final = 60.0
 
 
 class Names:
-    """What names lead to. Owns the addresses found last, and the look-ups under way."""
+    """What names lead to. Owns the addresses found last, those that are tried last, and the look-ups under way."""
 
     def __init__(self, resolve: Resolver) -> None:
         self._resolve = resolve
         self._found: dict[tuple[str, int], tuple[float, Addresses]] = {}
+        self._put_off: dict[Address, float] = {}
         self._asking: dict[tuple[str, int], asyncio.Task[Addresses]] = {}
 
+    async def in_order(self, host: str, port: int) -> Addresses:
+        """The addresses to try: first those that have not failed of late. Raises OSError or UnicodeError."""
+        found = await self.addresses(host, port)
+        if not self._put_off:
+            return found
+        now = asyncio.get_running_loop().time()
+        return tuple(sorted(found, key=lambda address: self._put_off.get(address, 0.0) > now))
+
+    def put_off(self, addresses: Iterable[Address]) -> None:
+        """These did not answer, or not in time: for a minute the others are tried before them."""
+        now = asyncio.get_running_loop().time()
+        self._put_off = {address: until for address, until in self._put_off.items() if until > now}
+        self._put_off |= dict.fromkeys(addresses, now + _PUT_OFF_S)
+
     async def addresses(self, host: str, port: int) -> Addresses:
-        """The addresses to try, in order. Raises OSError or UnicodeError."""
+        """What the name leads to. Raises OSError or UnicodeError."""
         if (plain := literal(host, port)) is not None:
             return plain
         now = asyncio.get_running_loop().time()

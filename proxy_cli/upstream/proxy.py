@@ -20,7 +20,9 @@ _MAX_HEAD_BYTES: Final = 64 * 1024
 
 
 def relayed(request: UpstreamRequest, proxy: Proxy) -> UpstreamRequest:
-    """A plain request as the proxy wants it: told the whole address, and by whom."""
+    """A plain request as the proxy wants it: told the whole address, and by whom. One for https passes a tunnel."""
+    if request.backend.scheme == "https":
+        return request
     headers = tuple(field for field in request.headers if field[0].lower() != _FIELD)
     if proxy.authorization is not None:
         headers = (*headers, (_FIELD, proxy.authorization.reveal()))

@@ -269,6 +269,20 @@ async def test_address_whose_handshake_stalls_or_fails_leaves_time_for_the_next(
         assert await ask(Upstream(resolve=resolve), backend, Timeouts(connect_s=1.5)) == b"hi"
 
 
+@pytest.mark.row("U-03")
+async def test_dead_address_is_tried_last_by_the_connections_that_follow():
+    """Only the first one waits for it."""
+    async with RawBackend([REQUEST, OK]) as raw:
+        with deaf() as silent:
+            live = ("127.0.0.1", raw.backend.port)
+            upstream = Upstream(resolve=leads_to(silent, live))
+            await ask(upstream, Backend("http", "llm.test", raw.backend.port))
+
+            found = await upstream._pools._ways.names.in_order("llm.test", raw.backend.port)
+
+            assert [address.address for address in found] == [live, silent]
+
+
 async def test_addresses_that_lost_the_race_are_closed():
     """A request needs one connection, and no other is left behind."""
     async with RawBackend([REQUEST, OK]) as raw, RawBackend([]) as late:

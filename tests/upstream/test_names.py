@@ -172,3 +172,20 @@ async def test_system_says_what_it_does_not_know(host):
     """As an error of its own kind."""
     with pytest.raises((OSError, UnicodeError)):
         await system_addresses(host, 80)
+
+
+async def test_addresses_that_failed_are_tried_last_for_a_minute():
+    """So that a dead one does not cost every new connection its quarter of a second."""
+    book = Book()
+    book.says = (FIRST, SECOND)
+    names = Names(book.resolve)
+
+    names.put_off([FIRST])
+    put_off = await names.in_order("llm", 80)
+    names._put_off = {FIRST: asyncio.get_running_loop().time() - 1}
+    forgiven = await names.in_order("llm", 80)
+    names.put_off([SECOND])
+
+    assert put_off == (SECOND, FIRST)
+    assert forgiven == (FIRST, SECOND)
+    assert list(names._put_off) == [SECOND]
