@@ -43,6 +43,9 @@ _NUMBER_STARTS = frozenset(b"-0123456789")
 _LONGEST_NUMBER = 400  # characters; more is no number anybody can use
 _PIECE = 1 << 16
 _USUAL_NUMBER = 15  # digits
+# What a count may be at most; OpenAI's own limit where it has one.
+_COUNTS = {"n": 128, "max_tokens": 10**9, "max_completion_tokens": 10**9, "max_output_tokens": 10**9}
+_LIST_START = 0x5B
 _BOM = codecs.BOM_UTF8
 _FLAGS = {b"true": True, b"false": False, b"null": False}
 MAX_AT_ONCE_BYTES: Final = 1024 * 1024
@@ -97,11 +100,7 @@ def cut(body: bytes) -> Fields:
         raise _malformed(body, error) from None
     if not body.isascii() and (fault := _utf8_fault(body)) is not None:
         raise _not_utf8(fault)
-    for name, raw in fields.items():
-        if name not in _NO_NUMBERS:
-            value = bytes(raw)
-            if value[0] in _NUMBER_STARTS and (len(value) > _USUAL_NUMBER or b"e" in value or b"E" in value):
-                _check_number(name, value)
+    _refuse_wrong_values(fields)
     opened = body.count(b"{") + body.count(b"[")
     # A value takes two bytes at least, so a small body cannot hold too many.
     if opened > MOST_LEVELS or (len(body) > 2 * MOST_VALUES and body.count(b",") + opened > MOST_VALUES):
@@ -116,7 +115,9 @@ def cutting(body: bytes) -> Work[Fields]:
         return cut(body)
     body = strip_bom(body)
     try:
-        return (yield from cut_large(body))
+        fields = yield from cut_large(body)
+        _refuse_wrong_values({name: raw for name, raw in fields.items() if memoryview(raw).nbytes <= _LONGEST_NUMBER})
+        return fields
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # Its places would be those of the body without its long texts.
         raise _malformed(body, error, placed=False) from None
@@ -226,6 +227,26 @@ def _malformed(body: bytes, error: Exception, *, placed: bool = True) -> Invalid
     return _invalid(f"the request body is not valid JSON: {found[1]} at byte {found[2]}")
 
 
+def _refuse_wrong_values(fields: Fields) -> None:
+    """Raise InvalidRequest for numbers that nobody can use, and for messages that are no list."""
+    for name, raw in fields.items():
+        if name not in _NO_NUMBERS:
+            value = bytes(raw)
+            if value[0] in _NUMBER_STARTS:
+                if len(value) > _USUAL_NUMBER or b"e" in value or b"E" in value:
+                    _check_number(name, value)
+                if name in _COUNTS and not 0 <= float(value) <= _COUNTS[name]:
+                    raise _wrong_count(name, value)
+    messages = fields.get("messages")
+    if messages is not None and memoryview(messages)[0] != _LIST_START:
+        raise _wrong_type("messages", "a list", _read(fields, "messages"))
+
+
+def _wrong_count(name: str, value: bytes) -> InvalidRequest:
+    message = f"'{name}' must be from 0 to {_COUNTS[name]}, got {value[:20].decode()}"
+    return InvalidRequest(message, code="invalid_value", param=name)
+
+
 def _check_number(name: str, digits: bytes) -> None:
     if len(digits) > _LONGEST_NUMBER or not math.isfinite(float(digits)):
         raise InvalidRequest(
@@ -261,7 +282,7 @@ def _read(fields: Fields, name: str) -> Json:
 
 
 def _wrong_type(name: str, wanted: str, value: Json) -> InvalidRequest:
-    got = next(words for kind, words in _KINDS if isinstance(value, kind))
+    got = next((words for kind, words in _KINDS if isinstance(value, kind)), "null")
     return InvalidRequest(f"'{name}' must be {wanted}, got {got}", code="invalid_type", param=name)
 
 

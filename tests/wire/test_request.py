@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -76,7 +77,7 @@ def test_numbers_that_json_or_nobody_has_are_refused(number):
 @pytest.mark.parametrize("number", ["0", "-1", "1e308", "0.5", "9" * 40, "-0.0"])
 def test_numbers_that_fit_pass(number):
     """The check for size does not get in the way of real ones."""
-    assert bytes(cut(b'{"n": %s}' % number.encode())["n"]) == number.encode()
+    assert bytes(cut(b'{"x": %s}' % number.encode())["x"]) == number.encode()
 
 
 @pytest.mark.row("H-03")
@@ -174,6 +175,70 @@ def test_wrong_types_name_the_field():
     with pytest.raises(InvalidRequest, match="'stream_options' must be an object, got a list") as options:
         wants_usage(fields)
     assert [caught.value.param for caught in (model, stream, options)] == ["model", "stream", "stream_options"]
+
+
+@pytest.mark.row("H-08")
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("messages", "x", "invalid_type"),
+        ("messages", None, "invalid_type"),
+        ("messages", {}, "invalid_type"),
+        ("max_tokens", -1, "invalid_value"),
+        ("max_completion_tokens", -0.5, "invalid_value"),
+        ("max_output_tokens", 10**12, "invalid_value"),
+        ("n", 1e9, "invalid_value"),
+        ("n", 129, "invalid_value"),
+        ("n", -1, "invalid_value"),
+    ],
+)
+@pytest.mark.parametrize("more", ["", "x" * 2_000_000])
+def test_values_that_no_model_takes_name_the_field(name, value, code, more):
+    """In a small body as in a large one."""
+    body = json.dumps({"model": "m", name: value, "user": more}).encode()
+
+    error = refusal(body)
+
+    assert (error.code, error.param) == (code, name)
+
+
+@pytest.mark.parametrize(("name", "value"), [("n", 128), ("n", None), ("max_tokens", 0), ("max_tokens", 4096.0)])
+def test_counts_that_somebody_may_take_pass(name, value):
+    """What we do not know for certain is left to the backend."""
+    assert name in fields_of(**{name: value})
+
+
+@pytest.mark.row("H-03", "H-07")
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}", "64 levels"),
+        (b'{"a": ' + b'{"b":' * 64 + b"1" + b"}" * 65, "64 levels"),
+        (b'{"a": [' + b"{}," * 120_000 + b"{}]}", "100,000 values"),
+        (b'{"a": [' + b"null," * 120_000 + b"1]}", "100,000 values"),
+        (b"[" + b"{}," * 3_000_000 + b"{}]", "100,000 values"),
+    ],
+)
+def test_too_many_levels_or_values_are_refused(body, words):
+    """Before any of them is decoded."""
+    error = refusal(body)
+
+    assert error.code == "invalid_json"
+    assert words in error.message
+
+
+@pytest.mark.row("H-07")
+def test_a_body_of_empty_objects_costs_little_memory():
+    """Nine megabytes of them would be half a gigabyte once decoded."""
+    body = b'{"a": [' + b"{}," * 3_000_000 + b"{}]}"
+    tracemalloc.start()
+    try:
+        refusal(body)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 16 * 1024 * 1024
 
 
 def test_missing_and_null_count_as_one():
