@@ -139,6 +139,8 @@ class Supervisor:
         except BaseException as error:
             line.say(link.FAILED, f"{type(error).__name__}: {error}")
             raise
+        finally:
+            line.close()
         raise SystemExit(code)
 
     def _leave_to_parent(self, slot: int) -> None:
