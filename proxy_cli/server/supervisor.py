@@ -44,6 +44,7 @@ class _Worker:
     started_s: float
     ready: bool = False
     retires: bool = False
+    is_silent: bool = False
     reason: str = ""
 
 
@@ -189,13 +190,13 @@ class Supervisor:
             self._reload(None, patient=True)
 
     def _listen(self, worker: _Worker) -> None:
-        """Take in what a worker says; the end of its line is the end of the worker."""
+        """Take in what a worker says."""
         messages = worker.line.hear()
         if messages is None:
-            # It closes the line by ending, so this does not block for long.
-            self._ended(worker, os.waitpid(worker.pid, 0)[1])
-            return
-        for verb, words in messages:
+            # It is about to end, and its end is told by a signal.
+            worker.is_silent = True
+            self._selector.unregister(worker.line)
+        for verb, words in messages or ():
             self._heard(worker, verb, words)
 
     def _heard(self, worker: _Worker, verb: str, words: list[object]) -> None:
@@ -220,12 +221,13 @@ class Supervisor:
         for worker in list(self._workers.values()):
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid:
-                for verb, words in worker.line.hear() or ():
-                    self._heard(worker, verb, words)
+                if not worker.is_silent:
+                    self._listen(worker)
                 self._ended(worker, status)
 
     def _ended(self, worker: _Worker, status: int) -> None:
-        self._selector.unregister(worker.line)
+        if not worker.is_silent:
+            self._selector.unregister(worker.line)
         del self._workers[worker.pid]
         worker.line.close()
         for number in list(self._reloads.under_way):
