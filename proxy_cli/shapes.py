@@ -153,7 +153,7 @@ class UpstreamReply(Protocol):
         """
 
     def pause(self) -> None:
-        """The caller can take no more: `sink` is called no more but for what is here, and the backend stalls in time."""
+        """The caller can take no more: `sink` gets what is here and no more, and the backend stalls in time."""
 
     def resume(self) -> None:
         """The caller can take more. Both may be called twice, and change nothing once the reply has ended."""

@@ -1,13 +1,16 @@
 """A backend that misbehaves, and what a caller of the proxy sees of it: never a hang, never a false success."""
 
 import asyncio
+import contextlib
 import gzip
 import io
 import json
 import resource
+import socket
 import time
 import zlib
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -405,11 +408,11 @@ async def test_event_goes_on_before_the_next_one_comes(streams):
 
     async def one(proxy: RunningProxy) -> bytes:
         async with proxy.post("/v1/chat/completions", {**ASKED, "stream": True}) as response:
-            first = await response.content.readuntil(b"\n\n")
-            arrived.append(first)
+            arrived.append(await response.content.readuntil(b"\n\n"))
             if len(arrived) == streams:
                 gate.set()
-            return first + await response.read()
+            rest: bytes = await response.read()
+            return rest
 
     arrived: list[bytes] = []
     async with serving(talk) as backend:
@@ -420,3 +423,59 @@ async def test_event_goes_on_before_the_next_one_comes(streams):
 
     assert set(arrived) == {event("1").replace(b'"m"', b'"a"')}
     assert {body.endswith(DONE) for body in bodies} == {True}
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+async def unread(readers: int) -> tuple[float, int, int]:
+    """How long callers who never read keep their backends busy, what that takes of memory, and what was sent."""
+    sent = ended = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent, ended
+        await reader.readuntil(b"}")
+        writer.write(HEAD)
+        piece = chunk(event("x" * 16_000))
+        with contextlib.suppress(ConnectionError):
+            for _ in range(10_000_000 // len(piece)):
+                writer.write(piece)
+                await writer.drain()
+                sent += len(piece)
+        ended += 1
+
+    body = json.dumps({**ASKED, "stream": True}).encode()
+    request = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    loop = asyncio.get_running_loop()
+    async with serving(talk) as backend:
+        given = {"model": "openai/m", "api_base": f"{backend}/v1", "api_key": "k"}
+        text = f"model_list:\n  - {{model_name: a, litellm_params: {json.dumps(given)}}}\n"
+        async with running_proxy(text) as proxy:
+            await asked(proxy, model="none")
+            before = resident_bytes()
+            with contextlib.ExitStack() as stack:
+                for _ in range(readers):
+                    caller = stack.enter_context(socket.socket())
+                    caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+                    caller.connect(("127.0.0.1", proxy.port))
+                    caller.sendall(request + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+                began, most = loop.time(), before
+                while ended < readers:
+                    await asyncio.sleep(1)
+                    most = max(most, resident_bytes())
+                return loop.time() - began, most - before, sent
+
+
+@pytest.mark.row("S-22")
+def test_callers_who_never_read_cost_little_and_are_cut_off(deep):
+    """The backend stalls with them, less than a mebibyte is held for each, and after a minute both sides are closed."""
+    readers = 200 if deep else 20
+
+    with asyncio.Runner(loop_factory=TurnedLoop) as runner:
+        took_s, held_bytes, sent_bytes = runner.run(unread(readers))
+
+    assert 55 <= took_s <= 130
+    assert held_bytes < readers * 2**20
+    assert sent_bytes < readers * 9_000_000
