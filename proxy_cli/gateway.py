@@ -39,7 +39,7 @@ class Answer(msgspec.Struct, kw_only=True):
     status: int
     headers: Headers
     deployment: Deployment
-    attempts: int
+    attempts: int = 1
     waited_s: float  # for the backend: up to its whole answer, or to a stream's first bytes
     body: bytes = b""
     relay: Relay | None = None
@@ -115,50 +115,54 @@ class Gateway:
         provider = self._providers(deployment)
         request = provider.prepare(call, deployment, ask_usage=deployment.id not in self._without_usage)
         started_s = self._clock()
-        reply = await self._send(call, request)
+        if self._tap is None and isinstance(request, UpstreamRequest):
+            reply = await self._upstream.send(request)
+        else:
+            reply = await self._shown(call, request)
         try:
-            gap_s = None if isinstance(request, LocalReply) else request.timeouts.gap_s
-            answer = await self._read(call, deployment, provider, reply, gap_s)
+            if call.stream:
+                reply = await labelled(reply)
+            if reply.status >= 300 or not _is_stream(call, reply):
+                body = await reply.read()
+                plain = provider.read(call, deployment, reply.status, reply.headers, body)
+                return Answer(
+                    status=plain.status,
+                    headers=plain.headers,
+                    deployment=deployment,
+                    waited_s=self._clock() - started_s,
+                    body=plain.body,
+                    plain_usage=plain.usage,
+                )
+            relay = Relay(reply, provider.stream_reader(call, deployment), _gap_s(request))
+            await relay.start(partial(in_band_failure, call, deployment))
+            return Answer(
+                status=reply.status,
+                headers=provider.reply_headers(reply.headers),
+                deployment=deployment,
+                waited_s=self._clock() - started_s,
+                relay=relay,
+            )
         except BaseException:
             reply.close()
             raise
-        answer.waited_s = self._clock() - started_s
-        return answer
 
-    async def _send(self, call: Call, request: UpstreamRequest | LocalReply) -> UpstreamReply:
+    async def _shown(self, call: Call, request: UpstreamRequest | LocalReply) -> UpstreamReply:
+        """Send a request that somebody watches, or that needs no backend."""
+        tap = self._tap
         if isinstance(request, LocalReply):
-            if self._tap:
-                self._tap.step(call.request_id, f"{call.model} is answered by its mock_response")
+            if tap:
+                tap.step(call.request_id, f"{call.model} is answered by its mock_response")
             return LocalExchange(request)
-        if self._tap:
-            self._tap.sent(call.request_id, request)
+        if tap is None:
+            return await self._upstream.send(request)
+        tap.sent(call.request_id, request)
         reply = await self._upstream.send(request)
-        if self._tap:
-            self._tap.received(call.request_id, reply.status, reply.headers)
-        if call.stream:
-            reply = await labelled(reply)
-        return self._tap.watched(call.request_id, reply) if self._tap else reply
+        tap.received(call.request_id, reply.status, reply.headers)
+        return tap.watched(call.request_id, reply)
 
-    async def _read(
-        self, call: Call, deployment: Deployment, provider: Provider, reply: UpstreamReply, gap_s: float | None
-    ) -> Answer:
-        if reply.status < 300 and _is_stream(call, reply):
-            relay = Relay(reply, provider.stream_reader(call, deployment), gap_s)
-            await relay.start(partial(in_band_failure, call, deployment))
-            headers = provider.reply_headers(reply.headers)
-            return Answer(
-                status=reply.status, headers=headers, deployment=deployment, attempts=1, waited_s=0, relay=relay
-            )
-        plain = provider.read(call, deployment, reply.status, reply.headers, await reply.read())
-        return Answer(
-            status=plain.status,
-            headers=plain.headers,
-            deployment=deployment,
-            attempts=1,
-            waited_s=0,
-            body=plain.body,
-            plain_usage=plain.usage,
-        )
+
+def _gap_s(request: UpstreamRequest | LocalReply) -> float | None:
+    return request.timeouts.gap_s if isinstance(request, UpstreamRequest) else None
 
 
 _BINARY: Final = frozenset({Operation.SPEECH})

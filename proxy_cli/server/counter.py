@@ -6,8 +6,8 @@ responses, and adds one Record. Nobody else catches all exceptions of a request.
 
 import asyncio
 import logging
+import os
 import re
-import secrets
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -21,18 +21,16 @@ from proxy_cli.server import reply, strict
 from proxy_cli.server.admission import Admission
 from proxy_cli.server.body import refuse_expectation
 from proxy_cli.server.problems import INTERNAL, Problems
-from proxy_cli.server.reply import AiohttpOutlet, Outlet, Sent
+from proxy_cli.server.reply import AiohttpOutlet, Lines, Outlet, Sent, lines
 from proxy_cli.server.routes import Answer, Match, Routes, Visit
 from proxy_cli.shapes import Headers, Record, header_text
 from proxy_cli.telemetry.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
-_SAFE: Headers = (
-    ("server", "llmproxy"),
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-    ("content-security-policy", "frame-ancestors 'none'"),
+_SAFE: Final[Lines] = (
+    "server: llmproxy\r\nx-content-type-options: nosniff\r\nx-frame-options: DENY\r\n"
+    "content-security-policy: frame-ancestors 'none'\r\n"
 )
 _CALL_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _HEADER_NAMES: Final = re.compile(r"[A-Za-z0-9, _-]{0,2000}")
@@ -108,28 +106,31 @@ class Counter:
         """The record of a request that begins."""
         return Record(request_id=new_request_id(), route=route, method=method, started_s=self._clock(), client=client)
 
-    def own_headers(self, record: Record, call_id: str | None, origin: str | None) -> Headers:
+    def own_headers(self, record: Record, call_id: str | None, origin: str | None) -> Lines:
         """What every response carries."""
         if call_id is None or _CALL_ID.fullmatch(call_id) is None:
             call_id = record.request_id
-        return (
-            ("x-request-id", record.request_id),
-            ("x-litellm-call-id", call_id),
-            *(self._cors.headers(origin) if origin else ()),
-            *_SAFE,
-        )
+        allowed = lines(self._cors.headers(origin)) if origin else ""
+        return f"x-request-id: {record.request_id}\r\nx-litellm-call-id: {call_id}\r\n{allowed}{_SAFE}"
 
     async def guard(
-        self, record: Record, own: Headers, work: Coroutine[object, object, Sent], outlet: Outlet[Sent]
+        self, record: Record, own: Lines, work: Coroutine[object, object, Sent], outlet: Outlet[Sent]
     ) -> Sent:
         """A request's work; what goes wrong with it is made a response, and the end of it is put down."""
         self.under_way += 1
         try:
-            return await self._told(record, own, work, outlet)
+            return await work
+        except GatewayError as error:
+            return self._refusal(record, own, error, outlet)
+        except web.RequestPayloadError:
+            return self._refusal(record, own, _UNREADABLE, outlet)
         except (asyncio.CancelledError, ConnectionError):
             if not record.delivered:
                 record.status, record.error = _CLIENT_LEFT, "the client left"
             raise
+        except Exception:  # the request boundary
+            logger.exception("request %s failed", record.request_id)
+            return self._refusal(record, own, INTERNAL, outlet)
         finally:
             self.under_way -= 1
             if record.has_place:
@@ -144,23 +145,7 @@ class Counter:
         if not public:
             record.key = self._keys.admit(headers)
 
-    async def _told(
-        self, record: Record, own: Headers, work: Coroutine[object, object, Sent], outlet: Outlet[Sent]
-    ) -> Sent:
-        try:
-            return await work
-        except GatewayError as error:
-            failure = error
-        except web.RequestPayloadError:
-            failure = _UNREADABLE
-        except ConnectionError:
-            raise
-        except Exception:  # the request boundary
-            logger.exception("request %s failed", record.request_id)
-            failure = INTERNAL
-        return self._refusal(record, own, failure, outlet)
-
-    def refuse(self, record: Record, own: Headers, failure: GatewayError, outlet: Outlet[Sent]) -> Sent:
+    def refuse(self, record: Record, own: Lines, failure: GatewayError, outlet: Outlet[Sent]) -> Sent:
         """Answer what never became a whole request, and put it down."""
         try:
             return self._refusal(record, own, failure, outlet)
@@ -172,22 +157,21 @@ class Counter:
         record.ended_s = self._clock()
         self._recorder.add(record)
 
-    def _refusal(self, record: Record, own: Headers, failure: GatewayError, outlet: Outlet[Sent]) -> Sent:
+    def _refusal(self, record: Record, own: Lines, failure: GatewayError, outlet: Outlet[Sent]) -> Sent:
         record.status, record.error = self._problems.status(failure), failure.message
         record.error_code = failure.code
         headers = (
             ("content-type", "application/json"),
             *self._problems.headers(failure),
             *((("x-litellm-model-id", header_text(failure.model_id)),) if failure.model_id else ()),
-            *own,
         )
-        return outlet.whole(record.status, headers, self._problems.body(failure))
+        return outlet.whole(record.status, lines(headers) + own, self._problems.body(failure))
 
     async def _answer(
         self,
         request: web.BaseRequest,
         record: Record,
-        own: Headers,
+        own: Lines,
         outlet: AiohttpOutlet,
         fault: GatewayError | None,
     ) -> web.StreamResponse:
@@ -205,7 +189,7 @@ class Counter:
             response = await self._answers[match.route.name](visit)
         record.status = response.status
         if not response.prepared:
-            for name, value in own:
+            for name, value in reply.pairs(own):
                 response.headers.setdefault(name, value)
         return response
 
@@ -237,6 +221,33 @@ def path_of(target: str) -> str:
     return "/" + path.partition("://")[2].partition("/")[2]
 
 
+class _Ids:
+    """Ids nobody can guess. Owns some random bytes in advance, of this process alone: asking for few costs the most."""
+
+    __slots__ = ("_at", "_text")
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Use none of what is here: another process has it, too."""
+        self._text = ""
+        self._at = 0
+
+    def next(self) -> str:
+        """Another one."""
+        at = self._at
+        if at == len(self._text):
+            self._text = os.urandom(16 * 256).hex()
+            at = 0
+        self._at = at + 32
+        return self._text[at : at + 32]
+
+
+_IDS: Final = _Ids()
+os.register_at_fork(after_in_child=_IDS.forget)
+
+
 def new_request_id() -> str:
     """A new id, unguessable."""
-    return secrets.token_hex(16)
+    return _IDS.next()

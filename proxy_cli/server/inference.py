@@ -3,6 +3,7 @@
 Nothing is decided here. It puts the headers on an answer, and sees that what an answer used is settled however it ends.
 """
 
+import msgspec
 from aiohttp import web
 
 from proxy_cli import __version__
@@ -13,9 +14,9 @@ from proxy_cli.relay import Relay
 from proxy_cli.server.admission import Admission
 from proxy_cli.server.calls import Calls
 from proxy_cli.server.problems import Problems
-from proxy_cli.server.reply import Outgoing, Outlet, Sent
+from proxy_cli.server.reply import Lines, Outgoing, Outlet, Sent, lines, pairs
 from proxy_cli.server.routes import Visit
-from proxy_cli.shapes import Call, Headers, Record, header_text
+from proxy_cli.shapes import Call, Deployment, Record, header_text
 from proxy_cli.telemetry.tap import Tap
 
 
@@ -54,43 +55,46 @@ class Inference:
         for relay in list(self._streams):
             relay.stop(reason)
 
-    async def respond(self, call: Call, record: Record, own: Headers, outlet: Outlet[Sent]) -> Sent:
+    async def respond(self, call: Call, record: Record, own: Lines, outlet: Outlet[Sent]) -> Sent:
         """One call, to the last byte of its answer. Raises the GatewayError that the caller should see."""
         record.model, record.stream = call.model, call.stream
+        answer: Answer | None = None
         try:
             answer = await self._gateway.answer(call)
-            try:
-                return await self._send(call, record, own, answer, outlet)
-            finally:
-                answer.close()
+            record.deployment, record.attempts, record.status = answer.deployment, answer.attempts, answer.status
+            record.waited_s = answer.waited_s
+            head = f"{own}{lines(answer.headers)}{self._words(call, answer)}"
+            if answer.relay is not None:
+                return await self._stream(call, record, answer, answer.relay, head, outlet)
+            self._settle(record, call, answer)
+            record.bytes_out = len(answer.body)
+            if record.cost_usd:
+                head = f"{head}x-litellm-response-cost: {record.cost_usd!r}\r\n"
+            if self._tap:
+                self._tap.client_reply(call.request_id, answer.status, pairs(head), answer.body)
+            return outlet.whole(answer.status, head, answer.body)
         except GatewayError as failure:
             if failure.model_id:
                 record.deployment = self._gateway.router.table.by_id(failure.model_id)
             raise
         finally:
+            if answer is not None:
+                answer.close()
             if not isinstance(call.body, bytes):
                 call.body.close()
 
-    async def _send(self, call: Call, record: Record, own: Headers, answer: Answer, outlet: Outlet[Sent]) -> Sent:
-        record.deployment, record.attempts, record.status = answer.deployment, answer.attempts, answer.status
-        record.waited_s = answer.waited_s
-        headers = (*own, *answer.headers, *self._own_headers(call, answer))
-        if answer.relay is None:
-            self._settle(record, call, answer)
-            record.bytes_out = len(answer.body)
-            if record.cost_usd:
-                headers = (*headers, ("x-litellm-response-cost", repr(record.cost_usd)))
-            self._show(call, answer, headers)
-            return outlet.whole(answer.status, headers, answer.body)
-        self._show(call, answer, headers)
-        outgoing = Outgoing(call, answer, answer.relay, headers, record, self._problems, self._clock)
-        self._streams.add(answer.relay)
+    async def _stream(
+        self, call: Call, record: Record, answer: Answer, relay: Relay, head: Lines, outlet: Outlet[Sent]
+    ) -> Sent:
+        if self._tap:
+            self._tap.client_reply(call.request_id, answer.status, pairs(head), None)
+        self._streams.add(relay)
         moved = record.has_place and self._admission.begin_stream()
         record.has_place = record.has_place and not moved
         try:
-            return await outlet.stream(outgoing)
+            return await outlet.stream(Outgoing(call, answer, relay, head, record, self._problems, self._clock))
         finally:
-            self._streams.discard(answer.relay)
+            self._streams.discard(relay)
             if moved:
                 self._admission.end_stream()
             # Also when the caller has left: what was used until then is spent.
@@ -100,25 +104,38 @@ class Inference:
         record.usage = answer.usage
         record.cost_usd = self._gateway.settle(call, answer)
 
-    def _show(self, call: Call, answer: Answer, headers: Headers) -> None:
-        if self._tap:
-            self._tap.client_reply(call.request_id, answer.status, headers, None if answer.relay else answer.body)
-
-    def _own_headers(self, call: Call, answer: Answer) -> Headers:
-        deployment = answer.deployment
+    def _words(self, call: Call, answer: Answer) -> Lines:
+        """What we say of an answer ourselves."""
         total_ms = (self._clock() - call.received_s) * 1000
+        overhead_ms = total_ms - answer.waited_s * 1000
+        unused = call.controls.unused
+        more = f"x-llmproxy-not-yet-supported: {header_text(', '.join(unused))}\r\n" if unused else ""
+        return (
+            f"{_named(answer.deployment)}x-litellm-attempted-retries: {answer.attempts - 1}\r\n"
+            f"x-litellm-response-duration-ms: {total_ms:.1f}\r\n"
+            f"x-litellm-overhead-duration-ms: {overhead_ms if overhead_ms > 0 else 0.0:.3f}\r\n{more}"
+        )
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """What we say of every answer of one deployment."""
+
+    lines: Lines
+
+
+def _named(deployment: Deployment) -> Lines:
+    known = deployment.worked_out.get(_Named)
+    if known is None:
         headers = [
-            ("x-litellm-model-id", header_text(deployment.id)),
-            ("x-litellm-model-group", header_text(deployment.group)),
-            ("x-litellm-model-name", header_text(str(deployment.params.get("model", deployment.model)))),
+            ("x-litellm-model-id", deployment.id),
+            ("x-litellm-model-group", deployment.group),
+            ("x-litellm-model-name", str(deployment.params.get("model", deployment.model))),
             ("x-litellm-version", __version__),
-            ("x-litellm-attempted-retries", str(answer.attempts - 1)),
             ("x-litellm-attempted-fallbacks", "0"),
-            ("x-litellm-response-duration-ms", f"{total_ms:.1f}"),
-            ("x-litellm-overhead-duration-ms", f"{max(0.0, total_ms - answer.waited_s * 1000):.3f}"),
         ]
         if deployment.mock_response is None:
-            headers.append(("x-litellm-model-api-base", header_text(f"{deployment.backend}{deployment.base_path}")))
-        if call.controls.unused:
-            headers.append(("x-llmproxy-not-yet-supported", header_text(", ".join(call.controls.unused))))
-        return tuple(headers)
+            headers.append(("x-litellm-model-api-base", f"{deployment.backend}{deployment.base_path}"))
+        known = _Named(lines(tuple((name, header_text(value)) for name, value in headers)))
+        deployment.worked_out[_Named] = known
+    text: Lines = known.lines
+    return text

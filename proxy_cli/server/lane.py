@@ -11,7 +11,7 @@ Keeps: one request at a time; what a client sends ahead waits, bounded; a client
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from proxy_cli.errors import GatewayError, SlowClient
@@ -20,10 +20,10 @@ from proxy_cli.server.counter import Counter
 from proxy_cli.server.flow import Flow
 from proxy_cli.server.heads import END, Head, read_head
 from proxy_cli.server.inference import Inference
-from proxy_cli.server.reply import STREAM_HEADERS, Outgoing, head_bytes
+from proxy_cli.server.reply import STREAM_HEADERS, Lines, Outgoing, head_bytes
 from proxy_cli.server.routes import Match
 from proxy_cli.server.strict import HEAD
-from proxy_cli.shapes import Headers, Record
+from proxy_cli.shapes import Record
 
 _AHEAD_BYTES: Final = 64 * 1024  # of further requests, while one is answered
 _INLINE_BYTES: Final = 1024 * 1024  # a longer body is read by the guest, in pieces and beside other work
@@ -392,15 +392,16 @@ class Lane(asyncio.Protocol):
             self._task = None
         self._go_on()
 
-    async def _ask(self, desk: Desk, match: Match, head: Head, record: Record, own: Headers, body: bytes) -> None:
+    async def _ask(self, desk: Desk, match: Match, head: Head, record: Record, own: Lines, body: bytes) -> None:
         await desk.counter.admit(record, head.headers, public=match.route.public)
         call = desk.inference.calls.of_json(match, record, head.headers, body, head.target)
         await desk.inference.respond(call, record, own, self)
 
-    def _begun(self, counter: Counter, route: str, head: Head | None) -> tuple[Record, Headers]:
-        fields = head.fields if head is not None else {}
+    def _begun(self, counter: Counter, route: str, head: Head | None) -> tuple[Record, Lines]:
         record = counter.begun("POST", route, self._client)
-        return record, counter.own_headers(record, fields.get("x-litellm-call-id"), fields.get("origin"))
+        if head is None:
+            return record, counter.own_headers(record, None, None)
+        return record, counter.own_headers(record, head.fields.get("x-litellm-call-id"), head.fields.get("origin"))
 
     def _refuse_late(self, error: GatewayError) -> None:
         """Answer a request that does not come in, and close."""
@@ -411,23 +412,23 @@ class Lane(asyncio.Protocol):
         counter.refuse(record, own, error, self)
         self._go_on()
 
-    def whole(self, status: int, headers: Headers, body: bytes) -> None:
+    def whole(self, status: int, head: Lines, body: bytes) -> None:
         """Send a whole response."""
-        head = head_bytes(status, headers, (f"content-length: {len(body)}", *self._last_words()))
+        data = head_bytes(status, head, f"content-length: {len(body)}\r\n{self._last_words()}")
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
         if len(body) <= _JOIN_BYTES:
-            transport.write(head + body)
+            transport.write(data + body)
         else:
-            transport.writelines((head, body))
+            transport.writelines((data, body))
 
     async def stream(self, outgoing: Outgoing) -> None:
         """Send a stream, to its end or to the event that says why it ended."""
         if self._transport is None:
             raise ConnectionResetError("the client has left")
-        framing = ("transfer-encoding: chunked", *self._last_words())
-        head = head_bytes(outgoing.answer.status, (*outgoing.headers, *STREAM_HEADERS), framing)
+        framing = f"transfer-encoding: chunked\r\n{self._last_words()}"
+        head = head_bytes(outgoing.answer.status, outgoing.head + STREAM_HEADERS, framing)
         self._flow = Flow(self._transport, head, outgoing)
         try:
             if not await self._flow.run():
@@ -435,8 +436,8 @@ class Lane(asyncio.Protocol):
         finally:
             self._flow = None
 
-    def _last_words(self) -> Sequence[str]:
-        return ("connection: close",) if self._closes or self._house.draining else ()
+    def _last_words(self) -> Lines:
+        return "connection: close\r\n" if self._closes or self._house.draining else ""
 
     # A client that takes nothing.
 

@@ -8,7 +8,7 @@ noticed below (the request is cancelled).
 import http
 import logging
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable
 from email.utils import formatdate
 from typing import Final, Protocol, TypeVar
 
@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 Sent = TypeVar("Sent")
 Sent_co = TypeVar("Sent_co", covariant=True)
 
+# The headers of a response are put together as the lines that they are written as: `name: value` and a line's end.
+Lines = str
+
 # Hops in front must neither hold events back nor change them.
-STREAM_HEADERS: Headers = (
-    ("cache-control", "no-cache, no-transform"),
-    ("x-accel-buffering", "no"),
-)
+STREAM_HEADERS: Lines = "cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n"
 
 
 class Outgoing(msgspec.Struct):
@@ -42,7 +42,7 @@ class Outgoing(msgspec.Struct):
     call: Call
     answer: Answer
     relay: Relay
-    headers: Headers
+    head: Lines
     record: Record
     problems: Problems
     clock: Clock
@@ -73,13 +73,13 @@ class Outgoing(msgspec.Struct):
             return b""
         self.record.error = failure.message
         # In sound there is no place for words: that it was cut short is all that can be said.
-        return self.problems.event(failure, self.call.operation) if _holds_events(self.headers) else None
+        return self.problems.event(failure, self.call.operation) if _holds_events(self.answer.headers) else None
 
 
 class Outlet(Protocol[Sent_co]):
     """Where the response to one request goes."""
 
-    def whole(self, status: int, headers: Headers, body: bytes) -> Sent_co:
+    def whole(self, status: int, head: Lines, body: bytes) -> Sent_co:
         """A whole response."""
 
     async def stream(self, outgoing: Outgoing) -> Sent_co:
@@ -99,9 +99,9 @@ class AiohttpOutlet:
         self._request = request
         self._closes = closes
 
-    def whole(self, status: int, headers: Headers, body: bytes) -> web.StreamResponse:
+    def whole(self, status: int, head: Lines, body: bytes) -> web.StreamResponse:
         """A whole response."""
-        response = plain(status, headers, body)
+        response = plain(status, pairs(head), body)
         if self._closes or not self._request.content.is_eof():
             # The rest of a body that nobody wants is not worth waiting for.
             response.force_close()
@@ -110,7 +110,7 @@ class AiohttpOutlet:
     async def stream(self, outgoing: Outgoing) -> web.StreamResponse:
         """Relay a stream to its end; what fails on the way becomes its last event."""
         request = self._request
-        response = EventStream(status=outgoing.answer.status, headers=multidict((*outgoing.headers, *STREAM_HEADERS)))
+        response = EventStream(status=outgoing.answer.status, headers=multidict(pairs(outgoing.head + STREAM_HEADERS)))
         if request.version >= (1, 1):
             response.enable_chunked_encoding()
         else:
@@ -178,12 +178,22 @@ _STATUS_LINES: Final = {
 }
 
 
-def head_bytes(status: int, headers: Headers, framing: Sequence[str]) -> bytes:
-    """The head of a response as it is written. Raises ValueError for a header that would be read as two."""
-    lines = [f"{name}: {value}\r\n" for name, value in headers]
-    first = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
-    lines += [f"{line}\r\n" for line in framing]
-    text = f"{first}{_DATE.line()}{''.join(lines)}\r\n"
-    if not text.count("\n") == text.count("\r") == len(lines) + 3 or "\0" in text:
+def lines(headers: Headers) -> Lines:
+    """Headers as lines. Raises ValueError for one that would be read as two."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    count = len(headers)
+    if text.count("\n") != count or text.count("\r") != count or "\0" in text:
         raise ValueError("a response header holds a line break or a NUL")
-    return text.encode()
+    return text
+
+
+def pairs(head: Lines) -> Headers:
+    """The headers that lines hold."""
+    found = (line.partition(": ") for line in head.split("\r\n") if line)
+    return tuple((name, value) for name, _, value in found)
+
+
+def head_bytes(status: int, head: Lines, framing: Lines) -> bytes:
+    """The head of a response as it is written."""
+    first = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+    return f"{first}{_DATE.line()}{framing}{head}\r\n".encode()

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 
 from proxy_cli.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
-from proxy_cli.server.reply import Outlet
+from proxy_cli.server.reply import Lines, Outlet
 from proxy_cli.shapes import Headers, Operation, Record
 
 Access = Literal["public", "key"]
@@ -218,7 +218,7 @@ class Visit:
     headers: Headers  # the caller's
     match: Match
     record: Record
-    own_headers: Headers  # go on every response, streamed ones too
+    own_headers: Lines  # go on every response, streamed ones too
     outlet: Outlet[web.StreamResponse]
 
 
