@@ -151,6 +151,12 @@ def last_line(text: str) -> str:
     return text.strip().splitlines()[-1] if text.strip() else "it said nothing"
 
 
+def told(answer: str) -> str:
+    """What a bad answer says, on one line: its status, and the body without the headers in between."""
+    head, _, body = answer.partition("\r\n\r\n")
+    return " ".join(f"{head.partition(chr(13))[0]} {body}".split())[:300]
+
+
 def ask_helper(file: str, order: Mapping[str, Any], *, timeout_s: float) -> dict[str, Any]:
     """Run a load program of ours with one order, to its one answer."""
     argv = (sys.executable, str(ROOT / "bench" / file))

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from bench.ground import Run, Standing, ask_helper, chat, instant_backend, side_by_side
+from bench.ground import Run, Standing, ask_helper, chat, instant_backend, side_by_side, told
 
 RATE: Final = 500.0
 _ENOUGH: Final = 0.99
@@ -38,7 +38,7 @@ def _measure(run: Run, one: Standing, direct: dict[str, Any]) -> None:
 
 def _fault(summary: dict[str, Any]) -> str | None:
     if summary["failed"]:
-        return f"{summary['failed']} requests failed: {' '.join(summary['first'].split())[:200]}"
+        return f"{summary['failed']} requests failed: {told(summary['first'])}"
     if summary["answered"] < summary["scheduled"] * _ENOUGH:
         return f"{summary['answered']} of {summary['scheduled']} answers came in time at {RATE:.0f} requests/s"
     return None

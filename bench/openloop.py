@@ -169,7 +169,7 @@ class Generator:
             self._forty += 35_000 < latency_us < 60_000
             self._tell()
         else:
-            self.lost(answer[:300])
+            self.lost(answer[:1500])
         self.free(connection)
 
     def lost(self, why: bytes) -> None:

@@ -24,7 +24,7 @@ DONE: Final = b"data: [DONE]"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 LARGE_US: Final = 20_000
 STAMP: Final = re.compile(rb"t=(\d{20}) ")
-_OPEN_AT_ONCE: Final = 200
+_OPEN_AT_ONCE: Final = 50
 _CONNECT_S: Final = 120.0
 _SPREAD_S: Final = 1.0
 
@@ -84,6 +84,9 @@ class Reader(asyncio.Protocol):
         self._started, self._busy, self._marked = False, True, False
         self._transit_ns = None
         self._asked_s = time.perf_counter()
+        if self._transport.is_closing():
+            self._fail(b"the connection was closed before it was used")
+            return
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -143,7 +146,7 @@ class Reader(asyncio.Protocol):
 
     def _fail(self, seen: bytes) -> None:
         self._result.failed += 1
-        self._result.first = self._result.first or seen[:300].decode("latin-1")
+        self._result.first = self._result.first or seen[:1500].decode("latin-1")
         self._busy = False
         self._close()
 
@@ -159,29 +162,28 @@ class Reader(asyncio.Protocol):
             self._fail(b"connection lost: " + str(exc).encode())
 
 
-async def connect(order: Order, result: Result, until_s: float) -> list[Reader]:
-    """All connections, some at a time; from several addresses, so that their ports do not run out."""
+async def connect(order: Order, result: Result, count: int) -> list[Reader]:
+    """Some connections at once; from several addresses, so that their ports do not run out."""
     loop = asyncio.get_running_loop()
-    gate = asyncio.Semaphore(_OPEN_AT_ONCE)
+    until_s = time.perf_counter() + order.seconds
 
     async def one(index: int) -> Reader:
-        async with gate:
-            source = (f"127.0.0.{1 + index % 8}", 0)
-            _, reader = await loop.create_connection(
-                lambda: Reader(order, result, until_s), "127.0.0.1", order.port, local_addr=source
-            )
-            return reader
+        source = (f"127.0.0.{1 + index % 8}", 0)
+        _, reader = await loop.create_connection(
+            lambda: Reader(order, result, until_s), "127.0.0.1", order.port, local_addr=source
+        )
+        return reader
 
-    return await asyncio.gather(*map(one, range(order.streams)))
+    return await asyncio.wait_for(asyncio.gather(*map(one, range(count))), _CONNECT_S)
 
 
 async def read(order: Order) -> Result:
     """Carry an order out."""
     result = Result()
-    readers = await asyncio.wait_for(connect(order, result, time.perf_counter() + order.seconds), _CONNECT_S)
     if order.way == "hold":
-        await hold(readers, order)
+        await hold(order, result)
         return result
+    readers = await connect(order, result, order.streams)
     for reader in readers:
         reader.ask()
         if order.way == "gaps":
@@ -192,10 +194,12 @@ async def read(order: Order) -> Result:
     return result
 
 
-async def hold(readers: list[Reader], order: Order) -> None:
+async def hold(order: Order, result: Result) -> None:
     """Open the streams some at a time, say so when all are there, and keep them until the input ends."""
-    for start in range(0, len(readers), _OPEN_AT_ONCE):
-        some = readers[start : start + _OPEN_AT_ONCE]
+    held: list[Reader] = []
+    while len(held) < order.streams and not result.failed:
+        some = await connect(order, result, min(_OPEN_AT_ONCE, order.streams - len(held)))
+        held += some
         for reader in some:
             reader.ask()
         await asyncio.wait([reader.begun for reader in some], timeout=order.limit_s)

@@ -6,7 +6,7 @@ import sys
 from typing import Any, Final
 
 from bench.gateways import ROOT
-from bench.ground import Run, Standing, ask_helper, paced_backend, side_by_side, stream
+from bench.ground import Run, Standing, ask_helper, paced_backend, side_by_side, stream, told
 
 _STREAMS: Final = 64
 _EVENTS, _PACE_MS = 200, 5
@@ -94,6 +94,8 @@ def _hold(run: Run, one: Standing) -> None:
         reader.stdout.readline()
         after = one.program.rss_bytes()
         rest, _ = reader.communicate("\n", timeout=60)
+    if reader.returncode:
+        raise subprocess.CalledProcessError(reader.returncode, argv)
     result = json.loads(rest.splitlines()[-1])
     if result["failed"] or result["begun"] < _IDLE_STREAMS:
         run.results.fault(one.name, "kib_per_idle_stream", f"{result['begun']} of {_IDLE_STREAMS} began: {why(result)}")
@@ -119,5 +121,5 @@ def _order(one: Standing, body: bytes, way: str, streams: int, seconds: float, l
 
 def why(result: dict[str, Any]) -> str:
     """What went wrong, in short."""
-    first = " ".join(str(result["first"]).split())[:200]
+    first = told(str(result["first"]))
     return f"{result['failed']} streams failed{': ' if first else ''}{first}"
