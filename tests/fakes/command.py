@@ -59,8 +59,10 @@ class Command:
             timeout=AT_MOST_S,
         )
 
-    def serve(self, *arguments: str, port: int, host: str = "127.0.0.1", **variables: str) -> subprocess.Popen[str]:
-        """Start a command that serves, and wait until the port is open."""
+    def serve(
+        self, *arguments: str, port: int = 0, host: str = "127.0.0.1", path: Path | None = None, **variables: str
+    ) -> subprocess.Popen[str]:
+        """Start a command that serves, and wait until the port, or the socket at a path, is open."""
         process = subprocess.Popen(
             [sys.executable, "-m", "proxy_cli", *arguments],
             cwd=self.folder,
@@ -73,7 +75,7 @@ class Command:
         self.running.append(process)
         until = time.monotonic() + AT_MOST_S
         while time.monotonic() < until and process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+            with contextlib.suppress(OSError), _connected(host, port, path):
                 return process
             time.sleep(0.02)
         raise AssertionError(f"it does not serve: {process.communicate()}")
@@ -84,6 +86,18 @@ class Command:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+
+
+def _connected(host: str, port: int, path: Path | None) -> socket.socket:
+    if path is None:
+        return socket.create_connection((host, port), timeout=1)
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        client.connect(str(path))
+    except OSError:
+        client.close()
+        raise
+    return client
 
 
 def ended(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
