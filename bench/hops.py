@@ -25,7 +25,7 @@ from rich.table import Table
 from bench import machine
 from bench.gateways import PLAIN_HEADERS, ROOT, Place, llmproxy_arguments
 from bench.ground import chat, stream
-from bench.program import Launch, Program, Request, started
+from bench.program import Launch, Program, Request, Unready, started
 
 _WARM: Final = 3
 _EVENTS: Final = 100
@@ -132,7 +132,10 @@ def show(hops: Hops, title: str, console: Console, least: int = 1) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(as_json: bool) -> None:
     """Count own frames and own calls of one warm request, and of the events of a stream."""
-    plain, streamed = measure()
+    try:
+        plain, streamed = measure()
+    except Unready as error:
+        raise click.ClickException(str(error)) from error
     per_event = (streamed.total - plain.total) / _EVENTS
     if as_json:
         told = {"frames": plain.frames, "calls": plain.total, "calls_per_event": per_event, "functions": plain.calls}
