@@ -18,6 +18,10 @@ _RESERVE: Final = 20  # one in so many places is added for health and admin rout
 _TICK_S: Final = 0.1
 _TICKS_TO_PUBLISH: Final = 10
 _CROWD: Final = 20  # with fewer than one in so many places taken, a process that is late is not so for its requests
+# While it is late there are fewer places at each look, and afterwards more again: shutting the door altogether would
+# leave a process without work a moment later.
+_LESS: Final = 0.7
+_MORE: Final = 10  # one in so many places comes back at each look
 _RETRY_S: Final = 1.0
 
 
@@ -81,7 +85,7 @@ class Admission:
 
     async def wait(self) -> None:
         """Take a place, after a short wait for it. Raises Overloaded."""
-        if self._open < self._limits.in_flight:
+        if self.lag_s > self._limits.lag_s:
             raise self._refusal("lag", "the proxy is behind with its work")
         if len(self._waiting) >= self._limits.queued:
             raise self._refusal("full", f"{self._limits.in_flight} requests are under way here")
@@ -104,12 +108,9 @@ class Admission:
 
     def leave(self) -> None:
         """Give a place back: to whoever has waited for it longest."""
-        while self._waiting and self.in_flight <= self._limits.in_flight:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
         self.in_flight -= 1
+        if self._waiting:
+            self._let_in()
 
     def begin_stream(self) -> bool:
         """Give the place back and count among the streams; False, and the place is kept, where those are too many."""
@@ -123,6 +124,14 @@ class Admission:
         """A stream for which `begin_stream` was True has ended."""
         self.streams -= 1
 
+    def _let_in(self) -> None:
+        """Give the places there are to those who wait, in the order of their coming."""
+        while self._waiting and self.in_flight < self._open:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                self.in_flight += 1
+                waiter.set_result(None)
+
     def _refusal(self, reason: str, why: str) -> Overloaded:
         self._metrics.count("llmproxy_requests_shed_total", reason)
         return Overloaded(f"{why}; try again in a moment", retry_after_s=_RETRY_S)
@@ -135,8 +144,12 @@ class Admission:
         loop = asyncio.get_running_loop()
         now_s, limit = loop.time(), self._limits.in_flight
         self.lag_s = max(0.0, now_s - self._due_s) if self._due_s else 0.0
-        # A process that is late with hardly a request under way was held up by something else: refusing helps nobody.
-        self._open = limit // _CROWD if self.lag_s > self._limits.lag_s else limit
+        if self.lag_s > self._limits.lag_s:
+            # A process that is late with hardly a request inside was held up by something else: refusing helps nobody.
+            self._open = max(limit // _CROWD, int(min(self._open, self.in_flight) * _LESS))
+        elif self._open < limit:
+            self._open = min(limit, self._open + max(1, limit // _MORE))
+            self._let_in()
         self._show()
         if self._ticks % _TICKS_TO_PUBLISH == 0:
             self._metrics.publish()

@@ -39,6 +39,7 @@ class Requests:
         self._mask = mask
         self._heads: dict[tuple[str, str, str, str | None], _Head] = {}
         self._words: dict[str, _Word] = {}
+        self._errors: dict[str, _Word] = {}
 
     def line(self, record: Record) -> str:
         """What happened, in the order people ask: what, of whom, how it ended, how long, how much."""
@@ -56,7 +57,7 @@ class Requests:
         if record.key:
             text += f" key={self._word(record.key).shown}"
         if record.error is not None:
-            text += f" error={self._clean(json.dumps(record.error, ensure_ascii=False))}"
+            text += f" error={self._error(record.error).shown}"
         return text
 
     def fields(self, record: Record) -> str:
@@ -80,7 +81,7 @@ class Requests:
         if record.key:
             text += f',"key":{self._word(record.key).value}'
         if record.error is not None:
-            text += f',"error":{self._value(record.error)}'
+            text += f',"error":{self._error(record.error).value}'
         return text
 
     def _head(self, record: Record) -> _Head:
@@ -128,6 +129,15 @@ class Requests:
             if len(text) <= _LONGEST:
                 _remember(self._words, text, word)
         return word
+
+    def _error(self, text: str) -> _Word:
+        # Refusals come in crowds, with the same words.
+        error = self._errors.get(text)
+        if error is None:
+            error = _Word(self._value(text), self._clean(json.dumps(text, ensure_ascii=False)))
+            if len(text) <= _LONGEST:
+                _remember(self._errors, text, error)
+        return error
 
     def _clean(self, text: str) -> str:
         return one_line(self._mask.hide(text))

@@ -145,7 +145,7 @@ async def until(condition) -> None:
 
 
 async def test_a_late_event_loop_refuses_newcomers_until_it_has_caught_up():
-    """With a crowd inside and the loop behind, more work helps nobody; the reserve stays, and it passes."""
+    """With a crowd inside and the loop behind, more work helps nobody; the reserve stays, and places come back."""
     places = admission(in_flight=40, lag_s=0.05)
     places.start()
     for _ in range(10):
@@ -159,8 +159,26 @@ async def test_a_late_event_loop_refuses_newcomers_until_it_has_caught_up():
         await places.wait()
     assert samples(places._metrics.exposition())["llmproxy_event_loop_lag_seconds",] > 0.05
 
+    await until(places.try_enter)
+    places.stop()
+
+
+async def test_places_that_come_back_go_to_those_who_wait():
+    """After being late a process takes on more at each look, first those who have waited."""
+    places = admission(in_flight=20, lag_s=0.05, wait_s=5)
+    places.start()
+    while places.try_enter():
+        pass
+
+    time.sleep(0.3)  # noqa: ASYNC251
+    await until(lambda: places.lag_s > 0.05)
+    for _ in range(6):
+        places.leave()
     await until(lambda: places.lag_s < 0.05)
-    assert places.try_enter()
+    waiting = asyncio.create_task(places.wait())
+
+    await asyncio.wait_for(waiting, 5)
+    assert places.in_flight <= 20
     places.stop()
 
 
