@@ -20,6 +20,7 @@ from proxy_cli.wire.usage import usage_of
 
 _DONE: Final = b"[DONE]"
 _EMPTY_LISTS: Final = ([b"[]"], [b"[", b"]"])
+_OPENED: Final = b"data: {"
 _SMALL: Final = 400  # bytes; empty choices are never more, and a small value is cheap and safe to decode
 _DONE_EVENT: Final = b"data: [DONE]\n\n"
 _TEXT: Final = re.compile(rb'(?:content|text)": ?"([^"\\\r\n]*)"')
@@ -111,10 +112,10 @@ class ChatStream(_EventReader):
         """What goes on to the caller. Raises BackendBroken for an event that is too large."""
         if self._frame is not None and self._is_between:
             head, tail, new_head, start, end = self._frame
-            # The quickest look at a text: without a quote, a line end, or a backslash at its end it is nothing more.
-            if data.startswith(head) and data.endswith(tail) and len(data) >= start - end:
+            if data.startswith(head) and data.endswith(tail):
+                # The quickest look at a text: without a quote and a line end it is nothing more.
                 text = data[start:end]
-                if not (b'"' in text or b"\n" in text or b"\r" in text or text[-1:] == b"\\"):
+                if not (b'"' in text or b"\n" in text or b"\r" in text):
                     self._bytes += len(data)
                     self._count += 1
                     return new_head + data[start:]
@@ -141,20 +142,29 @@ class ChatStream(_EventReader):
 
     def _with_new_ends(self, block: bytes, count: int) -> bytes | None:
         """So many plain events of one line each with the asked name, if all begin or all end as an earlier one did."""
-        head, tail = self._head, self._tail
-        if head and block.startswith(head):
-            rest = block[len(head) :]
-            if count == 1:
-                if not _is_plain(rest):
-                    return None
-                self._frame = _frame_of(block, len(head), self._new_head) or self._frame
-                return self._new_head + rest
-            parts = rest.split(b"\n\n" + head)
-            if len(parts) == count and _is_plain(b"".join(parts)):
-                return self._new_head + (b"\n\n" + self._new_head).join(parts)
-        elif tail and block.endswith(tail) and (count == 1 or block.count(tail) == count) and _is_plain(block):
-            return block.replace(tail, self._new_tail)
+        if self._head and block.startswith(self._head):
+            return self._with_new_heads(block, count)
+        if self._tail and block.endswith(self._tail) and block.startswith(_OPENED) and _is_plain(block):
+            return self._with_new_tails(block, count)
         return None
+
+    def _with_new_heads(self, block: bytes, count: int) -> bytes | None:
+        head, new_head = self._head, self._new_head
+        rest = block[len(head) :]
+        if count == 1:
+            if not _is_plain(rest):
+                return None
+            self._frame = _frame_of(block, len(head), new_head) or self._frame
+            return new_head + rest
+        parts = rest.split(b"\n\n" + head)
+        if len(parts) != count or not _is_plain(b"".join(parts)):
+            return None
+        return new_head + (b"\n\n" + new_head).join(parts)
+
+    def _with_new_tails(self, block: bytes, count: int) -> bytes | None:
+        if count > 1 and not block.count(self._tail) == block.count(b"\n\n" + _OPENED) + 1 == count:
+            return None
+        return block.replace(self._tail, self._new_tail)
 
     def _passed(self, event: bytes) -> bytes:
         if event.count(b"\n") == 2 and (renamed := self._with_new_ends(event, 1)) is not None:

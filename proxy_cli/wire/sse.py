@@ -13,7 +13,6 @@ from proxy_cli.errors import BackendBroken
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 
 _SMALL: Final = 64 * 1024
-_LF: Final = 0x0A
 _BOM = b"\xef\xbb\xbf"
 # A line end that nothing but another one follows. Atomic, so that the halves of one CRLF are never taken for two.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -51,8 +50,6 @@ class Events:
                 return None  # a large event on its way: not copied once more for each of its pieces
             data = bytes(self._held) + data
         at = data.rfind(b"\n\n")
-        if at > 0 and data[at - 1] == _LF:
-            return None  # of three line ends the first two are the blank line
         end = at + 2 if at >= 0 else 0
         if self._held or end < len(data):
             self._held = bytearray(data[end:])

@@ -130,6 +130,16 @@ def test_a_deployment_is_asked_the_same_whatever_it_was_asked_before(settings, c
         assert outcome(provider, call, used, ask_usage) == outcome(provider, call, fresh, ask_usage)
 
 
+def test_the_first_of_two_headers_counts_each_time(make_call, make_deployment):
+    """What was sent for an earlier caller says nothing of the next one."""
+    target = make_deployment()
+
+    for first, second in (("a/1", "b/2"), ("b/2", "a/1")):
+        call = make_call(headers=(("accept", first), ("accept", second)))
+        request = provider_for(target).prepare(call, target, ask_usage=True)
+        assert [value for name, value in request.headers if name == "accept"] == [first]
+
+
 def test_a_deployment_keeps_no_more_of_its_callers_than_it_needs(make_call, make_deployment):
     """Whoever makes up a new header for each request fills no memory, and is served as well."""
     target = make_deployment()

@@ -300,6 +300,30 @@ def test_an_event_is_read_alike_whatever_came_before(start, end, middle, usage, 
     assert (alone.seen[0], at_once.seen[0]) == (5, 7)
 
 
+@pytest.mark.parametrize(("start", "end"), [(FIRST, LAST), (BEFORE, BEHIND)], ids=["model first", "model last"])
+@pytest.mark.parametrize("begun", [b": note\n", b"id: 1\n", b"da"])
+def test_an_event_that_was_begun_is_one_with_what_follows(start, end, begun):
+    """Also where what follows looks like a whole event by itself."""
+    usual = start + b"hello" + end
+    reader, fresh = (ChatStream("gpt-4o", keep_usage=True, rename=True) for _ in range(2))
+
+    out = passed(reader, [usual, usual, usual, begun, usual])
+
+    assert out == 3 * usual.replace(b"vicuna", b"gpt-4o") + fresh.feed(begun + usual)
+
+
+@pytest.mark.parametrize(("start", "end"), [(FIRST, LAST), (BEFORE, BEHIND)], ids=["model first", "model last"])
+def test_an_event_of_another_kind_among_many_is_renamed_too(start, end):
+    """Wherever its model stands, and whatever stands around it."""
+    usual, odd = start + b"hello" + end, b'data: {"x":[{"model":"vicuna"}],"model":"vicuna","y":1}\n\n'
+    reader = ChatStream("gpt-4o", keep_usage=True, rename=True)
+
+    out = passed(reader, [usual, usual + odd + usual])
+
+    renamed = usual.replace(b"vicuna", b"gpt-4o")
+    assert out == renamed * 2 + b'data: {"x":[{"model":"vicuna"}],"model":"gpt-4o","y":1}\n\n' + renamed
+
+
 @given(st.lists(st.text(), max_size=8), st.lists(st.integers(0, 900), max_size=8))
 def test_no_cut_shows_in_a_stream_of_any_texts(texts, cuts):
     """Whatever is said, and wherever the network cuts it, the name alone is another."""

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_cli.wire.request import cut
+from proxy_cli.wire.skeleton import cut_large, finished
 from proxy_cli.wire.splice import (
+    Spliced,
     decoded,
     edit,
     encode,
@@ -144,6 +146,14 @@ def test_a_member_is_added_behind_the_last_one_as_it_stands(space, large):
     assert edited == f'{{ "model" :"bb","text":"{text}}}","more":[1]{space}}}{space}'.encode()
 
 
+def test_a_member_that_is_there_is_changed_where_it_stands():
+    """Never written a second time: two readers of such an object may see different values."""
+    body = b'{"model":"a","n":1,"m":2}'
+
+    assert edit(body, {"model": b'"b"', "n": b"3"}) == b'{"model":"b","n":3,"m":2}'
+    assert edit(body, {"model": b'"b"', "n": None, "o": b"4"}) == b'{"model":"b","m":2,"o":4}'
+
+
 def test_a_body_that_names_the_model_already_is_handed_on():
     """Nothing is copied where nothing changes."""
     body = b'{"model":"a"}'
@@ -153,3 +163,19 @@ def test_a_body_that_names_the_model_already_is_handed_on():
     assert with_model(b'{"x":{"model":"a"},"model":"a"}', msgspec.Raw(b'"a"'), b'"b"') == (
         b'{"x":{"model":"a"},"model":"b"}'
     )
+
+
+@pytest.mark.row("H-20")
+@pytest.mark.parametrize("changes", [{"model": b'"new"'}, {"model": b'"new"', "more": b"1"}, {"input": None}, {}])
+async def test_a_large_body_is_sent_in_pieces_without_being_put_together(changes):
+    """The same bytes as of a small one, and as many as were announced."""
+    body = json.dumps({"model": "old", "input": ["x" * 700_000, "y" * 700_000], "n": 1}).encode()
+    fields = finished(cut_large(body))
+    source = Spliced(body, changes, fields)
+    length, pieces = source.length, []
+    while piece := await source.read():
+        pieces.append(piece)
+
+    assert b"".join(pieces) == edit(body, changes)
+    assert length == len(b"".join(pieces))
+    assert max(map(len, pieces)) <= 256 * 1024

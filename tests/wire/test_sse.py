@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_cli.errors import BackendBroken
-from proxy_cli.wire.sse import MAX_EVENT_BYTES, Events, data_of, with_data
+from proxy_cli.wire.sse import MAX_EVENT_BYTES, Events, data_of, events_of, with_data
 
 RECORDED = (
     ": welcome\n\n"
@@ -195,3 +195,32 @@ def test_data_is_read_by_the_standard(event, data):
 def test_data_is_replaced_in_its_place(event, data, changed):
     """The other lines, the line ends and the blank after a colon, or its lack, stay."""
     assert with_data(event, data) == changed
+
+
+@pytest.mark.parametrize("later", [b"\n", b"\ndata: b\r\n\r\n", b"\n" + b"x" * 70_000])
+def test_a_piece_may_be_taken_as_a_block_or_as_events(later):
+    """Whichever is asked, nothing is lost between the two, and a blank line that was cut is found."""
+    events = Events()
+    events.feed(b"data: first\n\n")
+
+    taken = events.block(b"data: x\n\ndata: a\n")
+    block = events.block(later)
+    found = events.feed(later) if block is None else events_of(block)
+
+    assert taken == b"data: x\n\n"
+    assert found[0] == b"data: a\n\n"
+
+
+def test_a_block_is_refused_where_its_events_are_not_told_by_line_feeds_alone():
+    """Before the first event there may be a byte order mark, and a CR ends a line too."""
+    events = Events(max_event_bytes=100)
+
+    assert events.block(b"data: a\n\n") is None
+    assert events.feed(b"\xef\xbb\xbfdata: a\n\n") == [b"data: a\n\n"]
+    assert events.block(b"data: b\n\n") == b"data: b\n\n"
+    assert events.block(b"data: " + b"c" * 100 + b"\n\n") is None
+    assert events.block(b"data: c\r\rdata: d\n\n") is None
+    assert events.is_between
+    assert events.feed(b"data: c\r\rdata: d\n\n") == [b"data: c\r\r", b"data: d\n\n"]
+    assert events.block(b"data: e\n\n") is None
+    assert not events.is_between

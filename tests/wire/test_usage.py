@@ -104,7 +104,7 @@ def test_any_usage_is_none_or_never_negative(found):
     assert usage is None or min(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) >= 0
 
 
-PLAIN_COUNTS = st.none() | st.integers(-1, 2**65) | st.sampled_from(["7", 1.0, 2.5, True])
+PLAIN_COUNTS = st.none() | st.integers(-2, 3) | st.integers(2**62, 2**65) | st.sampled_from(["7", 1.0, 2.5, True])
 DETAILS = st.none() | st.dictionaries(
     st.sampled_from(["cached_tokens", "audio_tokens", "reasoning_tokens", "text_tokens"]), PLAIN_COUNTS
 )
