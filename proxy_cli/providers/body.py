@@ -14,7 +14,8 @@ from proxy_cli.providers.parameters import left_out, renames
 from proxy_cli.providers.prompting import prompts_tools
 from proxy_cli.shapes import BodySource, Call, Deployment, Json, Operation
 from proxy_cli.wire.request import wants_usage
-from proxy_cli.wire.splice import edit, encode, is_null
+from proxy_cli.wire.skeleton import Spanned
+from proxy_cli.wire.splice import Spliced, edit, encode, is_null
 from proxy_cli.wire.toolprompt import TOOL_FIELDS, to_prompt
 
 _STREAM_USAGE: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
@@ -39,6 +40,8 @@ def request_body(call: Call, deployment: Deployment, *, ask_usage: bool) -> byte
     changes = _changes(call, deployment, ask_usage=ask_usage)
     if prompts_tools(call, deployment):
         return edit(to_prompt(call.body), changes)
+    if isinstance(call.fields, Spanned):
+        return Spliced(call.body, changes, call.fields)
     return edit(call.body, changes, call.fields)
 
 

@@ -17,6 +17,7 @@ _MODEL = b'"model"'
 _SPACES = b" \t\n\r"
 _QUOTE = 0x22
 _BRACE = 0x7D
+_SENT_AT_ONCE = 256 * 1024
 _SMALL = 4096  # bytes; up to here a slice is made sooner than a view
 
 encode = msgspec.json.Encoder().encode
@@ -49,6 +50,24 @@ def edit(body: bytes, changes: Mapping[str, bytes | None], fields: Fields | None
         return _spliced(body, list(members(body, fields)), changes)
     except NamedTwice:
         return _laid_out_anew(fields, changes)
+
+
+class Spliced:
+    """A large body with members set or removed, sent without having been put together (see shapes.BodySource)."""
+
+    def __init__(self, body: bytes, changes: Mapping[str, bytes | None], fields: Spanned) -> None:
+        self._parts = _parts(body, fields.members, changes)[::-1]
+        self.length = sum(map(len, self._parts))
+
+    async def read(self) -> bytes:
+        """The next piece; empty at the end."""
+        while self._parts:
+            part = self._parts.pop()
+            if len(part) > _SENT_AT_ONCE:
+                self._parts.append(memoryview(part)[_SENT_AT_ONCE:])
+            if part:
+                return bytes(part[:_SENT_AT_ONCE])
+        return b""
 
 
 def with_model(body: bytes, old: msgspec.Raw, new: bytes) -> bytes:
@@ -136,6 +155,10 @@ def _end_of_members(body: bytes) -> int:
 
 
 def _spliced(body: bytes, found: list[Member], changes: Mapping[str, bytes | None]) -> bytes:
+    return b"".join(_parts(body, found, changes))
+
+
+def _parts(body: bytes, found: list[Member], changes: Mapping[str, bytes | None]) -> list[bytes | memoryview]:
     pieces: list[bytes | memoryview] = []
     whole: bytes | memoryview = body if len(body) < _SMALL else memoryview(body)
     at = body.index(b"{") + 1
@@ -153,7 +176,7 @@ def _spliced(body: bytes, found: list[Member], changes: Mapping[str, bytes | Non
     for name, value in changes.items():
         if value is not None and name not in names:
             pieces.append((b"," if pieces else b"") + encode(name) + b":" + value)
-    return b"".join((whole[:at], *pieces, whole[before:]))
+    return [whole[:at], *pieces, whole[before:]]
 
 
 def _laid_out_anew(fields: Fields, changes: Mapping[str, bytes | None]) -> bytes:
