@@ -181,14 +181,24 @@ class Pool:
         limit_s = timeouts.connect_s
         if timeouts.total_s is not None:
             limit_s = min(limit_s, started + timeouts.total_s - loop.time())
+        made: list[Connection] = []
+
+        def make() -> Connection:
+            made.append(Connection(self.backend, self))
+            return made[-1]
+
         try:
             async with asyncio.timeout(limit_s):
-                connection, address = await dial(
-                    self.backend, self._ways, limit_s, lambda: Connection(self.backend, self)
-                )
+                connection, address = await dial(self.backend, self._ways, limit_s, make)
+                made.remove(connection)
         except TimeoutError as error:
             self._ways.names.forget(*target(self.backend))
             raise too_late(self.backend, timeouts, started, loop.time()) from error
+        finally:
+            # uvloop does not tell the end of a connection that was given up in the moment in which it was made.
+            for unwanted in made:
+                unwanted.abort()
+                self.lost(unwanted)
         if self._closed:
             connection.abort()
             raise Overloaded(_STOPPING, code="shutting_down")

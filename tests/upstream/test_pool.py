@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from random import Random
 
 import pytest
 
@@ -10,7 +11,7 @@ from proxy_cli.shapes import Backend, Timeouts
 from proxy_cli.upstream.client import Upstream
 from proxy_cli.upstream.names import Address, Addresses
 from proxy_cli.upstream.pool import Figures
-from tests.fakes.raw_backend import FIN, REQUEST, RawBackend, Script
+from tests.fakes.raw_backend import FIN, REQUEST, RST, RawBackend, Script
 from tests.upstream.dialogue import OK, Pieces, reply, request_to
 
 TIMES: Script = [REQUEST, OK] * 20
@@ -405,3 +406,40 @@ async def test_look_up_that_fails_leaves_kept_connections_in_use():
         with pytest.raises(BackendUnreachable, match=r"'llm\.test' does not resolve: Name or service not known"):
             await upstream.send(request_to(backend, Pieces(b"abc")))
         await upstream.close()
+
+
+@pytest.mark.row("L-05", "U-11")
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_callers_and_backends_do_every_place_is_given_back(seed, deep):
+    """Callers that leave at any moment, connections that die in every way, more callers than places."""
+    chance = Random(seed)
+    upstream = Upstream(pool_limit=3, pool_wait_s=0.05)
+    fates: list[Script] = [
+        [REQUEST, OK, REQUEST, OK, REQUEST, FIN],
+        [REQUEST, 0.01, OK, REQUEST, RST],
+        [REQUEST, OK, FIN],
+        [REQUEST, reply(b"cut")[:-1], FIN],
+        [RST],
+        [REQUEST, OK, b"unasked"],
+        [*[REQUEST, 0.002, OK] * 5],
+    ]
+    scripts = [chance.choice(fates) for _ in range(400)]
+
+    async def call() -> None:
+        body: bytes | Pieces = Pieces(b"abc") if chance.random() < 0.2 else b"{}"
+        timeouts = Timeouts(first_byte_s=0.05)
+        async with asyncio.timeout(chance.choice((0, 0.001, 0.01, 0.03, 1))):
+            await (await upstream.send(request_to(raw.backend, body, timeouts=timeouts))).read()
+
+    async with RawBackend(*scripts, TIMES) as raw:
+        for _ in range(20 if deep else 4):
+            await asyncio.gather(*(call() for _ in range(40)), return_exceptions=True)
+        await asyncio.sleep(0.02)
+        figures = upstream.figures()[str(raw.backend)]
+        raw._scripts = [TIMES]
+        answered = await asyncio.gather(*(ask(upstream, raw) for _ in range(3)))
+        await upstream.close()
+
+    assert (figures.opening, figures.waiting) == (0, 0)
+    assert figures.open == figures.idle <= 3
+    assert answered == [b"hi"] * 3
