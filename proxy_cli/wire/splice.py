@@ -11,6 +11,7 @@ import msgspec
 from proxy_cli.shapes import Fields, Json
 from proxy_cli.wire.members import FIELDS_DECODER, Member, NamedTwice, members
 from proxy_cli.wire.skeleton import Spanned
+from proxy_cli.wire.surrogates import fields_around_halves, without_halves
 
 _BOM = b"\xef\xbb\xbf"
 _MODEL = b'"model"'
@@ -94,7 +95,7 @@ def object_fields(body: bytes) -> Fields | None:
     try:
         return FIELDS_DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return fields_around_halves(body)
 
 
 def is_text(raw: msgspec.Raw | None) -> bool:
@@ -109,7 +110,10 @@ def is_null(raw: msgspec.Raw | None) -> bool:
 
 def decoded(raw: msgspec.Raw) -> Json:
     """The value of one field. Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError."""
-    return msgspec.json.decode(raw)
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return msgspec.json.decode(without_halves(bytes(raw)))
 
 
 def only_model(body: bytes, value: msgspec.Raw) -> int:

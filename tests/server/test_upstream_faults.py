@@ -269,7 +269,7 @@ def test_stream_that_stalls_after_ten_tokens_ends_with_an_error_event_at_120_s(t
 
 
 @pytest.mark.row("U-26")
-@pytest.mark.parametrize("odd", [b"\xff\xfe", b"\\u0000"], ids=["no UTF-8", "NUL"])
+@pytest.mark.parametrize("odd", [b"\xff\xfe", b"\\ud83d", b"\\u0000"], ids=["no UTF-8", "a lone surrogate", "NUL"])
 async def test_odd_text_in_a_stream_arrives_as_the_backends_bytes(odd):
     """What is passed on is not read as text, so it cannot be spoilt."""
     sent = event("@").replace(b"@", odd)
@@ -280,7 +280,7 @@ async def test_odd_text_in_a_stream_arrives_as_the_backends_bytes(odd):
 
 
 @pytest.mark.row("U-26")
-@pytest.mark.parametrize("odd", [b"\\u0000", b"\\u0001"])
+@pytest.mark.parametrize("odd", [b"\\ud83d", b"\\u0000"], ids=["a lone surrogate", "NUL"])
 async def test_odd_text_in_an_answer_arrives_as_the_backends_bytes(odd):
     """Escapes that stand for no character stay what they are."""
     sent = ANSWER.replace("日本".encode(), odd)
