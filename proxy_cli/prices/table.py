@@ -7,6 +7,7 @@ and of the memory that decoding them all would take.
 
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Self
 
@@ -44,8 +45,9 @@ class PriceTable:
         self._entries = entries
 
     @classmethod
+    @cache
     def load(cls) -> Self:
-        """The table in the package."""
+        """The table in the package; it never changes, so a configuration that is read again has the same one."""
         packed = files("proxy_cli").joinpath("data", _FILE).read_bytes()
         # Into one piece of the size that gzip's last four bytes tell: pieces that are joined would leave holes behind,
         # in the memory that a process keeps for all its time.
