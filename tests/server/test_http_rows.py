@@ -9,6 +9,7 @@ import struct
 import time
 import zlib
 from random import Random
+from typing import Self
 
 import pytest
 from yarl import URL
@@ -428,7 +429,7 @@ class Loop:
     def __init__(self) -> None:
         self.worst_s = 0.0
 
-    async def __aenter__(self) -> "Loop":
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._beat())
         return self
 
