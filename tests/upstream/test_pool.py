@@ -421,7 +421,7 @@ async def test_whatever_callers_and_backends_do_every_place_is_given_back(seed, 
         [REQUEST, reply(b"cut")[:-1], FIN],
         [RST],
         [REQUEST, OK, b"unasked"],
-        [*[REQUEST, 0.002, OK] * 5],
+        [*[REQUEST, 0.002, OK] * 200],
     ]
     scripts = [chance.choice(fates) for _ in range(400)]
 
