@@ -104,6 +104,13 @@ def test_any_usage_is_none_or_never_negative(found):
     assert usage is None or min(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) >= 0
 
 
+@pytest.mark.parametrize(("count", "kept"), [(-1, 0), (2**63, 2**63 - 1), (2**64, 2**63 - 1), (None, 0), (3.0, 3)])
+def test_counts_that_cannot_be_are_held_to_what_can(count, kept):
+    """On either side, and in the details."""
+    assert read(prompt_tokens=1, completion_tokens=count) == Usage(1, kept)
+    assert read(prompt_tokens=5, prompt_tokens_details={"cached_tokens": count}) == Usage(5, cached_tokens=kept)
+
+
 PLAIN_COUNTS = st.none() | st.integers(-2, 3) | st.integers(2**62, 2**65) | st.sampled_from(["7", 1.0, 2.5, True])
 DETAILS = st.none() | st.dictionaries(
     st.sampled_from(["cached_tokens", "audio_tokens", "reasoning_tokens", "text_tokens"]), PLAIN_COUNTS
