@@ -15,6 +15,7 @@ from proxy_cli.config import models, schema, settings_general, settings_litellm,
 from proxy_cli.config.state import Section, State, settings
 from proxy_cli.providers.catalog import ROWS
 from proxy_cli.server.routes import ROUTES
+from proxy_cli.telemetry.families import FAMILIES
 
 PAGES: Final = Path(__file__).resolve().parent
 _TABLE: Final = re.compile(r"(<!-- table: ([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -148,10 +149,17 @@ def providers_table() -> str:
     return table(["Prefix", "Address, unless `api_base` names another", "Variable of the key"], rows)
 
 
+def metrics_table() -> str:
+    """Every metric by name."""
+    rows = ((f"`{each.name}`", each.kind, _names(each.labels), each.text) for each in sorted(FAMILIES))
+    return table(["Metric", "Type", "Labels", "What it says"], rows)
+
+
 _MAKERS: Final[dict[str, Callable[[], str]]] = {
     "errors": errors_table,
     "commands": commands_table,
     "providers": providers_table,
+    "metrics": metrics_table,
     "endpoints models": lambda: endpoints_table("models"),
     "endpoints information": lambda: endpoints_table("information"),
     "endpoints health": lambda: endpoints_table("health"),

@@ -3,14 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from proxy_cli.telemetry.families import ANSWERS, KINDS, LAYOUTS, REQUESTS, UNTOLD, WORKERS, Family
+from proxy_cli.telemetry.families import ANSWERS, FAILED, KINDS, LAYOUTS, REQUESTS, TOKENS, UNTOLD, WORKERS, Family
 from proxy_cli.telemetry.shared import Shared
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPED: Final = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
-_LABELS_OF_FAILED: Final = ("route", "requested_model", "model_id", "exception_status", "stream")
-_FAILED: Final = Family("litellm_proxy_failed_requests_metric_total", "Requests that failed.", _LABELS_OF_FAILED)
-_TOKENS: Final = Family("litellm_total_tokens_metric_total", "Tokens of prompts and answers.", ANSWERS[0].labels)
 _PROMPT: Final = next(index for index, each in enumerate(ANSWERS) if each.name.startswith("litellm_input_tokens"))
 
 Series = dict[tuple[str, ...], list[float]]
@@ -26,8 +23,8 @@ def told(shared: Shared) -> bytes:
         for family in layout:
             lines += _lines(family, ((labels, figures[at : at + family.size]) for labels, figures in series.items()))
             at += family.size
-    lines += _lines(_FAILED, _failed(merged.get(KINDS[REQUESTS[0].name], {})))
-    lines += _lines(_TOKENS, _tokens(merged.get(KINDS[ANSWERS[0].name], {})))
+    lines += _lines(FAILED, _failed(merged.get(KINDS[REQUESTS[0].name], {})))
+    lines += _lines(TOKENS, _tokens(merged.get(KINDS[ANSWERS[0].name], {})))
     lines += _lines(WORKERS, [((), [float(shared.processes())])])
     return ("\n".join(lines) + "\n").encode()
 

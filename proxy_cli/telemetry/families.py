@@ -93,6 +93,13 @@ GAUGES: Final = {
         Family("llmproxy_upstream_waiting", "Requests that wait for a connection.", ("backend",), "gauge"),
     )
 }
+# Made of others when they are told.
+FAILED: Final = Family(
+    "litellm_proxy_failed_requests_metric_total",
+    "Requests that failed.",
+    ("route", "requested_model", "model_id", "exception_status", "stream"),
+)
+TOKENS: Final = Family("litellm_total_tokens_metric_total", "Tokens of prompts and answers.", _MODEL)
 WORKERS: Final = Family("llmproxy_workers", "Processes that serve.", (), "gauge")
 UNTOLD: Final = Family("llmproxy_metrics_untold_total", "Figures of names for which there was no room.")
 
@@ -105,5 +112,6 @@ LAYOUTS: Final[tuple[tuple[Family, ...], ...]] = (
     *((each,) for each in GAUGES.values()),
     (UNTOLD,),
 )
+FAMILIES: Final = (*(each for layout in LAYOUTS for each in layout), FAILED, TOKENS, WORKERS)
 KINDS: Final = {families[0].name: number for number, families in enumerate(LAYOUTS)}
 SIZES: Final = tuple(sum(each.size for each in families) for families in LAYOUTS)
