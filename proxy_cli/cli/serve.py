@@ -134,12 +134,21 @@ def _listen(flags: Flags, surroundings: Surroundings, notes: Sequence[str]) -> i
     _say_problems(prepared, as_json=as_json)
     if prepared.setup is None:
         return 2
+    if (sentence := _parser_missing()) is not None:
+        return _failed(sentence, 1, as_json=as_json)
     try:
         return _run(prepared, lambda: _prepare_again(flags))
     except UnusableTls as problem:
         return _failed(str(problem), 2, as_json=as_json)
     except CannotListen as problem:
         return _failed(str(problem), 1, as_json=as_json)
+
+
+def _parser_missing() -> str | None:
+    """What is wrong with the parser of requests, where something is."""
+    from proxy_cli.server.connection import HAS_COMPILED_PARSER, NO_COMPILED_PARSER  # noqa: PLC0415
+
+    return None if HAS_COMPILED_PARSER else NO_COMPILED_PARSER
 
 
 def _prepare(flags: Flags, surroundings: Surroundings) -> "Prepared":

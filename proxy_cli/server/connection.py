@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 # aiohttp's parser in Python reads some heads in another way than the one in C, which is the one that is tested.
 HAS_COMPILED_PARSER: Final = HttpRequestParser is not HttpRequestParserPy
+NO_COMPILED_PARSER: Final = (
+    "aiohttp's compiled HTTP parser is missing, and the one in Python takes requests that it should not; "
+    "install a wheel of aiohttp for this platform, and unset AIOHTTP_NO_EXTENSIONS"
+)
 
 _VERSION: Final = re.compile(rb"[^ ]+ [^ ]+ HTTP/([0-9])\.([0-9])\r?\n?").match
 _NO_VERSION: Final = re.compile(rb"[A-Z]+ [!-~]+\r?\n").match

@@ -278,6 +278,15 @@ def test_serve_keeps_a_key_for_later(command):
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+def test_serve_refuses_to_start_without_the_compiled_parser(command, config, port):
+    """The one in Python takes requests that two servers may read differently."""
+    result = command.run("--config", config, "--port", str(port), LOCAL, AIOHTTP_NO_EXTENSIONS="1")
+
+    assert result.returncode == 1
+    assert "aiohttp's compiled HTTP parser is missing" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.row("C-48")
 def test_serve_refuses_a_port_in_use(command, config, port):
     """It names who holds it, and takes no other port."""
