@@ -1,6 +1,7 @@
 """The one place where everything is built and wired, started and stopped in order."""
 
 import asyncio
+import gc
 import logging
 import random
 import socket
@@ -172,12 +173,18 @@ class Server:
         """Close what only former snapshots need, when their last request has ended."""
         while self._former:
             await asyncio.sleep(_LET_GO_S)
-            for snapshot in [each for each in self._former if each.is_at_rest]:
-                self._former.remove(snapshot)
-                self._served_before += snapshot.counter.served
-                await snapshot.health.close()
-                if all(snapshot.upstream is not each.upstream for each in self.snapshots):
-                    await snapshot.upstream.close()
+            if at_rest := [each for each in self._former if each.is_at_rest]:
+                self._former = [each for each in self._former if each not in at_rest]
+                while at_rest:
+                    await self._close(at_rest.pop())
+                # Its parts know each other; left to itself the collector comes when many of them have piled up.
+                gc.collect()
+
+    async def _close(self, snapshot: Snapshot) -> None:
+        self._served_before += snapshot.counter.served
+        await snapshot.health.close()
+        if all(snapshot.upstream is not each.upstream for each in self.snapshots):
+            await snapshot.upstream.close()
 
     def _tell(self) -> None:
         """What is counted elsewhere, for the metrics."""

@@ -5,6 +5,7 @@ the configuration that the next worker begins with. A worker that ends by itself
 later and later when it had not, and after some such ends in a row all end, for the next would too.
 """
 
+import gc
 import logging
 import os
 import selectors
@@ -260,6 +261,7 @@ class Supervisor:
         if self._deadline_s is not None:
             return
         renewal = self._plan.source.renew()
+        gc.collect()  # what the next worker is forked with should not be twice as much
         if not renewal.taken and patient:
             self._reloads.again_s, self._reloads.again_for = time.monotonic() + RETRY_S, question
             return

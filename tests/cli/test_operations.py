@@ -324,7 +324,12 @@ def test_proxy_serves_as_nobody_who_may_write_nowhere(port):
         command = Command(Path(name))
         command.write("config.yaml", HELLO).chmod(0o444)
         command.folder.chmod(0o555)
-        process = spawned(command, sys.executable, "-c", _BECOME_NOBODY, *serving(port))
+        as_nobody = (sys.executable, "-c", _BECOME_NOBODY)
+        if subprocess.run(
+            [*as_nobody, sys.executable, "-c", "import proxy_cli.server.app"], cwd=ROOT, check=False
+        ).returncode:
+            pytest.skip("this Python is closed to other users")
+        process = spawned(command, *as_nobody, *serving(port))
 
         assert answered(port) == "こんにちは"
         assert ended(process)[0] == 0
