@@ -74,6 +74,25 @@ async def test_under_three_times_the_load_every_place_is_used_and_then_all_is_we
     assert total(found, "llmproxy_requests_shed_total") == overloaded[503]
 
 
+@pytest.mark.deep
+@pytest.mark.timeout(120)
+@pytest.mark.row("L-01")
+async def test_goodput_holds_under_three_times_the_load(backend):
+    """Ten seconds of it leave nine tenths of what can be done; at half the load again nobody is refused."""
+    config = bounded(backend.url, max_in_flight_requests_per_worker=50, admission_queue_timeout_seconds=1)
+    async with running_proxy(config) as proxy:
+        peak, beyond, calm = Counter[int](), Counter[int](), Counter[int]()
+        await offer(proxy, "[[mock delay=0.5]]", per_s=80, for_s=4, told=peak)
+        began = asyncio.get_running_loop().time()
+        await offer(proxy, "[[mock delay=0.5]]", per_s=300, for_s=10, told=beyond)
+        took_s = asyncio.get_running_loop().time() - began
+        await offer(proxy, "[[mock delay=0.5]]", per_s=50, for_s=4, told=calm)
+
+    assert peak == {200: 320}
+    assert beyond[200] >= 0.9 * 100 * (took_s - 0.5), (beyond, took_s)
+    assert calm == {200: 200}
+
+
 @pytest.mark.row("L-04")
 async def test_a_backend_that_has_become_slow_fills_the_places_and_no_more(backend):
     """When answers take thirty times as long, what waits stays bounded; callers are told to come again at once."""
