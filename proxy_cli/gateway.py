@@ -11,7 +11,7 @@ import msgspec
 
 from proxy_cli.access.budgets import ProcessBudget
 from proxy_cli.clock import Clock
-from proxy_cli.errors import GatewayError, StreamOptionsRefused
+from proxy_cli.errors import GatewayError, StreamOptionsRefused, forget_frames
 from proxy_cli.prices.cost import prices_of
 from proxy_cli.prices.estimate import estimated, tokens_in
 from proxy_cli.providers.base import Provider
@@ -97,6 +97,7 @@ class Gateway:
                     self._without_usage.add(deployment.id)
                 else:
                     deployment = attempts.next(failure)
+                forget_frames(failure)
             else:
                 answer.attempts = attempts.made
                 return answer

@@ -37,3 +37,24 @@ def test_the_budgets_status_is_a_setting():
     """LiteLLM's versions answer differently."""
     assert errors.BudgetExceeded("x").status == 422
     assert errors.BudgetExceeded("x", status=429).status == 429
+
+
+def test_an_error_that_was_dealt_with_holds_no_frames():
+    """Neither it nor what led to it; what they say stays."""
+
+    def fail():
+        try:
+            raise OSError("no route")
+        except OSError as cause:
+            raise errors.BackendUnreachable("gone") from cause
+
+    with pytest.raises(errors.BackendUnreachable) as caught:
+        fail()
+    error = caught.value
+
+    errors.forget_frames(error)
+
+    assert error.__traceback__ is None
+    assert error.__cause__ is not None
+    assert error.__cause__.__traceback__ is None
+    assert (error.message, str(error.__cause__)) == ("gone", "no route")

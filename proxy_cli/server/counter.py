@@ -16,7 +16,7 @@ from aiohttp import web
 
 from proxy_cli.access.keys import Keys
 from proxy_cli.clock import Clock
-from proxy_cli.errors import GatewayError, InvalidRequest
+from proxy_cli.errors import GatewayError, InvalidRequest, forget_frames
 from proxy_cli.server import reply, strict
 from proxy_cli.server.admission import Admission
 from proxy_cli.server.body import refuse_expectation
@@ -121,6 +121,7 @@ class Counter:
         try:
             return await work
         except GatewayError as error:
+            forget_frames(error)
             return self._refusal(record, own, error, outlet)
         except web.RequestPayloadError:
             return self._refusal(record, own, _UNREADABLE, outlet)

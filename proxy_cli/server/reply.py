@@ -17,7 +17,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from proxy_cli.clock import Clock
-from proxy_cli.errors import GatewayError
+from proxy_cli.errors import GatewayError, forget_frames
 from proxy_cli.gateway import Answer
 from proxy_cli.relay import Relay
 from proxy_cli.server import compat
@@ -64,6 +64,7 @@ class Outgoing(msgspec.Struct):
             raise
         except GatewayError as error:
             failure = error
+            forget_frames(failure)
         except Exception:  # the request boundary of a response that has begun
             logger.exception("request %s failed in its stream", self.call.request_id)
             failure = INTERNAL

@@ -185,6 +185,7 @@ class Connection(asyncio.Protocol):
         self.watch.close()
         self.resume_writing()
         self._transport = None
+        self._parser = None  # it holds this
         self._owner.lost(self)
 
     def pause_writing(self) -> None:

@@ -119,10 +119,13 @@ class Exchange:
     async def pour(self, sink: Callable[[bytes], None]) -> None:
         """Hand each piece to `sink` in the turn in which it comes; come back at the end of the reply."""
         self._sink = sink
-        self._hand_on()
-        while self._failure is not None or not self._finished or self._has_more():
-            await self._wait()
+        try:
             self._hand_on()
+            while self._failure is not None or not self._finished or self._has_more():
+                await self._wait()
+                self._hand_on()
+        finally:
+            self._sink = None  # it belongs to who holds this
         self._check_end()
 
     def pause(self) -> None:

@@ -80,6 +80,30 @@ def test_nothing_is_kept_of_requests_that_have_ended():
     assert tasks <= 0, growth
 
 
+async def garbage() -> int:
+    """How many objects requests leave behind that nobody can reach, and that only the collector would find."""
+    async with FaultyBackend() as backend, running_proxy(config(backend.port)) as proxy:
+        callers = Callers(proxy.port, connections=8)
+        await callers.ask(ROUND)
+        await settled(backend, 16)
+        gc.collect()
+        gc.disable()
+        await callers.ask(ROUND)
+        await settled(backend, 16)
+        return gc.collect()
+
+
+def test_nothing_waits_for_the_garbage_collector():
+    """However requests end, no circle of objects is left, so that the collector's long pauses can be kept rare."""
+    try:
+        with log_to_nowhere():
+            left = uvloop.run(garbage())
+    finally:
+        gc.enable()
+
+    assert left < NOISE
+
+
 EXPECTED = {
     "plain 200", "stream 200", "leave left", "cut 502", "cut-stream 200", "reset 502", "fail 500", "busy 429",
     "late 504", "garbled 502", "unknown 400", "broken 400",
