@@ -7,15 +7,19 @@ digits, no coding.
 """
 
 import re
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple, cast
 
 from proxy_cli.server.strict import HEAD, is_host
 from proxy_cli.shapes import Headers
 
 END: Final = b"\r\n\r\n"
-_PLAIN: Final = re.compile(
-    rb"([A-Z]{1,16}+) (/[!-~]*+) HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[ \t]*+[!-~ \t]*+\r\n)++\r\n"
-).fullmatch
+# Possessive throughout: a line that does not match must not cost more than its length.
+_REQUEST_LINE: Final = re.compile(rb"([A-Z]{1,16}+) (/[!-~]*+) HTTP/1\.1").fullmatch
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):([!-~ \t]*+)").fullmatch
+# Clients say the same again and again, and so do all clients of one kind: lines are read once. Long ones are not kept.
+_KEPT_LINES: Final = 1024
+_KEPT_LENGTH: Final = 512
 _JSON: Final = re.compile(r"application/json(?: *; *charset=\"?utf-?8\"?)?", re.IGNORECASE | re.ASCII).fullmatch
 _LENGTH: Final = re.compile(r"[0-9]{1,15}").fullmatch
 # With one of these there is more to do than to read a body of known length.
@@ -42,22 +46,38 @@ class Head(NamedTuple):
 
 def read_head(data: bytes) -> Head | None:
     """The head that is `data`, up to and with its empty line; None where a full reader of HTTP has to look at it."""
-    found = _PLAIN(data)
-    if found is None or len(data) > HEAD.total_bytes or len(found[2]) > HEAD.target_bytes:
+    if not data.endswith(END) or len(data) > HEAD.total_bytes:
         return None
-    first, *lines = data[:-4].decode("ascii").split("\r\n")
-    headers = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers.append((name.lower(), value.strip(" \t")))
-        if len(line) > HEAD.line_bytes:
-            return None
+    first, *lines = data[:-4].split(b"\r\n")
+    opening = _opening(first) if len(first) <= _KEPT_LENGTH else _opened(first)
+    found = [_field(line) if len(line) <= _KEPT_LENGTH else _read_field(line) for line in lines]
+    if opening is None or None in found or len(found) > HEAD.fields:
+        return None
+    headers = tuple(cast("list[tuple[str, str]]", found))
     fields = dict(headers)
-    if len(fields) != len(headers) or len(headers) > HEAD.fields or not _MORE.isdisjoint(fields):
+    if len(fields) != len(headers) or not _MORE.isdisjoint(fields):
         return None
     closes = _PERSISTENCE.get(fields.get("connection", "keep-alive").lower())
     length = fields.get("content-length", "0")
     if closes is None or _LENGTH(length) is None or not is_host(fields.get("host", "").encode()):
         return None
-    method, target, _ = first.split(" ")
-    return Head(method, target, tuple(headers), fields, int(length), closes)
+    method, target = opening
+    return Head(method, target, headers, fields, int(length), closes)
+
+
+def _opened(line: bytes) -> tuple[str, str] | None:
+    """Method and target of a request line that is plain."""
+    found = _REQUEST_LINE(line)
+    if found is None or len(found[2]) > HEAD.target_bytes:
+        return None
+    return found[1].decode(), found[2].decode()
+
+
+def _read_field(line: bytes) -> tuple[str, str] | None:
+    """Name and value of a header that is plain."""
+    found = _FIELD(line) if len(line) <= HEAD.line_bytes else None
+    return None if found is None else (found[1].decode().lower(), found[2].decode().strip(" \t"))
+
+
+_opening: Final = lru_cache(_KEPT_LINES)(_opened)
+_field: Final = lru_cache(_KEPT_LINES)(_read_field)
