@@ -1,64 +1,24 @@
 """Serving through gunicorn: its master, our server in each worker."""
 
-import contextlib
-import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 
-AT_MOST_S = 20
+from tests.fakes.small import AT_MOST_S, is_alive, small, soon
 
 
 @pytest.fixture
-def port():
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+def program():
+    """The small program, on a free port."""
+    with small() as running:
+        yield running
 
 
-@pytest.fixture
-def serve(root, port):
-    """Start the small program under gunicorn and wait until it is ready; whatever is left of it is killed."""
-    started = []
-
-    def start(*arguments):
-        process = subprocess.Popen(
-            [sys.executable, root / "tests/fakes/serving.py", str(port), *arguments, "gunicorn"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(root)},
-        )
-        started.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n", process.communicate()
-        return process
-
-    yield start
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def get(port):
-    """One request on a connection of its own; the process that answered."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=AT_MOST_S) as reply:
-        return int(reply.read())
-
-
-def test_gunicorn_serves_with_its_workers_and_ends_cleanly(serve, port):
+def test_gunicorn_serves_with_its_workers_and_ends_cleanly(program):
     """The master answers nothing itself; a signal to it ends all with exit code 0. It writes no lines of its own."""
-    process = serve("2", "-")
+    process = program("2", "-", "gunicorn")
 
-    answered = get(port)
+    answered = int(program.get())
     process.send_signal(signal.SIGTERM)
 
     assert answered != process.pid
@@ -66,16 +26,49 @@ def test_gunicorn_serves_with_its_workers_and_ends_cleanly(serve, port):
     assert process.stderr.read() == ""
 
 
-def test_gunicorn_replaces_a_worker_after_its_number_of_requests(serve, port):
+def test_gunicorn_replaces_a_worker_after_its_number_of_requests(program):
     """`--max_requests_before_restart` holds here too."""
-    process = serve("1", "3")
-    first, *_ = [get(port) for _ in range(3)]
+    process = program("1", "3", "gunicorn")
 
-    until = time.monotonic() + AT_MOST_S
-    while Path(f"/proc/{first}").exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    now = get(port)
+    first = {int(program.get()) for _ in range(3)}.pop()
+    assert soon(lambda: not is_alive(first))
+    now = int(program.get())
     process.send_signal(signal.SIGTERM)
 
     assert now != first
     assert process.wait(AT_MOST_S) == 0
+
+
+@pytest.mark.parametrize("way", ["SIGHUP", "request"])
+def test_gunicorn_replaces_its_workers_for_a_new_configuration(program, tmp_path, way):
+    """A signal to the master or a request to any worker; the master stays."""
+    word = tmp_path / "word.txt"
+    word.write_text("old")
+    process = program("2", "-", "gunicorn", WORD_FILE=str(word))
+    before = program.get("/word")
+
+    word.write_text("new")
+    if way == "request":
+        assert program.get("/reload") == "True "
+    else:
+        process.send_signal(signal.SIGHUP)
+
+    assert before.endswith(" old")
+    assert soon(lambda: all(program.get("/word").endswith(" new") for _ in range(8)))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(AT_MOST_S) == 0
+
+
+@pytest.mark.row("C-62")
+def test_gunicorn_keeps_the_configuration_when_the_new_one_has_errors(program, tmp_path):
+    """The request is told why, and so is the log."""
+    word = tmp_path / "word.txt"
+    word.write_text("old")
+    process = program("2", "-", "gunicorn", WORD_FILE=str(word))
+
+    word.write_text("bad")
+    told = program.get("/reload")
+
+    assert told == "False word.txt:1:1: the word is bad; write another"
+    assert "the former one stays in force" in process.stderr.readline()
+    assert program.get("/word").endswith(" old")
