@@ -72,7 +72,7 @@ class Outgoing(msgspec.Struct):
             if self.relay.failed:
                 self.record.error = "the backend reported an error inside its stream"
             return b""
-        self.record.error = failure.message
+        self.record.error, self.record.error_code = failure.message, failure.code
         # In sound there is no place for words: that it was cut short is all that can be said.
         return self.problems.event(failure, self.call.operation) if _holds_events(self.answer.headers) else None
 

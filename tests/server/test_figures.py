@@ -98,6 +98,18 @@ async def test_a_backend_that_fails_is_counted_by_code(backend):
     assert total(found, "llmproxy_upstream_connect_failures_total") == 1
 
 
+async def test_a_stream_that_breaks_off_is_counted_by_its_failure(proxy, backend):
+    """Its status was 200; that it failed is told all the same, and how."""
+    async with proxy.post(PATH, json=chat("[[mock cut=3]] one two three four five", stream=True)) as response:
+        assert response.status == 200
+        await response.read()
+
+    found = await figures(proxy)
+
+    assert total(found, "llmproxy_upstream_errors_total", "code", "upstream_truncated") == 1
+    assert total(found, "litellm_request_total_latency_metric_count") == 0
+
+
 async def test_streams_under_way_are_told(proxy, backend):
     """A stream that has begun counts as one, and no more when it has ended or its caller has left."""
     async with proxy.post(PATH, json=chat("[[mock gap=0.2]] one two three four five six", stream=True)) as response:
