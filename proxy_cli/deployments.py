@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from proxy_cli.config.address import parse_base
+from proxy_cli.config.address import is_loopback, parse_base
 from proxy_cli.config.models import Credential, ModelEntry, ModelParams, SharedParams
 from proxy_cli.config.privacy import HIDDEN, looks_secret
 from proxy_cli.config.problem import Path, Place, Problem, Severity, did_you_mean, dotted
@@ -282,13 +282,19 @@ def _reached(backend: Backend, params: ModelParams, common: Common) -> Backend:
     """The backend by the way that its entry, or the settings for all, say."""
     if params.ssl_keyfile is not None and params.ssl_certificate is None:
         raise _Slip("stands alone; name the certificate it belongs to: ssl_certificate", "ssl_keyfile")
-    proxy = params.http_proxy if isinstance(params.http_proxy, Proxy) else None
     return msgspec.structs.replace(
         backend,
         # So that all plain backends of an address share their connections, whatever is said of TLS.
         tls=_tls(params, common) if backend.scheme == "https" else USUAL_TLS,
-        proxy=common.proxy if params.http_proxy is None else proxy,
+        proxy=_proxy(backend, params, common),
     )
+
+
+def _proxy(backend: Backend, params: ModelParams, common: Common) -> Proxy | None:
+    if params.http_proxy is not None:
+        return params.http_proxy if isinstance(params.http_proxy, Proxy) else None
+    # By way of a proxy, this machine would be the proxy's.
+    return None if is_loopback(backend.host) else common.proxy
 
 
 def _tls(params: ModelParams, common: Common) -> Tls:

@@ -44,7 +44,7 @@ class LiteLLMSettings(Section):
     ssl_certificate: Name | None = used("A client certificate for the backends: the path of a PEM file.")
     ssl_keyfile: Name | None = used("The key of `ssl_certificate`, where it has a file of its own.")
     http_proxy: HttpProxy | None = used(
-        "The HTTP proxy on the way to every backend whose entry names no other: `http://user:password@host:port`."
+        "The HTTP proxy on the way to backends on other machines: `http://user:password@host:port`."
     )
     forward_traceparent_to_llm_provider: Flag | None = used(
         "Send W3C trace headers on.", note="trace headers are always sent on"

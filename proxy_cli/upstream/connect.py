@@ -77,13 +77,16 @@ def described(backend: Backend) -> str:
     return f"{backend}" if backend.proxy is None else f"{backend} by way of the proxy {backend.proxy}"
 
 
-def too_late(backend: Backend, timeouts: Timeouts, started: float, now: float) -> GatewayError:
+def too_late(
+    backend: Backend, timeouts: Timeouts, started: float, now: float, *, looking_up: bool = False
+) -> GatewayError:
     """The error for a connection that did not come about in time: the caller's, if the caller's limit is over."""
     limit_s = timeouts.first_byte_s if timeouts.total_s is None else timeouts.total_s
     if timeouts.set_by_caller and limit_s is not None and now + _ROUNDING_S >= started + limit_s:
         return CallerTimeout(f"no connection to {described(backend)} within {limit_s:g} s (total timeout)")
     limit_s = min(timeouts.connect_s, limit_s or timeouts.connect_s)
-    return ConnectTimeout(f"no connection to {described(backend)} within {limit_s:g} s (connect timeout)")
+    why = "; its name is still being looked up" if looking_up else ""
+    return ConnectTimeout(f"no connection to {described(backend)} within {limit_s:g} s (connect timeout){why}")
 
 
 async def _addresses(backend: Backend, names: Names) -> Addresses:

@@ -76,6 +76,10 @@ class Names:
         if (known := self._found.get((host, port))) is not None:
             self._found[host, port] = (known[0] - FRESH_S, known[1])
 
+    def is_asking(self, host: str, port: int) -> bool:
+        """Whether the resolver has not answered yet."""
+        return (host, port) in self._asking
+
     def close(self) -> None:
         """Wait for nothing any more."""
         for task in self._asking.values():

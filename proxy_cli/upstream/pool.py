@@ -192,8 +192,10 @@ class Pool:
                 connection, address = await dial(self.backend, self._ways, limit_s, make)
                 made.remove(connection)
         except TimeoutError as error:
-            self._ways.names.forget(*target(self.backend))
-            raise too_late(self.backend, timeouts, started, loop.time()) from error
+            names, place = self._ways.names, target(self.backend)
+            names.forget(*place)
+            looking_up = names.is_asking(*place)
+            raise too_late(self.backend, timeouts, started, loop.time(), looking_up=looking_up) from error
         finally:
             # uvloop does not tell the end of a connection that was given up in the moment in which it was made.
             for unwanted in made:

@@ -1,11 +1,13 @@
 """Base addresses, strictly."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_cli.config.address import is_loopback, is_own, masked, parse_base, parse_proxy
-from proxy_cli.shapes import Backend
+from proxy_cli.shapes import Backend, Proxy
 
 
 @pytest.mark.parametrize(
@@ -172,3 +174,12 @@ def test_slip_in_a_proxys_address_is_a_sentence_without_the_password(text, sente
 
     assert "secret" not in str(failure.value)
     assert "秘密" not in str(failure.value)
+
+
+@given(st.text(), st.from_regex(r"[a-z0-9@:/%.]{0,20}", fullmatch=True))
+def test_any_text_is_a_proxy_or_a_sentence(text, rest):
+    """Nothing else ever happens."""
+    for each in (text, f"http://{rest}", f"http://u:p@{rest}"):
+        with suppress(ValueError):
+            proxy = parse_proxy(each)
+            assert parse_proxy(f"{proxy}") == Proxy(proxy.host, proxy.port)

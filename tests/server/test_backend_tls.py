@@ -90,6 +90,16 @@ def test_entrys_own_settings_win_over_those_for_all(tmp_path):
     )
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_backend_on_this_machine_is_not_asked_for_at_the_proxy_for_all(tmp_path, host):
+    """The proxy would ask its own machine; an entry that names a proxy means it."""
+    local = ENTRY.replace("llm.test", host)
+    general = "litellm_settings:\n  http_proxy: http://proxy.test:3128\n"
+
+    assert backend(tmp_path, local + general).proxy is None
+    assert backend(tmp_path, local + "      http_proxy: http://proxy.test:3128\n").proxy is not None
+
+
 def test_plain_backends_share_their_connections_whatever_is_said_of_tls(tmp_path):
     """It says nothing about them."""
     text = ENTRY.replace("https:", "http:") + "      ssl_verify: false\n"

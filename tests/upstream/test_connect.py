@@ -312,3 +312,15 @@ def test_connection_that_comes_too_late_is_the_callers_error_when_the_callers_li
     assert type(failure) is kind
     assert failure.message.startswith("no connection to http://llm:8000 within ")
     assert failure.elsewhere is (kind is ConnectTimeout)
+
+
+@pytest.mark.row("U-03")
+async def test_name_that_is_looked_up_for_too_long_is_told_as_such():
+    """The connect timer covers the look-up, and the message says where the time went."""
+
+    async def resolve(_host: str, _port: int) -> Addresses:
+        await asyncio.sleep(60)
+        return ()
+
+    with pytest.raises(ConnectTimeout, match=r"within 0.1 s \(connect timeout\); its name is still being looked up"):
+        await ask(Upstream(resolve=resolve), Backend("http", "llm.test", 80), Timeouts(connect_s=0.1))
