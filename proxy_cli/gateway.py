@@ -16,7 +16,7 @@ from proxy_cli.prices.cost import prices_of
 from proxy_cli.prices.estimate import estimated, tokens_in
 from proxy_cli.providers.base import Provider
 from proxy_cli.providers.inband import in_band_failure
-from proxy_cli.relay import LocalExchange, Relay, labelled, says_events
+from proxy_cli.relay import LocalExchange, Relay, labelled, reshaped, says_events
 from proxy_cli.routing.attempts import Router
 from proxy_cli.shapes import (
     Call,
@@ -123,7 +123,11 @@ class Gateway:
         try:
             if call.stream:
                 reply = await labelled(reply)
-            if reply.status >= 300 or not _is_stream(call, reply):
+            holds_events = says_events(reply)
+            if holds_events is not call.stream and reply.status < 300:
+                reply = await reshaped(call, reply, partial(in_band_failure, call, deployment))
+                holds_events = says_events(reply)
+            if reply.status >= 300 or not (holds_events or _is_sound(call, reply)):
                 body = await reply.read()
                 plain = provider.read(call, deployment, reply.status, reply.headers, body)
                 return Answer(
@@ -169,8 +173,6 @@ def _gap_s(request: UpstreamRequest | LocalReply) -> float | None:
 _BINARY: Final = frozenset({Operation.SPEECH})
 
 
-def _is_stream(call: Call, reply: UpstreamReply) -> bool:
-    """Whether a good reply is passed on as it comes: events, and sound while it is being spoken."""
-    if says_events(reply):
-        return True
+def _is_sound(call: Call, reply: UpstreamReply) -> bool:
+    """Whether a good reply is sound, which is passed on while it is being spoken."""
     return call.operation in _BINARY and "json" not in (first_header(reply.headers, "content-type") or "")

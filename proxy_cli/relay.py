@@ -8,21 +8,28 @@ bytes it is still an HTTP error or another attempt, after them the counter makes
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from proxy_cli.errors import BackendBroken, BackendTimeout, GatewayError
 from proxy_cli.providers.base import StreamReader
-from proxy_cli.shapes import Headers, LocalReply, UpstreamReply, Usage, first_header
+from proxy_cli.shapes import Call, Headers, LocalReply, Operation, UpstreamReply, Usage, first_header
+from proxy_cli.wire.reshape import as_events, as_whole
 
 # A backend that has said `[DONE]` has nothing more to say; the connection is worth a short wait for the end of its
 # framing, because only then can it be used again.
 _END_OF_FRAMING_S: Final = 0.25
 _EVENTS: Final = "text/event-stream"
+_JSON: Final = "application/json"
+_PLAIN: Final = "text/plain"
+_COMPLETIONS: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
+_LONG_BYTES: Final = 1024 * 1024
 # How the lines of an event stream begin.
 _LINES: Final = (b"data:", b"event:", b"retry:", b"id:", b":")
 
 Refusal = Callable[[bytes], GatewayError]
 Sink = Callable[[bytes], None]
+_Form = TypeVar("_Form")
 
 
 class Relay:
@@ -243,6 +250,40 @@ async def _beginning(reply: UpstreamReply) -> bytes:
     while len(begun.lstrip()) < max(map(len, _LINES)) and (piece := await reply.chunk()):
         begun += piece
     return begun
+
+
+async def reshaped(call: Call, reply: UpstreamReply, refusal: Refusal) -> UpstreamReply:
+    """A completion in the form that was asked for, where a backend knows only the other; all else as it is.
+
+    Raises what the backend does instead, also inside its events.
+    """
+    if reply.status >= 300 or call.operation not in _COMPLETIONS or says_events(reply) is call.stream:
+        return reply
+    try:
+        came = await reply.read()
+        if call.stream:
+            events = await _converted(came, as_events)
+            if events is None:
+                return LocalExchange(LocalReply(reply.status, reply.headers, body=came))
+            return LocalExchange(LocalReply(reply.status, _labelled(reply.headers, _EVENTS), chunks=events))
+        whole = await _converted(came, partial(as_whole, failure=refusal))
+    except BaseException:
+        reply.close()
+        raise
+    # Events that tell no completion are no answer to who wants one: whoever reads them as one says so.
+    headers = _labelled(reply.headers, _PLAIN if whole is None else _JSON)
+    return LocalExchange(LocalReply(reply.status, headers, body=came if whole is None else whole))
+
+
+async def _converted(body: bytes, convert: Callable[[bytes], _Form]) -> _Form:
+    """Work that takes longer than a turn of the loop may, for a body that is long, is done beside it."""
+    return convert(body) if len(body) <= _LONG_BYTES else await asyncio.to_thread(convert, body)
+
+
+def _labelled(headers: Headers, kind: str) -> Headers:
+    """With another content type, and no length."""
+    others = (header for header in headers if header[0] not in ("content-type", "content-length"))
+    return (("content-type", kind), *others)
 
 
 class Begun:

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 
 from proxy_cli.errors import BackendBroken, GatewayError
-from proxy_cli.relay import LocalExchange, Relay, labelled, says_events
-from proxy_cli.shapes import Headers, LocalReply
+from proxy_cli.relay import LocalExchange, Relay, labelled, reshaped, says_events
+from proxy_cli.shapes import Call, Headers, LocalReply, Operation
 
 
 class Reader:
@@ -209,5 +209,84 @@ async def test_a_reply_that_is_left_while_it_is_looked_at_is_closed():
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await labelled(reply)
+
+    assert reply.closed
+
+
+class Completion(Reply):
+    """A whole completion, however it is labelled."""
+
+    headers: Headers = (("content-type", "application/json"), ("content-length", "9"), ("x-a", "1"))
+
+
+class Streamed(Reply):
+    """Events."""
+
+    headers: Headers = (("content-type", "text/event-stream"), ("x-a", "1"))
+
+
+def never(event):
+    """For replies that hold no error."""
+    raise AssertionError(event)
+
+
+def call_for(*, stream, operation=Operation.CHAT):
+    """A call whose fields do not matter."""
+    return Call(request_id="r", operation=operation, model="a", body=b"", stream=stream)
+
+
+COMPLETION = b'{"object":"chat.completion","choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}'
+EVENTS = b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
+
+
+@pytest.mark.row("U-16")
+async def test_a_reply_in_the_other_form_is_converted():
+    """With the label of what it is now, the other headers, and no length of what it was."""
+    events = await reshaped(call_for(stream=True), Completion(COMPLETION), never)
+    whole = await reshaped(call_for(stream=False), Streamed(EVENTS), never)
+
+    assert events.headers == (("content-type", "text/event-stream"), ("x-a", "1"))
+    assert await events.chunk() != b""
+    assert whole.headers == (("content-type", "application/json"), ("x-a", "1"))
+    assert b'"content":"hi"' in await whole.read()
+
+
+async def test_a_long_reply_is_converted_beside_the_event_loop():
+    """And comes to the same."""
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % (b"x" * 1000)
+
+    whole = await reshaped(call_for(stream=False), Streamed(event * 1500 + b"data: [DONE]\n\n"), never)
+
+    assert b"x" * 1_500_000 in await whole.read()
+
+
+@pytest.mark.parametrize(
+    ("call", "reply"),
+    [
+        (call_for(stream=True), Streamed(EVENTS)),
+        (call_for(stream=False), Completion(COMPLETION)),
+        (call_for(stream=True, operation=Operation.RESPONSES), Completion(b"{}")),
+    ],
+)
+async def test_a_reply_in_the_form_asked_for_is_left_as_it_is(call, reply):
+    """As is one of which we do not know the other form; nothing of it is read."""
+    assert await reshaped(call, reply, never) is reply
+
+
+async def test_what_is_no_completion_is_left_to_who_reads_it():
+    """JSON stays JSON, and events that tell no completion are not taken for one."""
+    other = await reshaped(call_for(stream=True), Completion(b'{"error":1}'), never)
+    events = await reshaped(call_for(stream=False), Streamed(b"data: {}\n\ndata: [DONE]\n\n"), never)
+
+    assert (other.headers, await other.read()) == (Completion.headers, b'{"error":1}')
+    assert not says_events(events)
+
+
+async def test_a_reply_that_is_not_whole_is_closed_and_an_error():
+    """Half an answer is not put together."""
+    reply = Streamed(EVENTS[:30])
+
+    with pytest.raises(BackendBroken):
+        await reshaped(call_for(stream=False), reply, never)
 
     assert reply.closed
