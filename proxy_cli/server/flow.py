@@ -47,6 +47,9 @@ class Flow:
         outgoing.record.delivered = outgoing.relay.finished
 
     def _write_piece(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            # It is known a turn earlier than the connection tells; uvloop would call a write a programming error.
+            raise ConnectionResetError("the client has left")
         piece = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
         self._head = b""
         self._transport.write(piece)

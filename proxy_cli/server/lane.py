@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from proxy_cli.errors import GatewayError, SlowClient
+from proxy_cli.errors import GatewayError, SlowClient, forget_frames
 from proxy_cli.server.body import Pace, too_slow
 from proxy_cli.server.counter import Counter
 from proxy_cli.server.flow import Flow
@@ -386,7 +386,8 @@ class Lane(asyncio.Protocol):
         record, own = self._begun(counter, match.route.path_template, head)
         try:
             await counter.guard(record, own, self._ask(desk, match, head, record, own, body), self)
-        except ConnectionError:
+        except ConnectionError as error:
+            forget_frames(error)
             self.cut_off()
         finally:
             self._task = None

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from proxy_cli.errors import BackendBroken, BackendUnreachable
+from proxy_cli.errors import BackendBroken, BackendUnreachable, forget_frames
 from proxy_cli.shapes import Backend, UpstreamReply, UpstreamRequest
 from proxy_cli.upstream import proxy
 from proxy_cli.upstream.connect import described
@@ -66,6 +66,7 @@ class Upstream:
                     raise
                 fresh = True
                 pool.repeated_total += 1
+                forget_frames(failure)
             else:
                 if exchange.status == proxy.WANTS_CREDENTIALS:
                     _refuse_proxys_word(request.backend, exchange)

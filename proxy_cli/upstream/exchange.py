@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from proxy_cli.errors import BackendBroken, GatewayError
+from proxy_cli.errors import BackendBroken, GatewayError, forget_frames
 from proxy_cli.shapes import Headers, UpstreamRequest
 from proxy_cli.upstream.connection import Connection
 from proxy_cli.upstream.decoding import DECODERS, CodingError, Decoder
@@ -209,6 +209,8 @@ class Exchange:
             while not self._held and self._failure is None and (data := self._take()):
                 self._sink(data)
         except Exception as failure:  # noqa: BLE001 - the sink's; raised where `pour` is awaited
+            if isinstance(failure, GatewayError | ConnectionError):
+                forget_frames(failure)  # of which this is one; nobody may be left to await it
             self._fail(failure)
             self._failure = self._failure or failure
 
