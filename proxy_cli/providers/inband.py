@@ -3,6 +3,7 @@
 vLLM and SGLang do so. Until something of an answer has gone to the caller, it is what it would have been as a status.
 """
 
+import re
 from typing import Final
 
 import msgspec
@@ -27,6 +28,7 @@ _STATUSES: Final = {
     "service_unavailable": 503,
 }
 _UNKNOWN: Final = 500
+_DIGITS: Final = re.compile("[45][0-9][0-9]")
 _NAMES: Final = ("code", "status", "status_code", "type")
 
 
@@ -50,7 +52,5 @@ def _status(data: bytes) -> int:
 def _as_status(word: Json) -> int | None:
     """A word of an error as a status: a number that is one, or the name of a kind of error."""
     if isinstance(word, str):
-        return (
-            int(word) if word.isascii() and word.isdigit() and 400 <= int(word) <= 599 else _STATUSES.get(word.lower())
-        )
+        return int(word) if _DIGITS.fullmatch(word) else _STATUSES.get(word.lower())
     return word if isinstance(word, int) and 400 <= word <= 599 else None
