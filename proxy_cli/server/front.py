@@ -32,6 +32,10 @@ class Front:
     def __call__(self) -> Lane:
         return Lane(self, self._loop)
 
+    def __len__(self) -> int:
+        """How many connections there are, without those of guests for good."""
+        return len(self._lanes)
+
     @property
     def desk(self) -> Desk:
         """What answers a request that begins now."""
