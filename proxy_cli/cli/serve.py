@@ -153,7 +153,7 @@ def _parser_missing() -> str | None:
 
 def _prepare(flags: Flags, surroundings: Surroundings) -> "Prepared":
     """All that is decided before the first socket."""
-    gc.disable()  # modules and a large file make a million small objects, all of which stay
+    gc.disable()  # modules and a large file make a million small objects, all of which stay: see `_run`
     with _without_certificates():
         from proxy_cli.server.setup import prepare  # noqa: PLC0415
 
@@ -161,10 +161,7 @@ def _prepare(flags: Flags, surroundings: Surroundings) -> "Prepared":
         from proxy_cli.cli.single import refuse_bad_values  # noqa: PLC0415
 
         refuse_bad_values(flags)
-    prepared = prepare(flags, surroundings.environ, surroundings.sources)
-    gc.freeze()
-    gc.enable()
-    return prepared
+    return prepare(flags, surroundings.environ, surroundings.sources)
 
 
 def _prepare_again(flags: Flags) -> "Prepared":
@@ -257,6 +254,8 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
         scrubber=setup.scrubber,
     )
     starter = os.getpid()
+    gc.freeze()  # nor are they written to by the collector of a worker that shares them
+    gc.enable()
     try:
         return run(plan)
     finally:

@@ -33,6 +33,7 @@ from proxy_cli.server.reload_route import Ask, ReloadRoute
 from proxy_cli.server.routes import Answer, Routes, served
 from proxy_cli.server.setup import Setup
 from proxy_cli.server.snapshot import Snapshot
+from proxy_cli.server.sweep import Sweep
 from proxy_cli.tasks import Tasks
 from proxy_cli.telemetry.log import RequestLog
 from proxy_cli.telemetry.recorder import Recorder
@@ -42,10 +43,12 @@ from proxy_cli.upstream.client import Upstream
 logger = logging.getLogger(__name__)
 
 _SETTLE_S: Final = 0.1
+_NEWCOMER_S: Final = 1.0  # a client that says nothing for longer will not mind
 _LOOK_S: Final = 0.05
 _LET_GO_S: Final = 1.0
 _ENDED: Final = Overloaded("the proxy is shutting down; ask again", code="shutting_down", retry_after_s=1)
 _LAST_WORDS_S: Final = 2.0  # for what is said to requests whose time is over
+_FEW_STREAMS: Final = 64  # that may be open while garbage is looked for
 _KEEPALIVE_S: Final = 75.0  # above the 60 s of common load balancers, so that they close first
 
 
@@ -72,6 +75,7 @@ class Server:
         self._former: list[Snapshot] = []
         self._served_before = 0  # by snapshots that are closed
         self._pools = PoolGauges(lambda: {each.upstream for each in self.snapshots}, setup.metrics)
+        self._sweep = Sweep(self._is_quiet, time.monotonic)
         self._tasks = Tasks()
         self._letting_go: asyncio.Task[None] | None = None
         self._entrance: Entrance | None = None
@@ -96,7 +100,12 @@ class Server:
         self._entrance = Entrance(listener, self._front, tls=tls, clock=time.monotonic)
         self._metrics.watch(self._tell)
         self._process.admission.start()
+        self._sweep.start()
         self._entrance.open()
+
+    def _is_quiet(self) -> bool:
+        admission = self._process.admission
+        return admission.in_flight == 0 and admission.streams <= _FEW_STREAMS
 
     def take(self, setup: Setup) -> None:
         """Answer new requests with another configuration; those under way keep theirs."""
@@ -126,6 +135,7 @@ class Server:
         if self._front is not None and self._listener is not None:
             await self._front.shutdown(_LAST_WORDS_S)
             await self._listener.shutdown(_LAST_WORDS_S)
+        self._sweep.stop()
         self._process.admission.stop()
         await self._tasks.close()
         for snapshot in self.snapshots:
@@ -155,10 +165,15 @@ class Server:
             return
         await self._entrance.close()
         self.drain.closing = self._front.draining = True
-        # A connection that was accepted a moment ago has not told its request yet: it gets its answer.
+        # A client that was accepted a moment ago has not told its request yet: it gets its answer.
         await asyncio.sleep(_SETTLE_S)
+        while self._has_connections() and time.monotonic() - self._entrance.accepted_s < _NEWCOMER_S:
+            await asyncio.sleep(_LOOK_S)
         self._front.drain()
         self._listener.pre_shutdown()
+
+    def _has_connections(self) -> bool:
+        return bool(self._front or (self._listener and self._listener.connections))
 
     async def _finish(self, grace: Grace) -> None:
         """Wait for the requests under way, as long as they may take."""
