@@ -305,4 +305,5 @@ def _title(kind: Operation) -> str:
 
 def _identifier(method: str, path: str) -> str:
     words = re.sub(r"[^A-Za-z0-9]+", "_", path).strip("_")
-    return f"{method.lower()}_{words or 'home'}"
+    slash = "_slash" if words and path.endswith("/") else ""
+    return f"{method.lower()}_{words or 'home'}{slash}"
