@@ -7,7 +7,7 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -151,13 +151,11 @@ class Server:
 
     async def _wait_for_balancers(self, entrance: Entrance, grace: Grace) -> None:
         """Accept for a while longer, with readiness saying no."""
-        began_s = time.monotonic()
         whole = grace.wait_s is not None or self.drain.has_whole_wait(
             reached_from_elsewhere=entrance.was_reached_from_elsewhere
         )
         limit_s = grace.default_wait_s if grace.wait_s is None else grace.wait_s
-        while time.monotonic() - began_s < limit_s and (whole or self.requests_under_way):  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_S)
+        await _while(lambda: whole or self.requests_under_way > 0, limit_s)
 
     async def _close_entrance(self) -> None:
         """Accept nobody any more; who is connected still gets an answer, and with it the connection's end."""
@@ -167,8 +165,7 @@ class Server:
         self.drain.closing = self._front.draining = True
         # A client that was accepted a moment ago has not told its request yet: it gets its answer.
         await asyncio.sleep(_SETTLE_S)
-        while self._has_connections() and time.monotonic() - self._entrance.accepted_s < _NEWCOMER_S:
-            await asyncio.sleep(_LOOK_S)
+        await _while(self._has_connections, self._entrance.accepted_s + _NEWCOMER_S - time.monotonic())
         self._front.drain()
         self._listener.pre_shutdown()
 
@@ -178,11 +175,12 @@ class Server:
     async def _finish(self, grace: Grace) -> None:
         """Wait for the requests under way, as long as they may take."""
         began_s = time.monotonic()
-        while self.requests_under_way:
+
+        def have_time() -> bool:
             has_streams = any(each.inference.streams for each in self.snapshots)
-            if grace.left_s(time.monotonic() - began_s, has_streams=has_streams) <= 0:
-                return
-            await asyncio.sleep(_LOOK_S)
+            return self.requests_under_way > 0 and grace.left_s(time.monotonic() - began_s, has_streams=has_streams) > 0
+
+        await _while(have_time, grace.longest_s)
 
     async def _let_go(self) -> None:
         """Close what only former snapshots need, when their last request has ended."""
@@ -215,6 +213,13 @@ class Server:
         if not response.prepared:
             response.force_close()
         return response
+
+
+async def _while(condition: Callable[[], bool], limit_s: float) -> None:
+    """Wait while something is so, for a limited time; looked at often enough for an end of a process."""
+    until_s = time.monotonic() + limit_s
+    while condition() and time.monotonic() < until_s:  # noqa: ASYNC110 - many things may change it
+        await asyncio.sleep(_LOOK_S)
 
 
 def _terms(setup: Setup) -> tuple[int | None, int]:

@@ -57,6 +57,7 @@ class Entrance:
         most = getrlimit(RLIMIT_NOFILE)[0]
         self._first_kept_back = most - min(_MOST_KEPT_BACK, most // 4)
         self.was_reached_from_elsewhere = False
+        self.accepted_s = clock()  # when the last client was
 
     def open(self) -> None:
         """Accept clients from now on."""
@@ -93,6 +94,7 @@ class Entrance:
             self._rest(problem.strerror or str(problem))
             return False
         client.setblocking(False)
+        self.accepted_s = self._clock()
         if client.family in (socket.AF_INET, socket.AF_INET6):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self.was_reached_from_elsewhere:

@@ -121,7 +121,7 @@ async def test_sigterm_fails_no_request_and_cuts_no_stream(command, port, deep, 
         silent = await opened(port, idle)
         work = [asyncio.ensure_future(post(content="[[mock delay=1.5]]")) for _ in range(plain)]
         work += [asyncio.ensure_future(post(content="word " * 60, stream=True)) for _ in range(streams)]
-        await until(lambda: len(backend.requests) >= plain + streams)
+        await until(lambda: len(backend.requests) + sum(each.done() for each in work) >= plain + streams)
         process.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.2)
         async with aiohttp.ClientSession() as newcomer, newcomer.post(url, json=asked("late")) as late:

@@ -152,6 +152,22 @@ async def test_idle_connections_are_closed_after_listening_has_stopped():
 
 
 @pytest.mark.row("O-01")
+async def test_client_that_has_just_come_may_still_ask():
+    """It was accepted, and a busy client needs a moment to say what it wants."""
+    async with started(seed_like("http://127.0.0.1:1")) as (server, url, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        stopping = asyncio.ensure_future(server.stop())
+        await asyncio.sleep(0.4)
+
+        writer.write(b"GET /v1/models HTTP/1.1\r\nhost: here\r\n\r\n")
+        answer = await reader.read()
+        await stopping
+        writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.row("O-01")
 async def test_streams_have_a_grace_and_then_end_with_an_error_event():
     """Whoever reads one is told that it is not whole."""
     settings = "\n        general_settings: {drain_timeout_seconds: 0.1, drain_stream_timeout_seconds: 0.6}\n"
