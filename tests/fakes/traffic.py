@@ -51,6 +51,7 @@ _REPLIES: Final = {
     "busy": (_whole(b"429 Too Many Requests", _REFUSED), False),
     "garbled": (b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", True),
     "late": (b"", False),
+    "idle": (_STREAM_HEAD + _chunk(_EVENT), False),
 }
 
 
@@ -145,7 +146,7 @@ def reset(transport: asyncio.Transport) -> None:
 
 def _request(kind: str) -> bytes:
     model = {"stream": "plain", "unknown": "nobody"}.get(kind, kind)
-    stream = ',"stream":true' if kind in {"stream", "leave", "cut-stream"} else ""
+    stream = ',"stream":true' if kind in {"stream", "leave", "cut-stream", "idle"} else ""
     body = f'{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]{stream}}}'
     if kind == "broken":
         body = body[:-1]
@@ -153,7 +154,7 @@ def _request(kind: str) -> bytes:
     return f"{head}content-length: {len(body)}\r\n\r\n{body}".encode()
 
 
-_REQUESTS: Final = {kind: _request(kind) for kind in ("plain", "stream", "leave", *FAULTS)}
+_REQUESTS: Final = {kind: _request(kind) for kind in ("plain", "stream", "leave", "idle", *FAULTS)}
 
 
 class Callers:
@@ -243,3 +244,61 @@ class _Caller(asyncio.Protocol):
     def _count(self, how: str) -> None:
         self._callers.ended[f"{self._kind} {how}"] += 1
         self._kind = ""
+
+
+class Listeners:
+    """Callers of streams that have begun and say nothing more. Use as `async with`; at the end they leave."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._held: list[_Listener] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for listener in self._held:
+            listener.transport.abort()
+        await asyncio.sleep(0)
+
+    async def listen(self, count: int, at_once: int = 50) -> None:
+        """Begin so many streams; comes back when each has had its first event. Raises AssertionError if one has not."""
+        loop = asyncio.get_running_loop()
+        for _ in range(0, count, at_once):
+            begun = [_Listener(loop.create_future()) for _ in range(at_once)]
+            self._held += begun
+            await asyncio.gather(
+                *(loop.create_connection(partial(_itself, each), "127.0.0.1", self._port) for each in begun)
+            )
+            await asyncio.gather(*(each.heard for each in begun))
+
+
+def _itself(listener: "_Listener") -> "_Listener":
+    return listener
+
+
+class _Listener(asyncio.Protocol):
+    """One stream that is listened to."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, heard: asyncio.Future[None]) -> None:
+        self.heard = heard
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.write(_REQUESTS["idle"])
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if self.heard.done():
+            return
+        if b"data: " in self._received:
+            self.heard.set_result(None)
+        elif not self._received.startswith(b"HTTP/1.1 200"):
+            self.heard.set_exception(AssertionError(self._received))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.heard.done():
+            self.heard.set_exception(AssertionError(f"no event came: {self._received!r}, {exc}"))

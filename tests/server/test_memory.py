@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -18,9 +19,9 @@ import uvloop
 from proxy_cli.telemetry.log import configure
 from tests.fakes.command import ROOT, free_port
 from tests.fakes.proxy import running_proxy
-from tests.fakes.traffic import Callers, FaultyBackend, config
+from tests.fakes.traffic import Callers, FaultyBackend, Listeners, config
 
-ROUNDS, ROUND = 4, 450
+ROUNDS, ROUND = 4, 360
 NOISE = 20  # blocks; where failures of one kind keep a frame each, a round keeps more
 FIRST, LAST = 200_000, 1_000_000
 MOST = 2 * 1024 * 1024
@@ -173,3 +174,28 @@ def test_a_million_requests_take_no_more_memory_than_the_first(tmp_path):
     assert answers(ended) == EXPECTED
     assert after - before <= MOST, f"{before} bytes became {after}"
     assert still_open <= opened + 48  # idle connections to the backend come and go
+
+
+async def bytes_per_stream(folder: Path, count: int) -> float:
+    """What a worker takes for each of many streams that are silent."""
+    async with FaultyBackend() as backend:
+        port = free_port()
+        with served(folder, config(backend.port), port) as process:
+            await Callers(port).ask(500)
+            before = resident_bytes(process)
+            async with Listeners(port) as listeners:
+                await listeners.listen(count)
+                await asyncio.sleep(1)
+                return (resident_bytes(process) - before) / count
+
+
+def test_a_silent_stream_takes_little_memory(tmp_path, deep):
+    """8,000 streams that wait for their next word take less than 40 KiB each of one worker."""
+    count = 8_000 if deep else 200
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files < count * 2.2:
+        pytest.skip(f"{files} open files are too few for {count} streams and their backend")
+
+    each = uvloop.run(bytes_per_stream(tmp_path, count))
+
+    assert each < 40 * 1024
