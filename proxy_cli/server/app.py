@@ -114,6 +114,8 @@ class Server:
         upstream = former.upstream if alike else _upstream(setup)
         self.snapshot = _snapshot(setup, upstream, self._process)
         self._process.admission.renew(setup.admission)
+        if self._listener is not None:
+            self._listener.problems = self.snapshot.problems
         self._former.append(former)
         if self._letting_go is None or self._letting_go.done():
             self._letting_go = self._tasks.spawn(self._let_go(), "end of former configurations")

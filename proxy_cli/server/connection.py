@@ -282,7 +282,7 @@ class Listener(web.Server):
         limits: HeadLimits = HEAD,
     ) -> None:
         super().__init__(handler, request_factory=self._request, handler_cancellation=True)
-        self._problems = problems
+        self.problems = problems  # for connections from now on
         self._keepalive_timeout_s = keepalive_timeout_s
         self._limits = limits
 
@@ -290,7 +290,7 @@ class Listener(web.Server):
         return Connection(
             self,
             loop=self._loop,
-            problems=self._problems,
+            problems=self.problems,
             keepalive_timeout=self._keepalive_timeout_s,
             limits=self._limits,
         )
