@@ -261,3 +261,16 @@ async def test_configuration_with_other_limits_has_connections_of_its_own():
 
         assert server.snapshot.upstream is not before
         await until(lambda: len(server.snapshots) == 1)
+
+
+async def test_what_is_no_http_is_answered_as_the_newest_configuration_wants_it():
+    """Also errors that come before any route."""
+    async with started(seed_like("http://127.0.0.1:1")) as (server, url, _):
+        server.take(prepared(seed_like("http://127.0.0.1:1") + "\n        general_settings: {compat: litellm}\n"))
+
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        writer.write(b"NO HTTP AT ALL\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "400"
