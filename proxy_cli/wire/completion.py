@@ -20,6 +20,9 @@ from proxy_cli.wire.usage import usage_of
 
 _DONE: Final = b"[DONE]"
 _EMPTY_LISTS: Final = ([b"[]"], [b"[", b"]"])
+_QUOTE: Final = 0x22
+_LF: Final = 0x0A
+_CR: Final = 0x0D
 _OPENED: Final = b"data: {"
 _SMALL: Final = 400  # bytes; empty choices are never more, and a small value is cheap and safe to decode
 _DONE_EVENT: Final = b"data: [DONE]\n\n"
@@ -112,10 +115,11 @@ class ChatStream(_EventReader):
         """What goes on to the caller. Raises BackendBroken for an event that is too large."""
         if self._frame is not None and self._is_between:
             head, tail, new_head, start, end = self._frame
-            if data.startswith(head) and data.endswith(tail):
-                # The quickest look at a text: without a quote and a line end it is nothing more.
+            # Slices are compared, and single bytes looked for, several times as fast as `startswith` and `in` do it.
+            if data[:start] == head and data[end:] == tail:
+                # Without a quote and a line end a text is nothing more.
                 text = data[start:end]
-                if not (b'"' in text or b"\n" in text or b"\r" in text):
+                if not (_QUOTE in text or _LF in text or _CR in text):
                     self._bytes += len(data)
                     self._count += 1
                     return new_head + data[start:]
@@ -154,12 +158,18 @@ class ChatStream(_EventReader):
         if count == 1:
             if not _is_plain(rest):
                 return None
-            self._frame = _frame_of(block, len(head), new_head) or self._frame
+            if not self._is_framed(block):
+                self._frame = _frame_of(block, len(head), new_head) or self._frame
             return new_head + rest
         parts = rest.split(b"\n\n" + head)
         if len(parts) != count or not _is_plain(b"".join(parts)):
             return None
         return new_head + (b"\n\n" + new_head).join(parts)
+
+    def _is_framed(self, event: bytes) -> bool:
+        """Whether it is the text alone for which the frame was not enough."""
+        frame = self._frame
+        return frame is not None and event[: frame.start] == frame.head and event[frame.end :] == frame.tail
 
     def _with_new_tails(self, block: bytes, count: int) -> bytes | None:
         if count > 1 and not block.count(self._tail) == block.count(b"\n\n" + _OPENED) + 1 == count:
@@ -271,9 +281,9 @@ def _has_data(event: bytes) -> bool:
 
 def _is_plain(events: bytes) -> bool:
     """Whether events of a chat tell neither an error nor a usage: many servers write `"usage":null` into each."""
-    if b'"error"' in events:
+    if events.find(b'"error"') >= 0:
         return False
-    if b'"usage"' not in events:
+    if events.find(b'"usage"') < 0:
         return True
     # In a string a quote is escaped, so these bytes can only be the field itself.
     return events.count(b'"usage"') == events.count(b'"usage":null') + events.count(b'"usage": null')
@@ -290,7 +300,7 @@ def _frame_of(event: bytes, start: int, new_head: bytes) -> _Frame | None:
 
 def _is_delta(events: bytes) -> bool:
     """Whether events of the Responses API are none of those that hold a response, an error or the end mark."""
-    return b'"response"' not in events and b'"error"' not in events and _DONE not in events
+    return events.find(b'"response"') < 0 and events.find(b'"error"') < 0 and events.find(_DONE) < 0
 
 
 def _says_nothing(choices: msgspec.Raw) -> bool:

@@ -17,6 +17,7 @@ _BOM = b"\xef\xbb\xbf"
 _MODEL = b'"model"'
 _SPACES = b" \t\n\r"
 _QUOTE = 0x22
+_BACKSLASH = 0x5C
 _BRACE = 0x7D
 _SENT_AT_ONCE = 256 * 1024
 _SMALL = 4096  # bytes; up to here a slice is made sooner than a view
@@ -26,7 +27,7 @@ encode = msgspec.json.Encoder().encode
 
 def strip_bom(body: bytes) -> bytes:
     """The body without a UTF-8 byte order mark, which JSON does not allow and some editors write."""
-    return body[3:] if body.startswith(_BOM) else body
+    return body[3:] if body[:3] == _BOM else body
 
 
 def edit(body: bytes, changes: Mapping[str, bytes | None], fields: Fields | None = None) -> bytes:
@@ -124,7 +125,7 @@ def only_model(body: bytes, value: msgspec.Raw) -> int:
     """
     at = body.find(_MODEL)
     # A search for one byte costs next to nothing, and most bodies have no escape.
-    if at < 0 or body.find(_MODEL, at + 7) >= 0 or (b"\\" in body and b"\\u00" in body):
+    if at < 0 or body.find(_MODEL, at + 7) >= 0 or (_BACKSLASH in body and body.find(b"\\u00") >= 0):
         return -1
     return body.index(bytes(value), body.index(b":", at) + 1)
 

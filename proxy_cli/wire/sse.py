@@ -13,6 +13,7 @@ from proxy_cli.errors import BackendBroken
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 
 _SMALL: Final = 64 * 1024
+_CR: Final = 0x0D
 _BOM = b"\xef\xbb\xbf"
 # A line end that nothing but another one follows. Atomic, so that the halves of one CRLF are never taken for two.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -32,7 +33,7 @@ class Events:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that are whole now. Raises BackendBroken for one that is too large."""
-        if not self._has_cr and b"\r" in data:
+        if not self._has_cr and _CR in data:
             self._has_cr = True
         self._held += data
         return self._take()
@@ -43,7 +44,7 @@ class Events:
         Most pieces of most streams are whole events whose lines end in LF. What is told of them all need not be told
         of each.
         """
-        if self._has_cr or not self._started or b"\r" in data or len(data) > self._max_event_bytes:
+        if self._has_cr or not self._started or _CR in data or len(data) > self._max_event_bytes:
             return None
         if self._held:
             if len(self._held) > _SMALL:
