@@ -49,7 +49,17 @@ Message = RawRequestMessage | _ErrInfo
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_body_bytes", "_head", "_head_timer", "_last_payload", "_limits", "_problems", "_refused", "returned")
+    __slots__ = (
+        "_body_bytes",
+        "_head",
+        "_head_timer",
+        "_knows_start",
+        "_last_payload",
+        "_limits",
+        "_problems",
+        "_refused",
+        "returned",
+    )
 
     def __init__(
         self,
@@ -75,6 +85,7 @@ class Connection(RequestHandler):
         self._limits = limits
         self._body_bytes = 0  # received since the last head
         self._head = b""  # what has come of a head that has not ended
+        self._knows_start = True  # whether that is all of it
         self._head_timer: asyncio.TimerHandle | None = None
         self._last_payload: StreamReader = EMPTY_PAYLOAD
         self._refused = False  # nothing that comes now is read
@@ -95,15 +106,23 @@ class Connection(RequestHandler):
         if self._refused:
             return
         between, count = self._last_payload.is_eof() and self._is_idle(), self._request_count
+        # What the parser held back until now is not in `data`.
+        held_back = not data or self._buffer_paused or self._reading_paused
         super().data_received(data)
         new = self._request_count - count
         if new:
             self._stop_head_timer()
-            self._admit([self._messages.pop() for _ in range(new)][::-1], self._head + data, between=between)
+            raw = b"" if held_back else self._head + data
+            self._admit([self._messages.pop() for _ in range(new)][::-1], raw)
             self._head, self._body_bytes = b"", 0
+            # Without a body the end of the bytes is known for the end of a request; else some may be of the next head.
+            self._knows_start = (
+                self._last_payload is EMPTY_PAYLOAD and raw.endswith(b"\r\n\r\n") and not self._buffer_paused
+            )
         elif between:
             self._still_in_head(data)
         else:
+            self._knows_start = False
             self._still_in_body(data)
 
     def handle_error(
@@ -178,14 +197,14 @@ class Connection(RequestHandler):
         self._refused = self._close = True
         payload.set_exception(RequestPayloadError("more framing than body"))
 
-    def _admit(self, new: list[tuple[Message, StreamReader]], raw: bytes, *, between: bool) -> None:
+    def _admit(self, new: list[tuple[Message, StreamReader]], raw: bytes) -> None:
         """Queue what the parser has found, up to the first that is refused here."""
         for message, payload in new:
             if isinstance(message, _ErrInfo):
                 error = _not_http(message.exc, raw)
             elif message.version not in _SPOKEN:
                 error = _unspoken()
-            elif between and _line_of(message) not in raw:
+            elif raw and (self._knows_start or message is not new[0][0]) and _line_of(message) not in raw:
                 error = _invalid()
             else:
                 self._messages.append((message, payload))

@@ -93,6 +93,53 @@ async def test_a_head_that_does_not_end_is_a_408(sent):
     assert b"request_timeout" in said
 
 
+@pytest.mark.row("H-25")
+@pytest.mark.parametrize("pause_s", [0, 0.01])
+async def test_requests_that_come_ahead_are_read_however_they_are_split(pause_s):
+    """At every byte, while the first one is answered and after it."""
+
+    async def greets(request):
+        await asyncio.sleep(0.005)
+        return web.Response(text=await request.text())
+
+    sent = b"".join(b"POST /%d HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n%d" % (each, each) for each in range(2))
+    listener = Listener(greets, problems=Problems(Scrubber([])))
+    server = await asyncio.get_running_loop().create_server(listener, "127.0.0.1", 0)
+
+    async def outcome(split: int) -> bytes:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(sent[:split])
+        await asyncio.sleep(0.001)
+        await asyncio.sleep(pause_s)
+        writer.write(sent[split:])
+        said = await reader.readuntil(b"\r\n\r\n1")
+        writer.close()
+        return said
+
+    outcomes = await asyncio.gather(*map(outcome, range(1, len(sent))))
+    server.close()
+    await listener.shutdown(1)
+
+    assert {said.count(b"HTTP/1.1 200 OK") for said in outcomes} == {2}
+
+
+@pytest.mark.row("H-25")
+@pytest.mark.parametrize(
+    "method", [b"GET /%d HTTP/1.1\r\nhost: a\r\n\r\n", b"POST /%d HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx"]
+)
+async def test_hundreds_of_requests_ahead_are_all_read(method):
+    """Also those that wait in the parser until there is room."""
+
+    async def greets(request):
+        return web.Response(text=f"-{request.path}-")
+
+    sent = b"".join(method % each for each in range(300)) + b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    said = await answer(greets, sent)
+
+    assert said.count(b"HTTP/1.1 200 OK") == 301
+    assert b"-/299-" in said
+
+
 @pytest.mark.row("H-19")
 async def test_a_client_that_says_nothing_is_let_go():
     """Without a word, since it has not asked anything."""
