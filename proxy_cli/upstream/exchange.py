@@ -149,7 +149,7 @@ class Exchange:
     # What the connection tells.
 
     def head_came(self, head: ReplyHead) -> None:
-        """The reply begins, perhaps while the request is still being sent."""
+        """The reply begins, perhaps while the request is still being sent; what came with it follows at once."""
         self.head = head
         self.status = head.status
         self.headers = head.headers
@@ -158,7 +158,6 @@ class Exchange:
         if head.status >= 300:
             # The rest of the body is not wanted (RFC 9112, 9.5), and writing on might cost us the reply.
             self._stop_upload()
-        self._wake()
 
     def data_came(self, data: bytes) -> None:
         """A piece of the body; it waits until what came with it is read."""
@@ -170,14 +169,14 @@ class Exchange:
         """What came is read, and it was not the end: hand it on, take care of the pace, and of the time."""
         # Not done piece by piece: most replies end with the segment that they begin with, and what came in one
         # segment may well leave in one.
-        if self.head is None or self._watch is None:
+        if self.head is None:
             return
         if self._sink is None:
             self._wake()
         else:
-            self._hand_on()
+            self._hand_on()  # which may be the end of it
         # A head alone is no answer yet: some servers send it at once, and think afterwards.
-        if self._has_data and not self._paused:
+        if self._watch is not None and self._has_data and not self._paused:
             self._watch.await_data()
             self._set_pace()
 
@@ -266,7 +265,10 @@ class Exchange:
         self._paused = not wanted
         if wanted:
             self._connection.resume()
-            self._watch.await_data() if self._has_data else self._watch.await_reply()
+            if self._has_data:
+                self._watch.await_data()
+            else:
+                self._watch.await_reply()
         else:
             self._connection.pause()
             self._watch.hold()

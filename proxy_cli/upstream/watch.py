@@ -124,7 +124,8 @@ class Watch:
         if due is None or due > self._loop.time() + _ROUNDING_S:
             self._set()
         elif self._expire is not None:
-            self._expire(self._error(due))
+            expire, self._expire = self._expire, None
+            expire(self._error(due))
 
     def _error(self, due: float) -> GatewayError:
         if due == self._total_at:

@@ -18,6 +18,15 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
+@pytest_asyncio.fixture(autouse=True)
+async def nothing_fails_unseen() -> AsyncIterator[None]:
+    """What a callback raises reaches no test, but the event loop."""
+    seen: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
+    yield
+    assert not seen
+
+
 @pytest_asyncio.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     """A room with its default settings, closed in the end."""

@@ -440,7 +440,7 @@ async def test_head_that_drips_does_not_put_off_the_first_byte_timer(upstream):
 
 async def test_who_sends_the_head_at_once_may_think_as_long_as_who_does_not(upstream):
     """Between the head and the first data it is the first byte that is waited for; the gap comes after it."""
-    events = [STREAM, 0.15, event(b"one"), 0.15, event(b"two") + b"0\r\n\r\n"]
+    events: list[bytes | float] = [STREAM, 0.15, event(b"one"), 0.15, event(b"two") + b"0\r\n\r\n"]
     timeouts = Timeouts(first_byte_s=5, gap_s=0.1)
 
     async with RawBackend([REQUEST, *events]) as raw:
