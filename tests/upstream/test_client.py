@@ -142,7 +142,7 @@ async def test_servers_that_close_each_kept_connection_at_once_cost_no_caller_an
     async with RawBackend([REQUEST, OK, FIN], [REQUEST, OK, 0.0, FIN], [REQUEST, OK, REQUEST, RST]) as raw:
         for number in range(times):
             raw._scripts = raw._scripts[1:] + raw._scripts[:1]
-            assert await ask(upstream, raw) == b"hi"
+            assert await ask(upstream, raw, timeouts=Timeouts(connect_s=60)) == b"hi"
             if number % 3 == 0:
                 await asyncio.sleep(0)
 

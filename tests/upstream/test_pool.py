@@ -414,6 +414,7 @@ async def test_whatever_callers_and_backends_do_every_place_is_given_back(seed, 
     """Callers that leave at any moment, connections that die in every way, more callers than places."""
     chance = Random(seed)
     upstream = Upstream(pool_limit=3, pool_wait_s=0.05)
+    slow: Script = [REQUEST, 0.002, OK] * 200
     fates: list[Script] = [
         [REQUEST, OK, REQUEST, OK, REQUEST, FIN],
         [REQUEST, 0.01, OK, REQUEST, RST],
@@ -421,7 +422,7 @@ async def test_whatever_callers_and_backends_do_every_place_is_given_back(seed, 
         [REQUEST, reply(b"cut")[:-1], FIN],
         [RST],
         [REQUEST, OK, b"unasked"],
-        [*[REQUEST, 0.002, OK] * 200],
+        slow,
     ]
     scripts = [chance.choice(fates) for _ in range(400)]
 
@@ -436,7 +437,7 @@ async def test_whatever_callers_and_backends_do_every_place_is_given_back(seed, 
             await asyncio.gather(*(call() for _ in range(40)), return_exceptions=True)
         await asyncio.sleep(0.02)
         figures = upstream.figures()[str(raw.backend)]
-        raw._scripts = [TIMES]
+        raw._scripts = (TIMES,)
         answered = await asyncio.gather(*(ask(upstream, raw) for _ in range(3)))
         await upstream.close()
 
