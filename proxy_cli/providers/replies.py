@@ -23,8 +23,7 @@ def read_reply(call: Call, deployment: Deployment, status: int, headers: Headers
         return PlainAnswer(status, reply_headers(headers), body, spoken(call))
     kept = json_headers(headers)
     if call.operation not in _COUNTS and (plain := _plain_reply(body)) is not None:
-        if is_text(plain.model):
-            body = with_model(body, plain.model, encode(call.model))
+        body = with_model(body, plain.model, encode(call.model))
         return PlainAnswer(status, kept, body, plain.usage.counted() if plain.usage else None)
     fields = object_fields(body)
     if fields is None:

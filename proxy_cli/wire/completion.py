@@ -200,12 +200,13 @@ class ChatStream(_EventReader):
         return not self._keep_usage and "choices" in fields and _says_nothing(fields["choices"])
 
     def _renamed(self, event: bytes, data: bytes, fields: Fields, name: bytes) -> bytes:
-        old = fields.get("model")
-        if old is None or not is_text(old):
+        raw = fields.get("model")
+        if raw is None or not is_text(raw):
             return event
+        old = bytes(raw)
         at = only_model(data, old)
         if at >= 0 and event.startswith(b"data: " + data[:at]):
-            self._head = b"data: " + data[: at + len(bytes(old))]
+            self._head = b"data: " + data[: at + len(old)]
             self._new_head = b"data: " + data[:at] + name
             # The braces of a tail close what they open and the event itself: its name stands at the top level.
             key = event.index(b'"model"')

@@ -42,12 +42,13 @@ def edit(body: bytes, changes: Mapping[str, bytes | None], fields: Fields | None
         return body
     if isinstance(fields, Spanned):
         return _spliced(body, fields.members, changes)
-    model, old = changes.get("model"), fields.get("model")
-    if model is not None and old is not None and (at := only_model(body, old)) >= 0:
-        if len(changes) == 1:
-            return _replaced(body, at, len(bytes(old)), model)
-        if (added := _additions(changes, fields)) is not None:
-            return _replaced(body, at, len(bytes(old)), model, added)
+    model, raw = changes.get("model"), fields.get("model")
+    if model is not None and raw is not None:
+        old = bytes(raw)
+        at = only_model(body, old)
+        added = _additions(changes, fields) if len(changes) > 1 else b""
+        if at >= 0 and added is not None:
+            return _replaced(body, at, len(old), model, added)
     try:
         return _spliced(body, list(members(body, fields)), changes)
     except NamedTwice:
@@ -72,13 +73,13 @@ class Spliced:
         return b""
 
 
-def with_model(body: bytes, old: msgspec.Raw, new: bytes) -> bytes:
-    """An object with `new` as the value of its top-level `model`, which has been read as `old`."""
-    value = bytes(old)
-    if value == new:
+def with_model(body: bytes, raw: msgspec.Raw, new: bytes) -> bytes:
+    """An object with `new` as its top-level `model`, which has been read as `raw`; if that is no string, the same."""
+    old = bytes(raw)
+    if old[0] != _QUOTE or old == new:
         return body
     at = only_model(body, old)
-    return edit(body, {"model": new}) if at < 0 else _replaced(body, at, len(value), new)
+    return edit(body, {"model": new}) if at < 0 else _replaced(body, at, len(old), new)
 
 
 def rename_model(body: bytes, name: str) -> bytes:
@@ -86,7 +87,7 @@ def rename_model(body: bytes, name: str) -> bytes:
     if _MODEL not in body:
         return body
     fields = object_fields(body)
-    if fields is None or (old := fields.get("model")) is None or not is_text(old):
+    if fields is None or (old := fields.get("model")) is None:
         return body
     return with_model(body, old, encode(name))
 
@@ -117,7 +118,7 @@ def decoded(raw: msgspec.Raw) -> Json:
         return msgspec.json.decode(without_halves(bytes(raw)))
 
 
-def only_model(body: bytes, value: msgspec.Raw) -> int:
+def only_model(body: bytes, value: bytes) -> int:
     """Where the value of the top-level `model`, which has been read as `value`, starts if beyond doubt, else -1.
 
     Beyond doubt: the bytes `"model"` come once, with no escape that could spell it another way. In a string its quotes
@@ -127,7 +128,7 @@ def only_model(body: bytes, value: msgspec.Raw) -> int:
     # A search for one byte costs next to nothing, and most bodies have no escape.
     if at < 0 or body.find(_MODEL, at + 7) >= 0 or (_BACKSLASH in body and body.find(b"\\u00") >= 0):
         return -1
-    return body.index(bytes(value), body.index(b":", at) + 1)
+    return body.index(value, body.index(b":", at) + 1)
 
 
 def _replaced(body: bytes, at: int, length: int, new: bytes, added: bytes = b"") -> bytes:

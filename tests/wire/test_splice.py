@@ -160,6 +160,7 @@ def test_a_body_that_names_the_model_already_is_handed_on():
 
     assert with_model(body, msgspec.Raw(b'"a"'), b'"a"') is body
     assert with_model(body, msgspec.Raw(b'"a"'), b'"b"') == b'{"model":"b"}'
+    assert with_model(b'{"model":null}', msgspec.Raw(b"null"), b'"b"') == b'{"model":null}'
     assert with_model(b'{"x":{"model":"a"},"model":"a"}', msgspec.Raw(b'"a"'), b'"b"') == (
         b'{"x":{"model":"a"},"model":"b"}'
     )
