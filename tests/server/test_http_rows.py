@@ -337,10 +337,10 @@ def mutated(random: Random, sent: bytes) -> bytes:
     """A request with something wrong, or not."""
     data = bytearray(sent)
     for _ in range(random.randrange(1, 4)):
-        at = random.randrange(len(data))
+        at = random.randrange(len(data) or 1)
         match random.randrange(4):
             case 0:
-                data[at] = random.randrange(256)
+                data[at : at + 1] = random.randbytes(1)
             case 1:
                 del data[at : at + random.randrange(1, 30)]
             case 2:
