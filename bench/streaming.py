@@ -22,7 +22,7 @@ def streams(run: Run) -> None:
     """64 streams at once of 200 events 5 ms apart: CPU of the tree for each event; then the time to the first event."""
     with paced_backend(run) as backend, side_by_side(run, backend, "us_per_event") as there:
         for _ in run.each_round("streams"):
-            direct_us = _first_event(run, backend)
+            direct_us = _first_event(run, backend) or 0.0
             for one in there:
                 if run.results.has_failed(one.name, "us_per_event"):
                     continue
@@ -49,12 +49,16 @@ def _measure_first(run: Run, one: Standing, direct_us: float) -> None:
         run.results.fault(one.name, "first_event_added_us", "its streams fail")
         return
     first_us = _first_event(run, one)
-    run.results.add(one.name, "first_event_added_us", first_us - direct_us)
+    if first_us is not None:
+        run.results.add(one.name, "first_event_added_us", first_us - direct_us)
 
 
-def _first_event(run: Run, one: Standing) -> float:
+def _first_event(run: Run, one: Standing) -> float | None:
     """Time to the first event of short streams, one after the other; the median, in us."""
     result = read(one, stream(1, 0), way="count", streams=1, seconds=_FIRST_S, limit_s=_FIRST_S + 10)
+    if result["failed"] or not result["streams"]:
+        run.results.fault(one.name, "first_event_added_us", f"{result['streams']} streams in time; {why(result)}")
+        return None
     first_us: float = result["first_event_p50_us"]
     run.results.add(one.name, "first_event_us", first_us)
     return first_us

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.__main__ import main as bench
 from docs.generate import filled
 from proxy_cli.cli import COMMANDS
 from proxy_cli.cli.options import OPTIONS
@@ -36,6 +37,7 @@ def test_links_lead_somewhere(page):
 def test_options_that_a_page_names_exist(page):
     """An option in the text is one of the program's, of a command's, or of another program's command line."""
     known = {option.name for option in OPTIONS} | {"help", "version"} | options_of_commands()
+    known |= {name.removeprefix("--") for parameter in bench.params for name in parameter.opts}
     others = {"add_host", "build", "rm", "require_hashes"}
     text = re.sub(r"```diff.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
 
