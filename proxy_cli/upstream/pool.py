@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
-from proxy_cli.errors import BackendBroken, BackendFull, Overloaded
+from proxy_cli.errors import BackendBroken, BackendFull, GatewayError, Overloaded
 from proxy_cli.shapes import Backend, Timeouts
 from proxy_cli.tasks import Tasks
 from proxy_cli.upstream.connect import Ways, dial, target, too_late
@@ -106,7 +106,7 @@ class Pool:
             self._opening += 1
         try:
             return await self._dial(timeouts, started)
-        except BaseException:
+        except GatewayError:
             self._failed_total += 1
             raise
         finally:

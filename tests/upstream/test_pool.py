@@ -268,6 +268,25 @@ async def test_places_of_connections_that_cannot_be_opened_are_given_on():
     assert upstream.figures()[str(backend)] == Figures(failed_total=5)
 
 
+async def test_caller_that_leaves_while_a_connection_is_opened_is_no_failure_of_the_backend():
+    """The place is free again, and nothing is counted against anybody."""
+
+    async def resolve(_host: str, _port: int) -> Addresses:
+        await asyncio.sleep(60)
+        return ()
+
+    upstream, backend = Upstream(pool_limit=1, resolve=resolve), Backend("http", "llm.test", 80)
+    calling = asyncio.ensure_future(upstream.send(request_to(backend)))
+    await asyncio.sleep(0.01)
+    opening = upstream.figures()[str(backend)]
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+
+    assert opening == Figures(opening=1)
+    assert upstream.figures()[str(backend)] == Figures()
+    await upstream.close()
+
+
 @pytest.mark.row("U-11")
 async def test_request_that_is_sent_once_more_is_counted():
     """It may have reached the backend twice."""
