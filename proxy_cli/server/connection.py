@@ -19,7 +19,7 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy, RawReque
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import ERROR, RequestHandler, RequestPayloadError, _ErrInfo
 
-from proxy_cli.errors import GatewayError, InvalidRequest, SlowClient, UnsupportedMedia, UnsupportedVersion
+from proxy_cli.errors import GatewayError, InvalidRequest, SlowClient, TooLarge, UnsupportedMedia, UnsupportedVersion
 from proxy_cli.server.counter import new_request_id
 from proxy_cli.server.problems import INTERNAL, Problems
 from proxy_cli.server.strict import HEAD, HeadLimits, too_large_a_head, too_long_an_address
@@ -38,9 +38,11 @@ _NO_VERSION: Final = re.compile(rb"[A-Z]+ [!-~]+\r?\n").match
 _SPOKEN: Final = frozenset({(1, 0), (1, 1)})
 _TLS_HELLO: Final = b"\x16\x03"
 _HTTP2: Final = b"PRI * HTTP/2.0\r\n"
-# How much more than a body may come as its framing: chunks of one byte have five around it.
-_FRAMING_BYTES: Final = 64 * 1024
-_FRAMING_SHARE: Final = 16
+# How much more than a body may come as its framing. Chunks of one byte have five around it, and cost as much each as
+# a large one.
+_FRAMING_BYTES: Final = 256 * 1024
+_FRAMING_SHARE: Final = 4
+_OVERFRAMED: Final = "the body comes with more framing than content; send it in larger chunks, or with a Content-Length"
 _ERROR: Final = ERROR._replace(version=HttpVersion11)
 
 Message = RawRequestMessage | _ErrInfo
@@ -159,6 +161,9 @@ class Connection(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send the response; whoever lent the connection is told when this room is done with the request."""
         result = await super().finish_response(request, resp, start_time)
+        if self._last_payload.exception() is not None:
+            # It is told. What still comes is thrown away for a while, so that its sender sees the response.
+            self._last_payload.set_exception(None)  # type: ignore[arg-type]
         if self.returned is not None:
             # Two turns of the loop on: in the next one the timer for the request after this is set.
             self._loop.call_soon(self._loop.call_soon, self.returned)
@@ -195,7 +200,7 @@ class Connection(RequestHandler):
             return
         # RFC 9112, section 7.1.1: chunk extensions must have a bound. These have outgrown what they frame.
         self._refused = self._close = True
-        payload.set_exception(RequestPayloadError("more framing than body"))
+        payload.set_exception(TooLarge(_OVERFRAMED))
 
     def _admit(self, new: list[tuple[Message, StreamReader]], raw: bytes) -> None:
         """Queue what the parser has found, up to the first that is refused here."""

@@ -6,6 +6,7 @@ import contextlib
 import pytest
 from aiohttp import web
 
+from proxy_cli.errors import TooLarge
 from proxy_cli.secret import Scrubber
 from proxy_cli.server.connection import HAS_COMPILED_PARSER, Listener
 from proxy_cli.server.problems import Problems
@@ -187,7 +188,7 @@ async def test_framing_that_outgrows_its_body_ends_the_connection(caplog):
     async def reads(request):
         try:
             await request.read()
-        except web.RequestPayloadError as fault:
+        except TooLarge as fault:
             broken.append(fault)
             raise ConnectionResetError from fault
 

@@ -254,6 +254,20 @@ async def test_a_body_in_tiny_chunks_is_read(proxy):
     assert said.startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.row("H-23")
+@pytest.mark.parametrize("unit", [b"1\r\nx\r\n", b"1;" + b"y" * 500 + b"\r\nx\r\n"])
+async def test_a_large_body_in_tiny_chunks_is_a_413(proxy, unit):
+    """Each chunk costs as much as a large one, and a limit of bytes counts only what they hold."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writer.write(CHAT + b"Transfer-Encoding: chunked\r\n\r\n" + unit * (3_000_000 // len(unit)))
+    found = await asyncio.wait_for(response(reader), 5)
+    writer.close()
+
+    assert found is not None
+    assert found[0] == 413
+    assert b"larger chunks" in found[2]
+
+
 @pytest.mark.row("H-24")
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/audio/transcriptions", b"/v1/models"])
 async def test_a_client_that_resets_in_mid_upload_leaves_no_trace(proxy, backend, caplog, path):
