@@ -138,7 +138,7 @@ class Gateway:
                     body=plain.body,
                     plain_usage=plain.usage,
                 )
-            relay = Relay(reply, provider.stream_reader(call, deployment), _gap_s(request))
+            relay = Relay(reply, provider.stream_reader(call, deployment), *_event_limits(request))
             await relay.start(partial(in_band_failure, call, deployment))
             return Answer(
                 status=reply.status,
@@ -166,8 +166,11 @@ class Gateway:
         return tap.watched(call.request_id, reply)
 
 
-def _gap_s(request: UpstreamRequest | LocalReply) -> float | None:
-    return request.timeouts.gap_s if isinstance(request, UpstreamRequest) else None
+def _event_limits(request: UpstreamRequest | LocalReply) -> tuple[float | None, float | None]:
+    """How long the gap between two events of a stream may be, and the wait for the first."""
+    if isinstance(request, LocalReply):
+        return None, None
+    return request.timeouts.gap_s, request.timeouts.first_byte_s
 
 
 _BINARY: Final = frozenset({Operation.SPEECH})

@@ -7,6 +7,7 @@ bytes it is still an HTTP error or another attempt, after them the counter makes
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
@@ -33,13 +34,17 @@ _Form = TypeVar("_Form")
 
 
 class Relay:
-    """The bytes of one stream, from the first to the last. `gap_s`: the longest time without an event."""
+    """The bytes of one stream, from the first to the last.
+
+    `gap_s`: the longest time without an event, once one came; `first_s`: the longest time up to that one.
+    """
 
     __slots__ = (
         "_begun",
         "_event_s",
         "_events",
         "_first",
+        "_first_s",
         "_gap_s",
         "_handle",
         "_held",
@@ -50,10 +55,13 @@ class Relay:
         "_stopped",
     )
 
-    def __init__(self, reply: UpstreamReply, reader: StreamReader, gap_s: float | None = None) -> None:
+    def __init__(
+        self, reply: UpstreamReply, reader: StreamReader, gap_s: float | None = None, first_s: float | None = None
+    ) -> None:
         self._reply = reply
         self._reader = reader
         self._gap_s = gap_s
+        self._first_s = first_s
         self._loop = asyncio.get_running_loop()
         self._first = b""
         self._begun = b""  # what the backend has sent up to the first bytes for the caller
@@ -96,7 +104,8 @@ class Relay:
         self._begun = b""
         if self._gap_s is not None and not self.finished:
             self._event_s = self._loop.time()
-            self._handle = self._loop.call_at(self._event_s + self._gap_s, self._look)
+            first_s = self._gap_s if self._first_s is None else min(self._gap_s, self._first_s)
+            self._handle = self._loop.call_at(self._event_s + first_s, self._look)
 
     async def next(self) -> bytes:
         """The next bytes for the caller, empty at the end."""
@@ -220,12 +229,15 @@ class Relay:
         gap_s = self._gap_s
         if gap_s is None or self.finished:
             return
+        # Comments before the first event keep a line open while the backend thinks: that is the wait for its answer.
+        limit_s, what = (gap_s, "event") if self._events else (self._first_s, "first event")
         now_s = self._loop.time()
-        due_s = (now_s if self._held else self._event_s) + gap_s
+        due_s = math.inf if limit_s is None else (now_s if self._held else self._event_s) + limit_s
         if due_s > now_s:
-            self._handle = self._loop.call_at(due_s, self._look)
+            self._handle = self._loop.call_at(min(due_s, now_s + gap_s), self._look)
         else:
-            self.stop(BackendTimeout(f"no event from the backend within {gap_s:g} s (gap timeout)"))
+            name = "gap" if self._events else "first byte"
+            self.stop(BackendTimeout(f"no {what} from the backend within {limit_s:g} s ({name} timeout)"))
 
 
 def says_events(reply: UpstreamReply) -> bool:

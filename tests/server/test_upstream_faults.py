@@ -266,9 +266,9 @@ def at_leisure(minutes: Callable[[], Coroutine[None, None, tuple[float, int, byt
         return runner.run(minutes())
 
 
-async def stalling(*script: bytes | float) -> tuple[float, int, bytes]:
+async def stalling(*script: bytes | float, **params: object) -> tuple[float, int, bytes]:
     """How long a stream of these steps takes to end, its status and its body."""
-    async with RawBackend([REQUEST, HEAD, *script]) as raw, running_proxy(config(raw)) as proxy:
+    async with RawBackend([REQUEST, HEAD, *script]) as raw, running_proxy(config(raw, **params)) as proxy:
         began = asyncio.get_running_loop().time()
         unlimited = aiohttp.ClientTimeout()
         async with proxy.post("/v1/chat/completions", {**ASKED, "stream": True}, timeout=unlimited) as response:
@@ -280,14 +280,24 @@ PINGS: list[bytes | float] = [30.0, chunk(b": ping\n\n")] * 60
 
 
 @pytest.mark.row("S-20", "U-07")
-def test_stream_of_comments_alone_ends_with_an_error_event():
-    """They are passed on, as they keep other lines open too, and they are no answer."""
-    took_s, status, body = at_leisure(lambda: stalling(*PINGS))
+@pytest.mark.parametrize(("params", "limit_s"), [({}, 600), ({"stream_timeout": 45}, 45)], ids=["ours", "set"])
+def test_stream_of_comments_alone_ends_with_an_error_event(params, limit_s):
+    """They are passed on, as they keep other lines open too, and they are no answer: its first event is late."""
+    took_s, status, body = at_leisure(lambda: stalling(*PINGS, **params))
 
     assert status == 200
     assert body.startswith(b": ping\n\n")
-    assert last_error(body)["code"] == "upstream_timeout"
-    assert 119 <= took_s <= 631
+    assert f"no first event from the backend within {limit_s} s" in str(last_error(body)["message"])
+    assert limit_s - 1 <= took_s <= limit_s + 61
+
+
+@pytest.mark.row("S-20")
+def test_backend_that_thinks_for_minutes_and_says_so_is_heard():
+    """A comment now and then is not data: the shorter limit between two events begins with the first of them."""
+    _, status, body = at_leisure(lambda: stalling(*PINGS[:20], chunk(event("x")), 100.0, chunk(DONE) + END))
+
+    assert status == 200
+    assert body.endswith(event("x").replace(b'"m"', b'"a"') + DONE)
 
 
 @pytest.mark.row("S-20", "S-21")
