@@ -83,7 +83,7 @@ def test_refused_by_azure_goes_by_the_base_model(make_deployment):
 
 def test_takes_tools_is_what_is_known():
     """True and false are knowledge; silence is None, and gpt-4o is known by the table."""
-    nothing = frozenset()
+    nothing: frozenset[str] = frozenset()
 
     assert takes_tools(nothing, {}, None) is None
     assert takes_tools(frozenset({"tools"}), {"supports_function_calling": True}, None) is False
