@@ -27,6 +27,7 @@ STAMP: Final = re.compile(rb"t=(\d{20}) ")
 _OPEN_AT_ONCE: Final = 50
 _CONNECT_S: Final = 120.0
 _SPREAD_S: Final = 1.0
+_TOGETHER: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,11 +184,15 @@ async def read(order: Order) -> Result:
     if order.way == "hold":
         await hold(order, result)
         return result
-    readers = await connect(order, result, order.streams)
-    for reader in readers:
-        reader.ask()
+    readers: list[Reader] = []
+    together = _TOGETHER if order.way == "gaps" else order.streams
+    while len(readers) < order.streams:
+        some = await connect(order, result, min(together, order.streams - len(readers)))
+        readers += some
+        for reader in some:
+            reader.ask()
         if order.way == "gaps":
-            await asyncio.sleep(_SPREAD_S / len(readers))
+            await asyncio.sleep(_SPREAD_S * len(some) / order.streams)
     await asyncio.wait([reader.begun for reader in readers], timeout=order.limit_s)
     result.measuring = True
     await asyncio.wait([reader.ended for reader in readers], timeout=order.limit_s)
