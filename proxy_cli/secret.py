@@ -63,7 +63,7 @@ class Scrubber:
 
     def learn(self, other: "Scrubber") -> None:
         """Replace the secrets of another one as well from now on."""
-        self._texts = sorted({*self._texts, *other._texts}, key=len, reverse=True)
+        self._texts = sorted({*self._texts, *other._texts}, key=len, reverse=True)  # noqa: SLF001 - of its own kind
 
     def scrub(self, text: str) -> str:
         """The text with every known secret replaced by `***`."""
