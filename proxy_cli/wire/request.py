@@ -17,7 +17,16 @@ from proxy_cli.errors import InvalidRequest
 from proxy_cli.shapes import NO_CONTROLS, Controls, Fields, Json
 from proxy_cli.wire.forbidden import refuse_form_field, refuse_server_fields
 from proxy_cli.wire.members import FIELDS_DECODER, NamedTwice, members
-from proxy_cli.wire.skeleton import MOST_LEVELS, MOST_VALUES, Work, check_shape, cut_large, finished, twice_named
+from proxy_cli.wire.skeleton import (
+    MOST_LEVELS,
+    MOST_VALUES,
+    POSITION,
+    Work,
+    check_shape,
+    cut_large,
+    finished,
+    twice_named,
+)
 from proxy_cli.wire.splice import decoded, is_null, strip_bom
 
 __all__ = [
@@ -38,7 +47,6 @@ _NO_NUMBERS = frozenset(
 )
 # An escape of a letter or an underscore: another way to spell a routing field, which no honest client writes.
 _ESCAPED_LETTER = re.compile(rb"\\u00[567]")
-_POSITION = re.compile(r"(?:malformed: )?([^:]*) \(byte (\d+)\)$")
 _NUMBER_STARTS = frozenset(b"-0123456789")
 _LONGEST_NUMBER = 400  # characters; more is no number anybody can use
 _PIECE = 1 << 20
@@ -119,8 +127,7 @@ def cutting(body: bytes) -> Work[Fields]:
         _refuse_wrong_values({name: raw for name, raw in fields.items() if memoryview(raw).nbytes <= _LONGEST_NUMBER})
         return fields
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # Its places would be those of the body without its long texts.
-        raise _malformed(body, error, placed=False) from None
+        raise _malformed(body, error) from None
 
 
 def text(fields: Fields, name: str) -> str | None:
@@ -207,7 +214,7 @@ def _utf8_fault(body: bytes) -> int | None:
     return None
 
 
-def _malformed(body: bytes, error: Exception, *, placed: bool = True) -> InvalidRequest:
+def _malformed(body: bytes, error: Exception) -> InvalidRequest:
     if not body[:64].strip() and not body.strip():
         return _invalid("the request body is empty; send a JSON object")
     if b"\0" in body[:4]:
@@ -219,9 +226,7 @@ def _malformed(body: bytes, error: Exception, *, placed: bool = True) -> Invalid
             return _not_utf8(_utf8_fault(body) or 0)
         case msgspec.ValidationError():
             return _invalid('the request body must be a JSON object: {"model": ...}')
-    found = _POSITION.search(str(error))
-    if not placed:
-        return _invalid("the request body is not valid JSON; send what a JSON encoder wrote")
+    found = POSITION.search(str(error))
     if found is None:
         return _invalid(f"the request body is not valid JSON: it ends too early, after {len(body)} bytes")
     return _invalid(f"the request body is not valid JSON: {found[1]} at byte {found[2]}")

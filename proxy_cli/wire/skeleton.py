@@ -33,6 +33,7 @@ _BLANKS: Final = b" \t\r\n"
 _NUMBER_ENDS: Final = (b"0,", b"0]")
 _HUGE_NUMBER: Final = re.compile(rb"[eE]\+?0*(?:[1-9][0-9]{3}|[4-9][0-9]{2}|3[1-9][0-9]|309)").search
 _HUGE_DIGITS: Final = b"0" * 400
+POSITION: Final = re.compile(r"(?:malformed: )?([^:]*) \(byte (\d+)\)$")
 _SHORT_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL).match
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]"))
 _HIGH_SURROGATE: Final = re.compile(rb"\\u[dD][89abAB]").match
@@ -74,7 +75,12 @@ def cut_large(body: bytes) -> Work[Spanned]:
     yield
     _check_utf8(text, 0)
     yield
-    fields = FIELDS_DECODER.decode(text)
+    try:
+        fields = FIELDS_DECODER.decode(text)
+    except msgspec.DecodeError as error:
+        if (found := POSITION.search(str(error))) is None:
+            raise
+        raise _refused(f"is not valid JSON: {found[1]} at byte {skeleton.place(int(found[2]))}") from None
     yield
     return _spanned(body, text, fields, skeleton)
 
@@ -147,10 +153,11 @@ class _Skeleton:
     def member(self, found: Member) -> Member:
         """A member of the skeleton, by its offsets in the body."""
         # An end is the place behind the last byte: what was left out before that byte belongs to the member.
-        start, value_start, last = map(self._place, (found.start, found.value_start, found.value_end - 1))
+        start, value_start, last = map(self.place, (found.start, found.value_start, found.value_end - 1))
         return Member(found.name, start, value_start, last + 1)
 
-    def _place(self, offset: int) -> int:
+    def place(self, offset: int) -> int:
+        """Where a byte of the skeleton stands in the body."""
         return offset + self._shifts[bisect_right(self._starts, offset) - 1]
 
     def _keep(self, end: int) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from proxy_cli.errors import InvalidRequest
 from proxy_cli.wire.members import FIELDS_DECODER
+from proxy_cli.wire.request import cut
 from proxy_cli.wire.skeleton import MOST_LEVELS, Spanned, check_shape, cut_large, finished
 from proxy_cli.wire.splice import edit
 
@@ -159,6 +160,15 @@ def test_numbers_that_nobody_can_use_are_refused_at_every_depth(number):
 def test_numbers_that_fit_pass(number):
     """However they are written."""
     assert bytes(large(b'{"a": %s}' % number)["a"]) == number
+
+
+@pytest.mark.row("H-01")
+def test_the_place_of_a_fault_is_that_in_the_body():
+    """However long the texts before it are."""
+    body = b'{"input": "%s", "model": x}' % (b"A" * 2_000_000)
+
+    with pytest.raises(InvalidRequest, match=rf"at byte {body.index(b'x')}$"):
+        cut(body)
 
 
 @pytest.mark.row("H-20")
