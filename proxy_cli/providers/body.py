@@ -38,7 +38,7 @@ def request_body(call: Call, deployment: Deployment, *, ask_usage: bool) -> byte
     if not isinstance(call.body, bytes):
         return call.body.rewritten(deployment.model, _form_fields(deployment.defaults))
     changes = _changes(call, deployment, ask_usage=ask_usage)
-    if prompts_tools(call, deployment):
+    if deployment.add_function_to_prompt and prompts_tools(call, deployment):
         return edit(to_prompt(call.body), changes)
     if isinstance(call.fields, Spanned):
         return Spliced(call.body, changes, call.fields)

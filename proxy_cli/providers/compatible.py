@@ -30,7 +30,7 @@ class OpenAICompatible:
     def read(self, call: Call, deployment: Deployment, status: int, headers: Headers, body: bytes) -> PlainAnswer:
         """The answer in a whole reply. Raises BackendError and its kin."""
         answer = read_reply(call, deployment, status, headers, body)
-        if prompts_tools(call, deployment):
+        if deployment.add_function_to_prompt and prompts_tools(call, deployment):
             return msgspec.structs.replace(answer, body=called_back(call, answer.body))
         return answer
 

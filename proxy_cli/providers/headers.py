@@ -49,7 +49,8 @@ class _Known(dict[tuple[str | None, str | None, Operation, bool], Headers]):
 def request_headers(call: Call, deployment: Deployment, credentials: Headers) -> Headers:
     """The headers for a backend: what the call needs, its traces, the key, and what the deployment adds, which wins."""
     sent = dict(reversed(call.headers))  # the first of each name
-    if not _TRACE.isdisjoint(sent) or not isinstance(call.body, bytes) or _forwards(deployment):
+    of_caller = deployment.forward_client_headers or deployment.forward_organization or not _TRACE.isdisjoint(sent)
+    if of_caller or not isinstance(call.body, bytes):
         return _put_together(call, deployment, credentials)
     known = deployment.worked_out.get(_Known)
     if known is None:
@@ -61,10 +62,6 @@ def request_headers(call: Call, deployment: Deployment, credentials: Headers) ->
         if len(known) < _MOST_KNOWN and sum(len(value) for _, value in headers) < _LONGEST_KNOWN:
             known[key] = headers
     return headers
-
-
-def _forwards(deployment: Deployment) -> bool:
-    return deployment.forward_client_headers or deployment.forward_organization
 
 
 def _put_together(call: Call, deployment: Deployment, credentials: Headers) -> Headers:

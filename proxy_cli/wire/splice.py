@@ -35,7 +35,8 @@ def edit(body: bytes, changes: Mapping[str, bytes | None], fields: Fields | None
 
     `fields`, where the caller has them from `request.cut` of the same bytes, saves a decoding.
     """
-    body = strip_bom(body)
+    if body[:3] == _BOM:
+        body = body[3:]
     if fields is None:
         fields = object_fields(body)
     if fields is None:
