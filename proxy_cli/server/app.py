@@ -96,7 +96,7 @@ class Server:
         """Accept connections."""
         keepalive_s = self.snapshot.setup.flags.keepalive_timeout_s or _KEEPALIVE_S
         self._listener = Listener(self._serve, problems=self.snapshot.problems, keepalive_timeout_s=keepalive_s)
-        self._front = Front(lambda: self.snapshot, self._listener, keepalive_s=keepalive_s)
+        self._front = Front(self.snapshot, self._listener, keepalive_s=keepalive_s)
         self._entrance = Entrance(listener, self._front, tls=tls, clock=time.monotonic)
         self._metrics.watch(self._tell)
         self._process.admission.start()
@@ -116,6 +116,8 @@ class Server:
         self._process.admission.renew(setup.admission)
         if self._listener is not None:
             self._listener.problems = self.snapshot.problems
+        if self._front is not None:
+            self._front.desk = self.snapshot
         self._former.append(former)
         if self._letting_go is None or self._letting_go.done():
             self._letting_go = self._tasks.spawn(self._let_go(), "end of former configurations")

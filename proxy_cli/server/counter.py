@@ -140,8 +140,21 @@ class Counter:
 
     async def admit(self, record: Record, headers: Headers, *, public: bool, reserved: bool = False) -> None:
         """Let a request in whose route is known. Raises Overloaded, Unauthenticated or InvalidRequest."""
+        if not self.admits(record, headers, public=public, reserved=reserved):
+            await self.admit_later(record, headers, public=public)
+
+    def admits(self, record: Record, headers: Headers, *, public: bool, reserved: bool = False) -> bool:
+        """The same where nobody has to wait for a place; else False. Raises Unauthenticated or InvalidRequest."""
         if not self._admission.try_enter(reserved):
-            await self._admission.wait()
+            return False
+        record.has_place = True
+        if not public:
+            record.key = self._keys.admit(headers)
+        return True
+
+    async def admit_later(self, record: Record, headers: Headers, *, public: bool) -> None:
+        """Wait for a place. Raises as `admit` does."""
+        await self._admission.wait()
         record.has_place = True
         if not public:
             record.key = self._keys.admit(headers)

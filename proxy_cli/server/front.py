@@ -19,8 +19,8 @@ _LOOK_S: Final = 1.0
 class Front:
     """A protocol factory: one lane for each connection, and aiohttp's handlers for what lanes do not read."""
 
-    def __init__(self, desk: Callable[[], Desk], guests: Listener, *, keepalive_s: float) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, guests: Listener, *, keepalive_s: float) -> None:
+        self.desk = desk  # answers requests that begin now: another one after a reload
         self._guests = guests
         self._loop = asyncio.get_running_loop()
         self._lanes: set[Lane] = set()
@@ -36,14 +36,9 @@ class Front:
         """How many connections there are, without those of guests for good."""
         return len(self._lanes)
 
-    @property
-    def desk(self) -> Desk:
-        """What answers a request that begins now."""
-        return self._desk()
-
     def match(self, head: Head) -> Match | None:
         """The route of a request that a lane answers itself."""
-        return self._desk().counter.hot(head.method, head.target) if head.is_json else None
+        return self.desk.counter.hot(head.method, head.target) if head.is_json else None
 
     def guest(self, returned: Callable[[], None]) -> Guest:
         """A handler for what a lane does not read."""

@@ -75,14 +75,8 @@ class House(Protocol):
     """Whose connection it is: the front."""
 
     keepalive_s: float
-
-    @property
-    def desk(self) -> Desk:
-        """What answers a request that begins now."""
-
-    @property
-    def draining(self) -> bool:
-        """Whether the server is about to stop."""
+    desk: Desk  # what answers a request that begins now
+    draining: bool  # the server is about to stop
 
     def match(self, head: Head) -> Match | None:
         """The route of a request that the lane answers itself."""
@@ -394,7 +388,9 @@ class Lane(asyncio.Protocol):
         self._go_on()
 
     async def _ask(self, desk: Desk, match: Match, head: Head, record: Record, own: Lines, body: bytes) -> None:
-        await desk.counter.admit(record, head.headers, public=match.route.public)
+        counter, public = desk.counter, match.route.public
+        if not counter.admits(record, head.headers, public=public):
+            await counter.admit_later(record, head.headers, public=public)
         call = desk.inference.calls.of_json(match, record, head.headers, body, head.target)
         await desk.inference.respond(call, record, own, self)
 

@@ -216,7 +216,7 @@ class Transport(asyncio.Transport):
 async def lane(proxy):
     """A lane of that proxy before a client of our own."""
     server = proxy.server
-    front = Front(lambda: server.snapshot, Listener(server._serve, problems=server.snapshot.problems), keepalive_s=75)
+    front = Front(server.snapshot, Listener(server._serve, problems=server.snapshot.problems), keepalive_s=75)
     lane = Lane(front, asyncio.get_running_loop())
     transport = Transport()
     lane.connection_made(transport)
