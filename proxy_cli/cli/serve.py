@@ -241,6 +241,7 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
         tls=tls,
         on_ready=lambda: _announce(setup, few_files, secure=tls is not None),
         on_reload=lambda renewal: _told_of(setup, renewal),
+        flush=lambda: logs.close(),  # noqa: PLW0108 - there are none yet
         watches=flags.reload,
         patience_s=lambda: source.setup.grace.longest_s + _CLOSING_S,
         max_requests=flags.max_requests_before_restart,

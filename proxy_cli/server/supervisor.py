@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _YOUNG_S: Final = 10.0  # a worker that ends younger than this has not lived
 _MOST_YOUNG_ENDS: Final = 5  # in a row
+_BURIAL_S: Final = 5.0  # for killed workers to be gone
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _OUR_SIGNALS: Final = (*_STOP_SIGNALS, signal.SIGHUP)
 
@@ -304,7 +305,7 @@ class Supervisor:
     def _kill(self) -> None:
         logger.warning("ended at once, with requests under way")
         self._exit_code = 1
-        self._deadline_s = float("inf")
+        self._deadline_s = time.monotonic() + _BURIAL_S
         for worker in self._workers.values():
             os.kill(worker.pid, signal.SIGKILL)
 

@@ -59,6 +59,7 @@ class Plan:
     tls: ssl.SSLContext | None = None
     on_ready: Callable[[], None] = field(default=lambda: None)
     on_reload: Callable[[Renewal], None] = field(default=tell)  # told once, whatever came of it
+    flush: Callable[[], None] = field(default=lambda: None)  # write what the log holds back, before an end at once
     watches: bool = False  # whether a changed file is taken without being asked
     patience_s: Callable[[], float] = field(default=lambda: 120.0)  # for processes that were asked to end
     back_off_s: float = 0.5  # before a worker is replaced that ended soon after its start; doubled each time
@@ -72,12 +73,7 @@ def run_here(plan: Plan, listener: socket.socket, line: Link | None = None, *, w
     async def work() -> int:
         return await Process(plan, listener, line, watches=watches).run()
 
-    try:
-        return uvloop.run(work())
-    except asyncio.CancelledError:
-        if line is None:
-            logger.warning("ended at once, with requests under way")
-        return 1
+    return uvloop.run(work())
 
 
 class Process:
@@ -93,7 +89,6 @@ class Process:
         self._tasks = Tasks()
         self._stopping = asyncio.Event()
         self._hurry = False
-        self._work = asyncio.current_task()
         self._terminal = _has_terminal()
 
     async def run(self) -> int:
@@ -144,6 +139,8 @@ class Process:
         # The processes must not all retire in the same second.
         limit += random.randint(0, self._plan.max_requests_jitter)  # noqa: S311 - no secret
         if await _limit_reached(self._server, limit, self._stopping) and self._parent is not None:
+            # Another takes its place on the same socket: no balancer has to know.
+            self._hurry = True
             self._parent.say(link.RETIRES)
 
     async def _end(self) -> None:
@@ -160,11 +157,18 @@ class Process:
             told.cancel()
 
     def _stop(self, hurry: bool = False) -> None:
-        """The first time in order, the second time at once."""
-        if self._stopping.is_set() and self._work is not None:
-            self._work.cancel()
-        self._hurry = hurry
-        self._stopping.set()
+        """The first time in order; the second time at once, if this is not for a parent to decide.
+
+        A process with a parent is often told twice: by the parent, and by a system that signals every process.
+        """
+        if not self._stopping.is_set():
+            self._hurry = hurry
+            self._stopping.set()
+        elif self._parent is None:
+            logger.warning("ended at once, with requests under way")
+            self._plan.flush()
+            # Nothing that is under way, and no cleanup of it, is waited for.
+            os._exit(1)
 
     def _hung_up(self) -> None:
         """SIGHUP asks for a reload, unless it is the end of the terminal that this was started in."""

@@ -158,6 +158,29 @@ def test_signal_to_an_idle_proxy_ends_it_at_once(command, port, number, workers)
 
 
 @pytest.mark.row("O-02")
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_second_sigterm_ends_the_proxy_with_streams_under_way(command, port, workers):
+    """Whoever asks twice means it: exit code 1, and a word in the log."""
+    async with running_backend(gap_s=0.2) as backend, aiohttp.ClientSession() as client:
+        command.write("config.yaml", behind(backend.url))
+        process = command.serve(
+            "--config", "config.yaml", "--port", str(port), LOCAL, "--num_workers", workers, port=port
+        )
+        url = f"http://127.0.0.1:{port}/v1/chat/completions"
+        async with client.post(url, json=asked("word " * 500, stream=True)) as response:
+            await response.content.readline()
+            process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.3)
+            is_waiting = process.poll() is None
+            code, errors = await asyncio.to_thread(ended, process)
+
+    assert is_waiting
+    assert code == 1
+    assert "ended at once, with requests under way" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.row("O-02")
 @pytest.mark.parametrize("after_s", [0.05, 0.3, 0.6])
 def test_signal_during_the_start_leaves_nothing_behind(command, port, after_s):
     """The process ends, by itself or by the signal, and says nothing alarming."""

@@ -4,6 +4,8 @@ import contextlib
 import http.client
 import os
 import signal
+import threading
+import time
 
 import pytest
 
@@ -45,6 +47,21 @@ def test_workers_end_cleanly_when_the_terminal_sends_ctrl_c_to_all(program):
 
     assert process.wait(AT_MOST_S) == 0
     assert process.stderr.read() == ""
+
+
+def test_workers_finish_what_is_under_way_when_every_process_is_told_to_end(program):
+    """As systemd does: a signal to each counts once."""
+    process, answers = program("2", "-"), []
+    asking = threading.Thread(target=lambda: answers.append(program.get("/slow")))
+    asking.start()
+    time.sleep(0.2)
+
+    os.killpg(process.pid, signal.SIGTERM)
+    asking.join(AT_MOST_S)
+
+    assert len(answers) == 1
+    assert process.wait(AT_MOST_S) == 0
+    assert "at once" not in process.stderr.read()
 
 
 def test_workers_that_never_come_up_end_all_with_the_reason(program):
