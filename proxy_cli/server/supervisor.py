@@ -63,7 +63,7 @@ class _Rollout:
     """A configuration on its way to all workers."""
 
     renewal: Renewal
-    question: _Question | None
+    questions: list[_Question]
     waiting: set[int]
     refused: int = 0
 
@@ -75,7 +75,7 @@ class _Reloads:
     number: int = 0
     under_way: dict[int, _Rollout] = field(default_factory=dict)
     again_s: float | None = None
-    again_for: _Question | None = None
+    again_for: list[_Question] = field(default_factory=list)
 
 
 class Supervisor:
@@ -183,13 +183,14 @@ class Supervisor:
             self._start(slot)
         if self._reloads.again_s is not None and now_s >= self._reloads.again_s:
             self._reloads.again_s = None
-            self._reload(self._reloads.again_for, patient=False)
+            questions, self._reloads.again_for = self._reloads.again_for, []
+            self._reload(questions, patient=False)
 
     def _do(self, number: int) -> None:
         if number in _STOP_SIGNALS:
             self._stop(hurry=number == signal.SIGINT)
         elif number == signal.SIGHUP:
-            self._reload(None, patient=True)
+            self._reload([], patient=True)
 
     def _listen(self, worker: _Worker) -> None:
         """Take in what a worker says."""
@@ -213,7 +214,7 @@ class Supervisor:
             case link.FAILED, [str(reason)]:
                 worker.reason = reason
             case link.ASKS, [int(number), bool(patient)]:
-                self._reload(_Question(worker, number), patient=patient)
+                self._reload([_Question(worker, number)], patient=patient)
             case ((link.RELOADED | link.REFUSED), [int(number)]) if number in self._reloads.under_way:
                 self._reloads.under_way[number].refused += verb == link.REFUSED
                 self._is_through(number, worker)
@@ -257,20 +258,21 @@ class Supervisor:
             self._announced = True
             self._plan.on_ready()
 
-    def _reload(self, question: _Question | None, *, patient: bool) -> None:
+    def _reload(self, questions: list[_Question], *, patient: bool) -> None:
         """Read the configuration, and when nothing is wrong with it have every worker take it."""
         if self._deadline_s is not None:
             return
         renewal = self._plan.source.renew()
         gc.collect()  # what the next worker is forked with should not be twice as much
         if not renewal.taken and patient:
-            self._reloads.again_s, self._reloads.again_for = time.monotonic() + RETRY_S, question
+            self._reloads.again_s = time.monotonic() + RETRY_S
+            self._reloads.again_for += questions
             return
         self._reloads.number += 1
         number = self._reloads.number
         told = list(self._workers.values()) if renewal.taken else []
         waiting = {worker.pid for worker in told if worker.line.say(link.RELOAD, number)}
-        self._reloads.under_way[number] = _Rollout(renewal, question, waiting)
+        self._reloads.under_way[number] = _Rollout(renewal, questions, waiting)
         self._is_through(number, None)
 
     def _is_through(self, number: int, worker: _Worker | None) -> None:
@@ -286,8 +288,8 @@ class Supervisor:
             count = f"{rollout.refused} of {len(self._workers)} processes found errors in it and keep the former one"
             renewal = Renewal(False, (*renewal.lines, count))
         self._plan.on_reload(renewal)
-        if rollout.question is not None:
-            rollout.question.worker.line.say(link.ANSWER, rollout.question.number, link.packed(renewal))
+        for question in rollout.questions:
+            question.worker.line.say(link.ANSWER, question.number, link.packed(renewal))
 
     def _stop(self, *, hurry: bool) -> None:
         """Ask the workers to end; the second time, end them."""
