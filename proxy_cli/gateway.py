@@ -127,7 +127,7 @@ class Gateway:
             if holds_events is not call.stream and reply.status < 300:
                 reply = await reshaped(call, reply, partial(in_band_failure, call, deployment))
                 holds_events = says_events(reply)
-            if reply.status >= 300 or not (holds_events or _is_sound(call, reply)):
+            if reply.status >= 300 or not (holds_events or (call.operation in _BINARY and _is_sound(reply))):
                 body = await reply.read()
                 plain = provider.read(call, deployment, reply.status, reply.headers, body)
                 return Answer(
@@ -138,7 +138,7 @@ class Gateway:
                     body=plain.body,
                     plain_usage=plain.usage,
                 )
-            relay = Relay(reply, provider.stream_reader(call, deployment), *_event_limits(request))
+            relay = Relay(reply, provider.stream_reader(call, deployment), *_event_limits(request, holds_events))
             await relay.start(partial(in_band_failure, call, deployment))
             return Answer(
                 status=reply.status,
@@ -166,9 +166,9 @@ class Gateway:
         return tap.watched(call.request_id, reply)
 
 
-def _event_limits(request: UpstreamRequest | LocalReply) -> tuple[float | None, float | None]:
-    """How long the gap between two events of a stream may be, and the wait for the first."""
-    if isinstance(request, LocalReply):
+def _event_limits(request: UpstreamRequest | LocalReply, holds_events: bool) -> tuple[float | None, float | None]:
+    """How long the gap between two events of a stream may be, and the wait for the first; sound has no events."""
+    if isinstance(request, LocalReply) or not holds_events:
         return None, None
     return request.timeouts.gap_s, request.timeouts.first_byte_s
 
@@ -176,6 +176,6 @@ def _event_limits(request: UpstreamRequest | LocalReply) -> tuple[float | None, 
 _BINARY: Final = frozenset({Operation.SPEECH})
 
 
-def _is_sound(call: Call, reply: UpstreamReply) -> bool:
-    """Whether a good reply is sound, which is passed on while it is being spoken."""
-    return call.operation in _BINARY and "json" not in (first_header(reply.headers, "content-type") or "")
+def _is_sound(reply: UpstreamReply) -> bool:
+    """Whether a good reply to a call for speech is sound, which is passed on while it is being spoken."""
+    return "json" not in (first_header(reply.headers, "content-type") or "")

@@ -58,7 +58,8 @@ class Upstream:
             exchange = Exchange(request, started, self._max_body_bytes, self._max_stream_bytes)
             exchange.start(connection, head)
             try:
-                await exchange.wait_for_head()
+                while exchange.head is None:
+                    await exchange.wait()
             except BackendBroken as failure:
                 # The backend may close a kept connection just as we write. Nothing of a reply came, so nothing was
                 # answered; asked once more, on a connection that it cannot have given up yet.

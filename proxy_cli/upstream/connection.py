@@ -34,6 +34,9 @@ class Listener(Protocol):
     def data_came(self, data: bytes) -> None:
         """A piece of its body."""
 
+    def answered(self, head: ReplyHead, body: bytes) -> bool:
+        """A plain reply, all of it at once; says whether the request was complete, too."""
+
     def more_expected(self) -> None:
         """What came is read, and the reply is not complete."""
 
@@ -75,7 +78,8 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
-        self.watch = Watch(backend, asyncio.get_running_loop())
+        self.loop = asyncio.get_running_loop()
+        self.watch = Watch(backend, self.loop)
         self._exchange: Listener | None = None
         self._writable: asyncio.Future[None] | None = None
         self._paused = False
@@ -165,10 +169,15 @@ class Connection(asyncio.Protocol):
         self._read_bytes += len(data)
         if quick is not None:
             head, body = quick
-            self._left_bytes = head.length or 0
             self._reusable = True
-            exchange.head_came(head)
-            self._count(exchange, body)
+            if len(body) == head.length:
+                self._complete = True
+                self._exchange = None
+                self._keep(exchange.answered(head, body))
+            else:
+                self._left_bytes = head.length or 0
+                exchange.head_came(head)
+                self._count(exchange, body)
         elif self._left_bytes:
             self._count(exchange, data)
         else:
@@ -190,7 +199,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The transport has enough for now."""
-        self._writable = asyncio.get_running_loop().create_future()
+        self._writable = self.loop.create_future()
 
     def resume_writing(self) -> None:
         """The transport wants more."""
@@ -297,15 +306,21 @@ class Connection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             return
-        is_whole = exchange.ended() and self._reusable and not self._early
-        if self._transport is None:
+        self._keep(exchange.ended())
+
+    def _keep(self, sent: bool) -> None:
+        """Wait for the next exchange, or end: where the last one was not complete in both directions."""
+        transport = self._transport
+        if transport is None:
             return
-        if is_whole and not self._transport.is_closing() and self._transport.get_write_buffer_size() == 0:
-            self.resume()
+        clean = sent and self._reusable and not self._early and not transport.is_closing()
+        if clean and transport.get_write_buffer_size() == 0:
+            if self._paused:
+                self.resume()
             self.reused = True
             self._owner.free(self)
         else:
-            self._transport.abort()
+            transport.abort()
 
     def _close_came(self, error: Exception | None) -> None:
         exchange = self._exchange

@@ -62,7 +62,6 @@ class Exchange:
         self._started = started
         self._max_body_bytes = max_body_bytes
         self._max_stream_bytes = max_stream_bytes
-        self._loop = asyncio.get_running_loop()
         self._pieces: list[bytes] = []
 
     # For the room itself.
@@ -70,11 +69,11 @@ class Exchange:
     def start(self, connection: Connection, head: bytes) -> None:
         """Write the request; a body that is still being read follows in a task of its own."""
         self._connection = connection
+        self._loop = connection.loop
         self._watch = watch = connection.watch
-        watch.begin(self._request.timeouts, self._started, self._fail)
         body = self._request.body
+        watch.begin(self._request.timeouts, self._started, self._fail, sent=isinstance(body, bytes))
         if isinstance(body, bytes):
-            watch.await_reply()
             connection.begin(self, head, body)
         else:
             connection.begin(self, head, b"")
@@ -87,7 +86,7 @@ class Exchange:
     async def wait_for_head(self) -> None:
         """Come back when status and headers are known. Raises what prevents it."""
         while self.head is None:
-            await self._wait()
+            await self.wait()
 
     # The reply, as others see it.
 
@@ -97,8 +96,8 @@ class Exchange:
         length = self.head.length if self.head else None
         if length is not None and length > limit:
             raise self._too_large(limit)
-        if self._finished and self._decoder is None and length is not None:
-            return self._take()  # as most do, it came with its head
+        if self._finished and self._decoder is None and len(self._pieces) == 1:
+            return self._pieces.pop()  # as most do, it came with its head
         pieces, size = [], 0
         while piece := await self.chunk():
             pieces.append(piece)
@@ -113,7 +112,7 @@ class Exchange:
             if self._finished:
                 self._check_end()
                 return b""
-            await self._wait()
+            await self.wait()
         return data
 
     async def pour(self, sink: Callable[[bytes], None]) -> None:
@@ -122,7 +121,7 @@ class Exchange:
         try:
             self._hand_on()
             while self._failure is not None or not self._finished or self._has_more():
-                await self._wait()
+                await self.wait()
                 self._hand_on()
         finally:
             self._sink = None  # it belongs to who holds this
@@ -158,6 +157,23 @@ class Exchange:
         if head.status >= 300:
             # The rest of the body is not wanted (RFC 9112, 9.5), and writing on might cost us the reply.
             self._stop_upload()
+
+    def answered(self, head: ReplyHead, body: bytes) -> bool:
+        """The whole reply came at once, as most do; says whether the request was sent in full, too."""
+        self.head = head
+        self.status = head.status
+        self.headers = head.headers
+        if body:
+            self._pieces.append(body)
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+        sent = self._upload is None or self._upload.done()
+        self._stop_upload()
+        self._connection = None
+        self._finished = True
+        self._wake()
+        return sent
 
     def data_came(self, data: bytes) -> None:
         """A piece of the body; it waits until what came with it is read."""
@@ -273,7 +289,7 @@ class Exchange:
             self._connection.pause()
             self._watch.hold()
 
-    async def _wait(self) -> None:
+    async def wait(self) -> None:
         """Come back when something has happened. Raises the failure if there is one; cancelled, it closes."""
         if self._failure is not None:
             raise self._failure

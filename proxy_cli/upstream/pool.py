@@ -156,11 +156,10 @@ class Pool:
             return
         if self._waiters and self._hand_over(connection):
             return
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.idle_since = connection.loop.time()
         self._idle[connection] = None
         if self._sweep_handle is None:
-            self._sweep_handle = loop.call_later(self._idle_s, self._sweep)
+            self._sweep_handle = connection.loop.call_later(self._idle_s, self._sweep)
 
     def lost(self, connection: Connection) -> None:
         """Forget a connection that is closed."""

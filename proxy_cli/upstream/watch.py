@@ -49,14 +49,24 @@ class Watch:
         self._name = ""
         self._since = 0.0
 
-    def begin(self, timeouts: Timeouts, started: float, expire: Callable[[GatewayError], None]) -> None:
-        """Watch an exchange that has begun at `started`; `expire` gets the error of the limit that runs out."""
+    def begin(
+        self, timeouts: Timeouts, started: float, expire: Callable[[GatewayError], None], *, sent: bool = False
+    ) -> None:
+        """Watch an exchange that has begun at `started`; `expire` gets the error of the limit that runs out.
+
+        `sent`: all of the request is sent, so the reply's first data must come.
+        """
         self._timeouts = timeouts
         self._total_at = None if timeouts.total_s is None else started + timeouts.total_s
         self._expire = expire
         self._has_data = False
-        self._limit_s = None
-        self._name = ""
+        self._limit_s = timeouts.first_byte_s if sent else None
+        self._name = "first byte" if sent else ""
+        if sent:
+            self._since = self._loop.time()
+            # Nearly always the handle of an earlier exchange fires before this one's limits do.
+            if self._handle is None or self._limit_s is None or self._set_for > self._since + self._limit_s:
+                self._set()
 
     def await_reply(self) -> None:
         """The request is sent, or is being taken by the backend: the reply's first data must come, if it has not."""
