@@ -15,6 +15,7 @@ from aiohttp import web
 
 from proxy_cli.errors import Overloaded
 from proxy_cli.gateway import Gateway
+from proxy_cli.outbox import Outbox
 from proxy_cli.providers.table import provider_for
 from proxy_cli.routing.attempts import Router
 from proxy_cli.server.admission import Admission
@@ -60,6 +61,7 @@ class _Process:
     ask: Ask
     admission: Admission
     recorder: Recorder
+    outbox: Outbox
 
 
 class Server:
@@ -70,8 +72,8 @@ class Server:
         self._metrics = setup.metrics
         self._log = RequestLog()
         recorder = Recorder({"log": self._log.add, "metrics": self._metrics.add}, self._metrics.count)
-        self._process = _Process(self.drain, ask, Admission(setup.admission, setup.metrics), recorder)
-        self.snapshot = _snapshot(setup, _upstream(setup), self._process)
+        self._process = _Process(self.drain, ask, Admission(setup.admission, setup.metrics), recorder, Outbox())
+        self.snapshot = _snapshot(setup, _upstream(setup, self._process), self._process)
         self._former: list[Snapshot] = []
         self._served_before = 0  # by snapshots that are closed
         self._pools = PoolGauges(lambda: {each.upstream for each in self.snapshots}, setup.metrics)
@@ -96,7 +98,7 @@ class Server:
         """Accept connections."""
         keepalive_s = self.snapshot.setup.flags.keepalive_timeout_s or _KEEPALIVE_S
         self._listener = Listener(self._serve, problems=self.snapshot.problems, keepalive_timeout_s=keepalive_s)
-        self._front = Front(self.snapshot, self._listener, keepalive_s=keepalive_s)
+        self._front = Front(self.snapshot, self._listener, keepalive_s=keepalive_s, outbox=self._process.outbox)
         self._entrance = Entrance(listener, self._front, tls=tls, clock=time.monotonic)
         self._metrics.watch(self._tell)
         self._process.admission.start()
@@ -111,7 +113,7 @@ class Server:
         """Answer new requests with another configuration; those under way keep theirs."""
         former = self.snapshot
         alike = _terms(setup) == _terms(former.setup)
-        upstream = former.upstream if alike else _upstream(setup)
+        upstream = former.upstream if alike else _upstream(setup, self._process)
         self.snapshot = _snapshot(setup, upstream, self._process)
         self._process.admission.renew(setup.admission)
         if self._listener is not None:
@@ -231,9 +233,9 @@ def _terms(setup: Setup) -> tuple[int | None, int]:
     return setup.pool_limit, setup.max_response_bytes
 
 
-def _upstream(setup: Setup) -> Upstream:
+def _upstream(setup: Setup, process: _Process) -> Upstream:
     pool_limit, max_body_bytes = _terms(setup)
-    return Upstream(pool_limit=pool_limit, max_body_bytes=max_body_bytes)
+    return Upstream(pool_limit=pool_limit, max_body_bytes=max_body_bytes, outbox=process.outbox)
 
 
 def _snapshot(setup: Setup, upstream: Upstream, process: _Process) -> Snapshot:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from proxy_cli.outbox import Outbox
 from proxy_cli.server.connection import Listener
 from proxy_cli.server.heads import Head
 from proxy_cli.server.lane import Desk, Guest, Lane
@@ -19,7 +20,8 @@ _LOOK_S: Final = 1.0
 class Front:
     """A protocol factory: one lane for each connection, and aiohttp's handlers for what lanes do not read."""
 
-    def __init__(self, desk: Desk, guests: Listener, *, keepalive_s: float) -> None:
+    def __init__(self, desk: Desk, guests: Listener, *, keepalive_s: float, outbox: Outbox) -> None:
+        self.outbox = outbox
         self.desk = desk  # answers requests that begin now: another one after a reload
         self._guests = guests
         self._loop = asyncio.get_running_loop()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from proxy_cli.errors import GatewayError, SlowClient, forget_frames
+from proxy_cli.outbox import Outbox
 from proxy_cli.server.body import Pace, too_slow
 from proxy_cli.server.counter import Counter
 from proxy_cli.server.flow import Flow
@@ -75,6 +76,7 @@ class House(Protocol):
     """Whose connection it is: the front."""
 
     keepalive_s: float
+    outbox: Outbox  # what whole responses leave through
     desk: Desk  # what answers a request that begins now
     draining: bool  # the server is about to stop
 
@@ -209,8 +211,8 @@ class Lane(asyncio.Protocol):
     def close_when_idle(self) -> None:
         """Close it now, or after the request that is under way."""
         self._closes = True
-        if self.is_idle and self._transport is not None:
-            self._transport.close()
+        if self.is_idle:
+            self._close()
 
     def cut_off(self) -> None:
         """End it now."""
@@ -291,6 +293,12 @@ class Lane(asyncio.Protocol):
             self._pace.saw(len(data), now_s)
         self.due_s = self._pace.due_s()
 
+    def _close(self) -> None:
+        """Close the connection once all is sent that was written."""
+        self._house.outbox.flush()
+        if self._transport is not None:
+            self._transport.close()
+
     def _hold(self, data: bytes) -> None:
         """Keep what comes ahead of its time; a client that sends much of it is not read further."""
         self._ahead += data
@@ -303,7 +311,7 @@ class Lane(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         if self._closes or self._house.draining:
-            transport.close()
+            self._close()
             return
         ahead = self._ahead
         if not ahead:
@@ -416,8 +424,9 @@ class Lane(asyncio.Protocol):
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
         if len(body) <= _JOIN_BYTES:
-            transport.write(data + body)
+            self._house.outbox.write(transport, data + body)
         else:
+            self._house.outbox.flush()
             transport.writelines((data, body))
 
     async def stream(self, outgoing: Outgoing) -> None:
@@ -426,6 +435,7 @@ class Lane(asyncio.Protocol):
             raise ConnectionResetError("the client has left")
         framing = f"transfer-encoding: chunked\r\n{self._last_words()}"
         head = head_bytes(outgoing.answer.status, outgoing.head + STREAM_HEADERS, framing)
+        self._house.outbox.flush()
         self._flow = Flow(self._transport, head, outgoing)
         try:
             if not await self._flow.run():

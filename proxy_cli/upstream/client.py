@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from proxy_cli.errors import BackendBroken, BackendUnreachable, forget_frames
+from proxy_cli.outbox import Outbox
 from proxy_cli.shapes import Backend, UpstreamReply, UpstreamRequest
 from proxy_cli.upstream import proxy
 from proxy_cli.upstream.connect import described
@@ -26,14 +27,15 @@ class Upstream:
         max_body_bytes: int = 64 * 1024 * 1024,
         max_stream_bytes: int = MAX_STREAM_BYTES,
         resolve: Resolver = system_addresses,
+        outbox: Outbox | None = None,
     ) -> None:
         """A room with no connection yet.
 
         `pool_limit`: connections to one backend; who needs one more waits for `pool_wait_s`. `max_body_bytes`: what
         `read` of a reply may come to, `max_stream_bytes`: what its pieces may, both decoded. `resolve`: where a name
-        leads.
+        leads. `outbox`: what requests leave through, shared with whatever else writes in this process.
         """
-        self._pools = Pools(Terms(pool_limit, pool_wait_s), resolve)
+        self._pools = Pools(Terms(pool_limit, pool_wait_s, outbox or Outbox()), resolve)
         self._max_body_bytes = max_body_bytes
         self._max_stream_bytes = max_stream_bytes
 

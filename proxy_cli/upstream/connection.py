@@ -10,6 +10,7 @@ from typing import Final, Protocol, cast
 import httptools
 
 from proxy_cli.errors import BackendBroken
+from proxy_cli.outbox import Outbox
 from proxy_cli.shapes import Backend
 from proxy_cli.upstream.head import MAX_HEAD_BYTES, ReplyHead, check_size, head_too_large, reply_head
 from proxy_cli.upstream.quick import quick_head
@@ -52,6 +53,8 @@ class Listener(Protocol):
 
 class Owner(Protocol):
     """Who is told what becomes of a connection: the pool."""
+
+    outbox: Outbox  # what whole requests leave through
 
     def made(self, connection: "Connection") -> None:
         """It is open; `lost` will follow."""
@@ -100,16 +103,18 @@ class Connection(asyncio.Protocol):
 
     # What an exchange does with it.
 
-    def begin(self, exchange: Listener, head: bytes, body: bytes) -> None:
-        """Write a request, or the first part of it, and hand what comes to this exchange."""
+    def begin(self, exchange: Listener, head: bytes, body: bytes | None) -> None:
+        """Write a request, or its head where the body comes later, and hand what comes to this exchange."""
         self._exchange = exchange
         self._fields = []
         self._read_bytes = 0
         self._left_bytes = 0
         self._complete = False
         if self._transport is not None and not self._transport.is_closing():
-            if len(body) <= _JOIN_BYTES:
-                self._transport.write(head + body)
+            if body is None:
+                self._transport.write(head)
+            elif len(body) <= _JOIN_BYTES:
+                self._owner.outbox.write(self._transport, head + body)
             else:
                 self._transport.writelines((head, body))
         if self._early:

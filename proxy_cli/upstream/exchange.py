@@ -76,7 +76,7 @@ class Exchange:
         if isinstance(body, bytes):
             connection.begin(self, head, body)
         else:
-            connection.begin(self, head, b"")
+            connection.begin(self, head, None)
             if self._finished or self._failure is not None:
                 return  # it was over before it began
             # Held here and ended with the exchange; its failure is the exchange's, not a background task's.

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
 from proxy_cli.errors import BackendBroken, BackendFull, GatewayError, Overloaded
+from proxy_cli.outbox import Outbox
 from proxy_cli.shapes import Backend, Timeouts
 from proxy_cli.tasks import Tasks
 from proxy_cli.upstream.connect import Ways, dial, target, too_late
@@ -42,6 +43,7 @@ class Terms(NamedTuple):
 
     limit: int | None = None  # connections to one backend
     wait_s: float = 1.0  # for a place below the limit
+    outbox: Outbox | None = None  # what requests leave through
 
 
 class _Waiter(NamedTuple):
@@ -65,6 +67,7 @@ class Pool:
         self._ways = ways
         self._terms = terms
         self._tasks = tasks
+        self.outbox = terms.outbox or Outbox()
         self._idle_s = _IDLE_S[backend.scheme]
         self._idle: dict[Connection, None] = {}
         self._open: dict[Connection, Address | None] = {}

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from proxy_cli.outbox import Outbox
 from proxy_cli.server.connection import Listener
 from proxy_cli.server.front import Front
 from proxy_cli.server.lane import Lane
@@ -216,7 +217,9 @@ class Transport(asyncio.Transport):
 async def lane(proxy):
     """A lane of that proxy before a client of our own."""
     server = proxy.server
-    front = Front(server.snapshot, Listener(server._serve, problems=server.snapshot.problems), keepalive_s=75)
+    front = Front(
+        server.snapshot, Listener(server._serve, problems=server.snapshot.problems), keepalive_s=75, outbox=Outbox()
+    )
     lane = Lane(front, asyncio.get_running_loop())
     transport = Transport()
     lane.connection_made(transport)
