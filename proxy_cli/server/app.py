@@ -101,6 +101,7 @@ class Server:
         self._front = Front(self.snapshot, self._listener, keepalive_s=keepalive_s, outbox=self._process.outbox)
         self._entrance = Entrance(listener, self._front, tls=tls, clock=time.monotonic)
         self._metrics.watch(self._tell)
+        self._process.recorder.gather(asyncio.get_running_loop().call_soon)
         self._process.admission.start()
         self._sweep.start()
         self._entrance.open()
@@ -141,6 +142,7 @@ class Server:
         if self._front is not None and self._listener is not None:
             await self._front.shutdown(_LAST_WORDS_S)
             await self._listener.shutdown(_LAST_WORDS_S)
+        self._process.recorder.flush()
         self._sweep.stop()
         self._process.admission.stop()
         await self._tasks.close()

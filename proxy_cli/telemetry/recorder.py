@@ -1,6 +1,7 @@
 """Where every request's Record goes when it has ended: to the log, to the metrics, to whatever comes later.
 
-What fails here fails nobody's request: it is logged once of each kind, and counted.
+Those that end in one turn of the event loop are handed on together, part by part: ten lines of the log in a row cost
+less than ten between other work. What fails here fails nobody's request: it is logged once of each kind, and counted.
 """
 
 import logging
@@ -10,6 +11,8 @@ from typing import Final
 from proxy_cli.shapes import Record
 
 logger = logging.getLogger(__name__)
+
+Later = Callable[[Callable[[], None]], object]
 
 _TOLD: Final = 100  # kinds of failure that are told with their traceback
 
@@ -21,14 +24,32 @@ class Recorder:
         self._parts = tuple(parts.items())
         self._count = count
         self._told: set[tuple[str, type[Exception]]] = set()
+        # Owned here: the records of this turn, and what has `flush` called at its end; without it each goes on at once.
+        self._waiting: list[Record] = []
+        self._later: Later | None = None
+
+    def gather(self, later: Later) -> None:
+        """Hand on what comes in one turn together; `later` calls a function at the end of the turn."""
+        self._later = later
 
     def add(self, record: Record) -> None:
         """Hand on the record of a request that has ended. Never raises."""
+        waiting = self._waiting
+        waiting.append(record)
+        if self._later is None:
+            self.flush()
+        elif len(waiting) == 1:
+            self._later(self.flush)
+
+    def flush(self) -> None:
+        """Hand on what waits, now. Never raises."""
+        records, self._waiting = self._waiting, []
         for name, take in self._parts:
-            try:
-                take(record)
-            except Exception as error:  # noqa: BLE001 - the exporter boundary; logged below
-                self._failed(name, error)
+            for record in records:
+                try:
+                    take(record)
+                except Exception as error:  # noqa: BLE001 - the exporter boundary; logged below
+                    self._failed(name, error)
 
     def _failed(self, name: str, error: Exception) -> None:
         self._count("llmproxy_telemetry_failures_total", name)

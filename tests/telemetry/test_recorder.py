@@ -1,6 +1,7 @@
 """The recorder: every part gets every record, and none that fails touches a request."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -37,3 +38,23 @@ def test_the_end_of_the_program_is_no_failure():
 
     with pytest.raises(KeyboardInterrupt):
         Recorder({"log": ends}, lambda *_: None).add(RECORD)
+
+
+def test_records_of_one_turn_are_handed_on_at_its_end():
+    """Together, and each once."""
+    taken: list[tuple[str, Record]] = []
+    later: list[Callable[[], None]] = []
+    other = Record(request_id="s", route="/")
+    recorder = Recorder(
+        {"log": lambda each: taken.append(("log", each)), "metrics": lambda each: taken.append(("metrics", each))},
+        lambda *_: None,
+    )
+    recorder.gather(later.append)
+
+    recorder.add(RECORD)
+    recorder.add(other)
+    assert (taken, len(later)) == ([], 1)
+    later.pop()()
+    recorder.flush()
+
+    assert taken == [("log", RECORD), ("log", other), ("metrics", RECORD), ("metrics", other)]
