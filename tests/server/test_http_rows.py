@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from random import Random
 from typing import Self
 
@@ -80,7 +81,7 @@ async def answers(port: int, vector: Vector, sent: bytes) -> list[tuple[int, dic
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(sent)
-        found = []
+        found: list[tuple[int, dict[str, str], bytes]] = []
         async with asyncio.timeout(5):
             while vector.closed or len(found) < vector.answers:
                 one = await response(reader)
@@ -198,9 +199,15 @@ async def test_a_body_that_ends_early_reaches_nobody(proxy, backend):
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "zlib"])
 async def test_a_compressed_body_is_read(proxy, coding):
     """As its Content-Encoding says."""
-    pack = {"gzip": gzip.compress, "deflate": raw_deflate, "zlib": zlib.compress}[coding]
+    packers: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "deflate": raw_deflate,
+        "zlib": zlib.compress,
+    }
     headers = {"content-encoding": coding.replace("zlib", "deflate"), "content-type": "application/json"}
-    async with proxy.client.post(proxy.origin + "/v1/chat/completions", data=pack(BODY), headers=headers) as response:
+    async with proxy.client.post(
+        proxy.origin + "/v1/chat/completions", data=packers[coding](BODY), headers=headers
+    ) as response:
         assert response.status == 200, await response.text()
 
 
