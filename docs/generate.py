@@ -164,6 +164,7 @@ _MAKERS: Final[dict[str, Callable[[], str]]] = {
     "endpoints information": lambda: endpoints_table("information"),
     "endpoints health": lambda: endpoints_table("health"),
     "endpoints pages": lambda: endpoints_table("pages"),
+    "endpoints administration": lambda: endpoints_table("administration"),
 }
 
 
