@@ -1,12 +1,13 @@
 """A stream on its way to a client of the fast lane: pushed from the backend's connection into the client's.
 
-Each piece is written in the turn of the event loop in which it came, the head with the first one. Keeps the backend to
-the client's pace: while the client takes nothing, the relay is paused.
+Each piece is written in the turn of the event loop in which it came, with those of other streams, and the head with the
+first one. Keeps the backend to the client's pace: while the client takes nothing, the relay is paused.
 """
 
 import asyncio
 from typing import Final
 
+from proxy_cli.outbox import Outbox
 from proxy_cli.server.reply import Outgoing
 
 _END: Final = b"0\r\n\r\n"
@@ -15,10 +16,11 @@ _END: Final = b"0\r\n\r\n"
 class Flow:
     """One stream. Owns the head until the first piece has come."""
 
-    __slots__ = ("_head", "_outgoing", "_transport")
+    __slots__ = ("_head", "_outbox", "_outgoing", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, head: bytes, outgoing: Outgoing) -> None:
+    def __init__(self, transport: asyncio.Transport, outbox: Outbox, head: bytes, outgoing: Outgoing) -> None:
         self._transport = transport
+        self._outbox = outbox
         self._head = head
         self._outgoing = outgoing
 
@@ -30,7 +32,7 @@ class Flow:
             return False
         if last:
             self._write_piece(last)
-        self._transport.write(self._head + _END)
+        self._outbox.write(self._transport, self._head + _END)
         return True
 
     def pause(self) -> None:
@@ -52,4 +54,4 @@ class Flow:
             raise ConnectionResetError("the client has left")
         piece = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
         self._head = b""
-        self._transport.write(piece)
+        self._outbox.write(self._transport, piece)

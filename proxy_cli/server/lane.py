@@ -11,16 +11,14 @@ Keeps: one request at a time; what a client sends ahead waits, bounded; a client
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from proxy_cli.errors import GatewayError, SlowClient, forget_frames
-from proxy_cli.outbox import Outbox
 from proxy_cli.server.body import Pace, too_slow
 from proxy_cli.server.counter import Counter
 from proxy_cli.server.flow import Flow
 from proxy_cli.server.heads import END, Head, read_head
-from proxy_cli.server.inference import Inference
+from proxy_cli.server.house import Desk, Guest, House
 from proxy_cli.server.reply import STREAM_HEADERS, Lines, Outgoing, head_bytes
 from proxy_cli.server.routes import Match
 from proxy_cli.server.strict import HEAD
@@ -33,64 +31,6 @@ _NEVER_S: Final = float("inf")
 # A request line as far as it goes: the start of a method and a path, and nothing that is no HTTP.
 _BEGUN: Final = re.compile(rb"[A-Z]{1,16}+(?: (?:/[!-~]*+(?: [^\0]*)?)?)?", re.DOTALL).fullmatch
 _STALL_S: Final = 60.0  # a client that takes nothing for so long is cut off
-
-
-class Desk(Protocol):
-    """What answers requests; another one after the configuration was read anew."""
-
-    @property
-    def counter(self) -> Counter:
-        """The request boundary."""
-
-    @property
-    def inference(self) -> Inference:
-        """What answers a request for a model."""
-
-
-class Guest(Protocol):
-    """aiohttp's handler of a connection."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Here is a connection."""
-
-    def data_received(self, data: bytes) -> None:
-        """Here are bytes of it."""
-
-    def eof_received(self) -> bool | None:
-        """The client has said all."""
-
-    def pause_writing(self) -> None:
-        """It takes no more for now."""
-
-    def resume_writing(self) -> None:
-        """It takes more."""
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """It is gone."""
-
-    def keep_alive(self, val: bool) -> None:
-        """Forget about the time until the next request."""
-
-
-class House(Protocol):
-    """Whose connection it is: the front."""
-
-    keepalive_s: float
-    outbox: Outbox  # what whole responses leave through
-    desk: Desk  # what answers a request that begins now
-    draining: bool  # the server is about to stop
-
-    def match(self, head: Head) -> Match | None:
-        """The route of a request that the lane answers itself."""
-
-    def guest(self, returned: Callable[[], None]) -> Guest:
-        """A handler for what the lane does not read; `returned` is called when it waits for its next request."""
-
-    def entered(self, lane: "Lane") -> None:
-        """A connection begins."""
-
-    def left(self, lane: "Lane") -> None:
-        """A connection has ended."""
 
 
 class Lane(asyncio.Protocol):
@@ -435,8 +375,7 @@ class Lane(asyncio.Protocol):
             raise ConnectionResetError("the client has left")
         framing = f"transfer-encoding: chunked\r\n{self._last_words()}"
         head = head_bytes(outgoing.answer.status, outgoing.head + STREAM_HEADERS, framing)
-        self._house.outbox.flush()
-        self._flow = Flow(self._transport, head, outgoing)
+        self._flow = Flow(self._transport, self._house.outbox, head, outgoing)
         try:
             if not await self._flow.run():
                 self.cut_off()

@@ -2,6 +2,7 @@
 
 from proxy_cli.errors import BackendBroken
 from proxy_cli.gateway import Answer
+from proxy_cli.outbox import Outbox
 from proxy_cli.relay import Relay
 from proxy_cli.secret import Scrubber
 from proxy_cli.server.flow import Flow
@@ -15,6 +16,16 @@ from tests.test_relay import Reader, Reply, refused
 EVENTS = (("content-type", "text/event-stream"),)
 
 
+class AtOnce(Outbox):
+    """Writes without waiting for the end of the turn."""
+
+    def write(self, transport, data):
+        transport.write(data)
+
+
+OUTBOX = AtOnce()
+
+
 async def flowing(reply, headers=EVENTS, first=True):
     """A flow over a reply, and the client that it goes to."""
     transport = Transport()
@@ -25,7 +36,7 @@ async def flowing(reply, headers=EVENTS, first=True):
     call = Call(request_id="r", operation=Operation.CHAT, model="m", body=b"{}", stream=True)
     record = Record(request_id="r", route="/")
     outgoing = Outgoing(call, answer, relay, "", record, Problems(Scrubber(())), lambda: 1.0)
-    return Flow(transport, b"HEAD", outgoing), transport, record
+    return Flow(transport, OUTBOX, b"HEAD", outgoing), transport, record
 
 
 async def test_the_head_leaves_with_the_first_event_and_each_event_as_a_chunk():
