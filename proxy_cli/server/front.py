@@ -11,7 +11,8 @@ from typing import Final
 from proxy_cli.outbox import Outbox
 from proxy_cli.server.connection import Listener
 from proxy_cli.server.heads import Head
-from proxy_cli.server.lane import Desk, Guest, Lane
+from proxy_cli.server.house import Desk, Guest, Tenant
+from proxy_cli.server.lane import Lane
 from proxy_cli.server.routes import Match
 
 _LOOK_S: Final = 1.0
@@ -25,7 +26,7 @@ class Front:
         self.desk = desk  # answers requests that begin now: another one after a reload
         self._guests = guests
         self._loop = asyncio.get_running_loop()
-        self._lanes: set[Lane] = set()
+        self._lanes: set[Tenant] = set()
         self._handle: asyncio.TimerHandle | None = None
         self._at_rest: asyncio.Future[None] | None = None
         self.keepalive_s = keepalive_s
@@ -46,13 +47,13 @@ class Front:
         """A handler for what a lane does not read."""
         return self._guests.lend(returned)
 
-    def entered(self, lane: Lane) -> None:
+    def entered(self, lane: Tenant) -> None:
         """A connection begins."""
         self._lanes.add(lane)
         if self._handle is None:
             self._handle = self._loop.call_later(_LOOK_S, self._look)
 
-    def left(self, lane: Lane) -> None:
+    def left(self, lane: Tenant) -> None:
         """A connection has ended, or is a guest's."""
         self._lanes.discard(lane)
         if self._at_rest is not None and not self._lanes and not self._at_rest.done():
