@@ -29,7 +29,7 @@ class Renewal:
     """What came of reading the configuration again."""
 
     taken: bool
-    lines: tuple[str, ...] = ()  # the problems, each with its place and its cure
+    lines: tuple[str, ...] = ()  # the problems, or what is warned of, each with its place and its cure
 
     def sentence(self) -> str:
         """What came of it, without the lines."""
@@ -74,7 +74,7 @@ class File:
         self.files = _files(prepared) or self.files
         found = prepared.setup
         if found is None:
-            errors = [str(each) for each in prepared.problems if each.severity is Severity.ERROR]
+            errors = _lines(prepared, Severity.ERROR)
             return Renewal(False, tuple([*errors, *prepared.sentences][:_MOST_LINES]))
         try:
             renew(self._tls, found.flags.ssl_certfile, found.flags.ssl_keyfile, datetime.now(UTC))
@@ -89,7 +89,8 @@ class File:
             metrics=former.metrics,
             health_round=former.health_round,
         )
-        return Renewal(True, (*found.notes, *_for_next_start(former, found)))
+        warnings = [*_lines(prepared, Severity.WARNING), *found.notes]
+        return Renewal(True, (*warnings[:_MOST_LINES], *_for_next_start(former, found)))
 
 
 class Reloader:
@@ -118,6 +119,10 @@ def tell(renewal: Renewal) -> None:
     logger.log(logging.INFO if renewal.taken else logging.ERROR, "%s", renewal.sentence())
     for line in renewal.lines:
         logger.log(logging.WARNING if renewal.taken else logging.ERROR, "%s", line)
+
+
+def _lines(prepared: Prepared, severity: Severity) -> list[str]:
+    return [str(each) for each in prepared.problems if each.severity is severity]
 
 
 def _files(prepared: Prepared) -> tuple[Path, ...]:

@@ -127,6 +127,19 @@ def test_renewal_says_what_holds_from_the_next_start_only(written):
     assert renewal == Renewal(True, ("litellm_settings.json_logs holds from the next start on",))
 
 
+def test_renewal_says_what_the_file_is_warned_of(written):
+    """As at the start: who reloads learns that a setting does nothing."""
+    source = source_of(written(ONE))
+
+    path = written(ONE + "foo: bar\n")
+    renewal = source.renew()
+
+    assert renewal.taken
+    assert [line.partition(" - ")[0] for line in renewal.lines] == [
+        f"{path}:4:1: warning: foo: no such setting, so it does nothing"
+    ]
+
+
 def test_files_that_are_watched_follow_what_is_included(written, tmp_path):
     """A file that was added is one of them from then on."""
     source = source_of(written(ONE))
