@@ -23,6 +23,21 @@ _SLOW_S: Final = 0.25  # a file that keeps the event loop for so long gets a thr
 _PATIENCE_S: Final = 2.0  # how long the end of the program waits for the writer
 
 
+class _Forks:
+    """How often this process and those before it were forked off: asking for the process's number is a system call."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def another(self) -> None:
+        """This is a process of its own now."""
+        self.count += 1
+
+
+_forks: Final = _Forks()
+os.register_at_fork(after_in_child=_forks.another)
+
+
 class Sink(Generic[Item]):
     """Takes items from any thread and writes them in order; `write` gets some, and how many were lost before them."""
 
@@ -41,14 +56,14 @@ class Sink(Generic[Item]):
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._process: int = os.getpid()
+        self._forks: int = _forks.count
         self._closed: bool = False
         self._dropped: int = 0
         self.lost: int = 0  # since the start of this process
 
     def put(self, item: Item) -> None:
         """Have an item written soon; drop it when too many wait already."""
-        if self._process != os.getpid():
+        if self._forks != _forks.count:
             self._begin()
         waiting = self._waiting
         if len(waiting) >= self._room:
@@ -63,7 +78,7 @@ class Sink(Generic[Item]):
     def close(self) -> None:
         """Write what waits and stop the thread; an item that comes later is written by whoever brings it."""
         atexit.unregister(self.close)
-        if self._closed or self._process != os.getpid():
+        if self._closed or self._forks != _forks.count:
             return
         self._closed = True
         self._arranged = False

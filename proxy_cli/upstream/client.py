@@ -38,6 +38,7 @@ class Upstream:
         self._pools = Pools(Terms(pool_limit, pool_wait_s, outbox or Outbox()), resolve)
         self._max_body_bytes = max_body_bytes
         self._max_stream_bytes = max_stream_bytes
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def send(self, request: UpstreamRequest) -> UpstreamReply:
         """Come back when the reply's head is here; the reply must be closed.
@@ -45,7 +46,9 @@ class Upstream:
         Raises BackendUnreachable, ConnectTimeout or Overloaded when nothing was sent; BackendBroken, BackendTimeout
         or CallerTimeout when something was; ValueError for a header that must not be written.
         """
-        started = asyncio.get_running_loop().time()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        started = self._loop.time()
         if request.backend.proxy is not None:
             request = proxy.relayed(request, request.backend.proxy)
         head = request_head(request)
