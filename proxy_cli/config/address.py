@@ -49,6 +49,9 @@ def parse_base(text: str) -> tuple[Backend, str]:
     return Backend(scheme, host, port if port is not None else _PORTS[scheme]), path
 
 
+_PLAIN_PLACE: Final = re.compile(r"[a-z0-9.-]+(:\d+)?", re.IGNORECASE | re.ASCII)
+
+
 def parse_proxy(text: str) -> Proxy:
     """The HTTP proxy at an address, which may hold user and password; a ValueError with a sentence."""
     scheme, mark, rest = text.partition("://")
@@ -57,6 +60,10 @@ def parse_proxy(text: str) -> Proxy:
         raise ValueError(f"a proxy is spoken to in plain HTTP, also for https backends; write http://{masked(plain)}")
     if mark and scheme.lower().startswith("socks"):
         raise ValueError("the address is of a SOCKS proxy; name an HTTP proxy, as http://host:3128")
+    if not mark and _PLAIN_PLACE.fullmatch(place := text.rpartition("@")[2]):
+        # What it lacks is told here, for another scheme will not do, and user and password may stay.
+        given, user = (f": {text}", "") if place == text else ("", "user:password@")
+        raise ValueError(f"the address has no scheme{given}; write http://{user}{place}")
     backend, path = parse_base(f"{scheme}{mark}{plain}")
     if path:
         raise ValueError(f"the address of a proxy has no path: {masked(text)}; end it after the port")

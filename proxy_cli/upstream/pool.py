@@ -232,10 +232,9 @@ class Pool:
                 return await self._turn(waiter)
         except TimeoutError:
             self._refused_total += 1
-            message = (
-                f"all {self._terms.limit} connections to {self.backend} stayed busy; try again, or raise the limit"
-            )
-            raise BackendFull(message, retry_after_s=1.0) from None
+            busy = f"all {self._terms.limit} connections to {self.backend} stayed busy"
+            cure = "try again, or raise max_connections_per_backend"
+            raise BackendFull(f"{busy}; {cure}", retry_after_s=1.0) from None
 
     async def _turn(self, waiter: _Waiter) -> Connection | None:
         try:

@@ -155,7 +155,8 @@ def test_proxys_address_may_hold_user_and_password(text, host, port, authorizati
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("proxy.test:3128", "the address has no scheme: proxy.test:3128; write http://proxy.test:3128"),
+        ("proxy.test:3128", "the address has no scheme: proxy.test:3128; write http://proxy.test:3128$"),
+        ("u:secret@proxy.test:3128", "the address has no scheme; write http://user:password@proxy.test:3128$"),
         ("https://u:secret@proxy.test:3128", "spoken to in plain HTTP, .*; write http://proxy.test:3128"),
         ("socks5://u:secret@proxy.test:1080", "a SOCKS proxy; name an HTTP proxy"),
         ("http://proxy.test:3128/path", "the address of a proxy has no path: .*; end it after the port"),

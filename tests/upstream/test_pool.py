@@ -112,7 +112,8 @@ async def test_wait_for_a_place_is_bounded():
     async with RawBackend([REQUEST]) as raw:
         busy = asyncio.ensure_future(ask(upstream, raw))
         await asyncio.sleep(0.05)
-        with pytest.raises(Overloaded, match=f"all 1 connections to {raw.backend} stayed busy") as failure:
+        sentence = f"all 1 connections to {raw.backend} stayed busy; try again, or raise max_connections_per_backend"
+        with pytest.raises(Overloaded, match=sentence) as failure:
             await ask(upstream, raw)
         busy.cancel()
         await asyncio.gather(busy, return_exceptions=True)
