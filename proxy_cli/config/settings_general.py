@@ -41,17 +41,17 @@ class GeneralSettings(Section):
     embedding_model: Name | None = used("The model of every embedding.")
     image_generation_model: Name | None = used("The model of every image.")
     moderation_model: Name | None = used("The model of every moderation.")
-    max_request_size_mb: Amount | None = used("Largest request, in MB.")
-    max_response_size_mb: Amount | None = used("Largest answer, in MB.")
+    max_request_size_mb: Amount | None = used("Largest request, in MB (32, and 512 for a form with files).")
+    max_response_size_mb: Amount | None = used("Largest answer that is no stream, in MB (64).")
     forward_client_headers_to_llm_api: Flag = used("Send the caller's `x-` headers on.", default=False)
     forward_openai_org_id: Flag = used("Send the caller's OpenAI organization on.", default=False)
     drain_wait_seconds: Pause | None = used(
-        "At SIGTERM, how long readiness says no while clients are still accepted (5 where somebody goes by it, else 0)."
+        "At SIGTERM, how long readiness says no while clients are still accepted (5 where somebody goes by it)."
     )
-    drain_timeout_seconds: Seconds = used("At the end, how long requests under way may take.", default=60.0)
-    drain_stream_timeout_seconds: Seconds = used("At the end, how long streams may take.", default=600.0)
+    drain_timeout_seconds: Seconds = used("At the end, how long requests under way may take (60).", default=60.0)
+    drain_stream_timeout_seconds: Seconds = used("At the end, how long streams may take (600).", default=600.0)
     max_connections_per_backend: Count | None = used(
-        "Most connections of a worker to one backend; a call that gets none within a second is answered 503."
+        "Most connections of a worker to one backend (no limit); a call that gets none within a second is answered 503."
     )
     litellm_key_header_name: Name | None = used("One more header that a caller's key may stand in.")
     always_include_stream_usage: Flag = used("Put usage into every stream.", default=False)

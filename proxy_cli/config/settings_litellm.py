@@ -32,11 +32,11 @@ class LiteLLMSettings(Section):
     """What holds for every call."""
 
     drop_params: Flag = used("Leave out request fields that the target is known not to take.", default=False)
-    request_timeout: Seconds | None = used("Time limit of a call, in seconds.")
+    request_timeout: Seconds | None = used("Time limit of a call, in seconds (600).")
     json_logs: Flag = used("Log as lines of JSON.", default=False)
     max_budget: Usd | None = used("What may be spent since start, in USD.")
     budget_exceeded_status_code: Status | None = used("Status of the answer once the budget is spent (422).")
-    require_auth_for_metrics_endpoint: Flag = used("Whether `/metrics` asks for a key.", default=True)
+    require_auth_for_metrics_endpoint: Flag = used("Whether `/metrics` asks for a key (true).", default=True)
     add_function_to_prompt: Flag = used("Put tools into the prompt of models without tools.", default=False)
     ssl_verify: Verify | None = used(
         "Check the backends' certificates: true, false, or the path of a file or folder of CA certificates."
