@@ -38,6 +38,7 @@ _NO_VERSION: Final = re.compile(rb"[A-Z]+ [!-~]+\r?\n").match
 _SPOKEN: Final = frozenset({(1, 0), (1, 1)})
 _TLS_HELLO: Final = b"\x16\x03"
 _HTTP2: Final = b"PRI * HTTP/2.0\r\n"
+STALL_S: Final = 60.0  # a client that takes nothing for so long is cut off
 # How much more than a body may come as its framing. Chunks of one byte have five around it, and cost as much each as
 # a large one.
 _FRAMING_BYTES: Final = 256 * 1024
@@ -53,6 +54,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_body_bytes",
+        "_ends",
         "_head",
         "_head_timer",
         "_knows_start",
@@ -60,6 +62,7 @@ class Connection(RequestHandler):
         "_limits",
         "_problems",
         "_refused",
+        "_stall_timer",
         "returned",
     )
 
@@ -91,7 +94,10 @@ class Connection(RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._last_payload: StreamReader = EMPTY_PAYLOAD
         self._refused = False  # nothing that comes now is read
-        self.returned: Callable[[], None] | None = None  # called after each answer
+        self._ends = False  # the request under way is the last one
+        self._stall_timer: asyncio.TimerHandle | None = None
+        # Called after each answer, with whether there may be another one; None: the connection is this room's own.
+        self.returned: Callable[[bool], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected: something must come soon."""
@@ -101,6 +107,7 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection has ended."""
         self._stop_head_timer()
+        self._stop_stall_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -126,6 +133,32 @@ class Connection(RequestHandler):
         else:
             self._knows_start = False
             self._still_in_body(data)
+
+    def given(self) -> None:
+        """The connection was lent until now; from here on this room looks after its time, too."""
+        self.returned = None
+        self.keep_alive(True)
+        if self._paused:
+            self._watch_stall()
+
+    def pause_writing(self) -> None:
+        """The client takes less than is sent."""
+        super().pause_writing()
+        if self.returned is None:
+            self._watch_stall()
+
+    def resume_writing(self) -> None:
+        """The client has taken nearly all."""
+        self._stop_stall_timer()
+        super().resume_writing()
+
+    def close(self) -> None:
+        """Take no further request; the one that is still coming in is read to its end, and answered."""
+        if (self._request_in_progress or self._messages) and not self._last_payload.is_eof():
+            # aiohttp would drop the rest of its body.
+            self._ends = True
+        else:
+            super().close()
 
     def handle_error(
         self,
@@ -160,13 +193,15 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the response; whoever lent the connection is told when this room is done with the request."""
+        if self._ends and not resp.prepared:
+            resp.force_close()
         result = await super().finish_response(request, resp, start_time)
         if self._last_payload.exception() is not None:
             # It is told. What still comes is thrown away for a while, so that its sender sees the response.
             self._last_payload.set_exception(None)  # type: ignore[arg-type]
         if self.returned is not None:
             # Two turns of the loop on: in the next one the timer for the request after this is set.
-            self._loop.call_soon(self._loop.call_soon, self.returned)
+            self._loop.call_soon(self._loop.call_soon, self.returned, bool(result[0].keep_alive))
         return result
 
     def log_exception(self, *args: object, **kw: object) -> None:
@@ -241,6 +276,32 @@ class Connection(RequestHandler):
         self._messages.append((_refusal(error), EMPTY_PAYLOAD))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _process_keepalive(self) -> None:
+        """The time until the next request is over: of a lent connection, its owner tells that."""
+        if self.returned is None:
+            super()._process_keepalive()
+        else:
+            self._keepalive_handle = None
+
+    def _watch_stall(self) -> None:
+        """Cut the client off if it takes nothing for too long."""
+        unsent = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        self._stop_stall_timer()
+        self._stall_timer = self._loop.call_later(STALL_S, self._look_at_stall, unsent)
+
+    def _look_at_stall(self, unsent_before: int) -> None:
+        if self.transport is None:
+            return
+        if self.transport.get_write_buffer_size() < unsent_before:
+            self._watch_stall()
+        else:
+            self.transport.abort()
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -319,8 +380,11 @@ class Listener(web.Server):
             limits=self._limits,
         )
 
-    def lend(self, returned: Callable[[], None]) -> Connection:
-        """A handler for single requests of somebody else's connection; `returned` is called after each answer."""
+    def lend(self, returned: Callable[[bool], None]) -> Connection:
+        """A handler for single requests of somebody else's connection.
+
+        After each answer `returned` is told whether there may be another one; where not, the connection is closed here.
+        """
         connection = self()
         connection.returned = returned
         return connection

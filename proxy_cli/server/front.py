@@ -43,7 +43,7 @@ class Front:
         """The route of a request that a lane answers itself."""
         return self.desk.counter.hot(head.method, head.target) if head.is_json else None
 
-    def guest(self, returned: Callable[[], None]) -> Guest:
+    def guest(self, returned: Callable[[bool], None]) -> Guest:
         """A handler for what a lane does not read."""
         return self._guests.lend(returned)
 

@@ -47,8 +47,8 @@ class Guest(Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """It is gone."""
 
-    def keep_alive(self, val: bool) -> None:
-        """Forget about the time until the next request."""
+    def given(self) -> None:
+        """The connection is its own from now on, and with it the time that passes there."""
 
 
 class Tenant(Protocol):
@@ -78,8 +78,8 @@ class House(Protocol):
     def match(self, head: Head) -> Match | None:
         """The route of a request that the lane answers itself."""
 
-    def guest(self, returned: Callable[[], None]) -> Guest:
-        """A handler for what the lane does not read; `returned` is called when it waits for its next request."""
+    def guest(self, returned: Callable[[bool], None]) -> Guest:
+        """A handler for what the lane does not read; after each answer `returned` is told whether it takes another."""
 
     def entered(self, lane: Tenant) -> None:
         """A connection begins."""

@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from proxy_cli.errors import GatewayError, SlowClient, forget_frames
 from proxy_cli.server.body import Pace, too_slow
+from proxy_cli.server.connection import STALL_S
 from proxy_cli.server.counter import Counter
 from proxy_cli.server.flow import Flow
 from proxy_cli.server.heads import END, Head, read_head
@@ -30,7 +31,7 @@ _JOIN_BYTES: Final = 64 * 1024
 _NEVER_S: Final = float("inf")
 # A request line as far as it goes: the start of a method and a path, and nothing that is no HTTP.
 _BEGUN: Final = re.compile(rb"[A-Z]{1,16}+(?: (?:/[!-~]*+(?: [^\0]*)?)?)?", re.DOTALL).fullmatch
-_STALL_S: Final = 60.0  # a client that takes nothing for so long is cut off
+_KEPT_BYTES: Final = 4 * 1024  # of a head, while nothing is asked
 
 
 class Lane(asyncio.Protocol):
@@ -60,6 +61,7 @@ class Lane(asyncio.Protocol):
         "_task",
         "_transport",
         "_unsent_bytes",
+        "_waits",
         "due_s",
         "stall_due_s",
     )
@@ -83,6 +85,7 @@ class Lane(asyncio.Protocol):
         self._has_answered = False
         self._lent: int | None = None  # bytes that the guest has yet to get; None: it has no request
         self._unsent_bytes = 0
+        self._waits = False  # to go on, until the client has taken what was sent
         self.due_s = _NEVER_S
         self.stall_due_s = _NEVER_S
 
@@ -98,7 +101,7 @@ class Lane(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head, of a body, of the guest's request, or of what comes after."""
-        if self._task is not None:
+        if self._task is not None or self._waits:
             self._hold(data)
         elif self._lent is not None:
             self._pass_on(data)
@@ -127,7 +130,7 @@ class Lane(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client takes less than is sent: its backend is to wait."""
         self._unsent_bytes = self._unsent()
-        self.stall_due_s = self._loop.time() + _STALL_S
+        self.stall_due_s = self._loop.time() + STALL_S
         if self._flow is not None:
             self._flow.pause()
         if self._guest is not None:
@@ -140,6 +143,9 @@ class Lane(asyncio.Protocol):
             self._flow.resume()
         if self._guest is not None:
             self._guest.resume_writing()
+        if self._waits:
+            self._waits = False
+            self._go_on()
 
     # What the house calls.
 
@@ -147,6 +153,11 @@ class Lane(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether nothing is asked here, and nothing is on its way in."""
         return self._task is None and self._lent is None and not self._missing and not self._ahead
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the client is to take something first."""
+        return self.stall_due_s < _NEVER_S
 
     def close_when_idle(self) -> None:
         """Close it now, or after the request that is under way."""
@@ -167,9 +178,9 @@ class Lane(asyncio.Protocol):
             return
         self.due_s = _NEVER_S
         if self._pace is not None:
-            self._refuse_late(too_slow())
+            self._refuse_late(too_slow(), self._match)
         elif self._ahead:
-            self._refuse_late(_too_slow_a_head())
+            self._refuse_late(_too_slow_a_head(), None)
         else:
             self._transport.close()
 
@@ -253,9 +264,14 @@ class Lane(asyncio.Protocol):
         if self._closes or self._house.draining:
             self._close()
             return
+        if self._is_full:
+            self._waits = True
+            return
         ahead = self._ahead
         if not ahead:
             self.due_s = self._loop.time() + self._house.keepalive_s
+            if len(self._head_bytes) > _KEPT_BYTES:
+                self._head_bytes, self._head, self._match = b"", None, None
             return
         if len(ahead) > _AHEAD_BYTES:
             transport.resume_reading()
@@ -281,6 +297,7 @@ class Lane(asyncio.Protocol):
         self._lent = 0
         guest = self._host()
         if self._transport is not None:
+            guest.given()
             # Looked after by the guest alone: what it is told by the event loop does not pass through here any more.
             transport.set_protocol(cast("asyncio.Protocol", guest))
             self._house.left(self)
@@ -291,6 +308,8 @@ class Lane(asyncio.Protocol):
             assert self._transport is not None
             self._guest = self._house.guest(self._returned)
             self._guest.connection_made(self._transport)
+            if self._is_full:
+                self._guest.pause_writing()
         return self._guest
 
     def _pass_on(self, data: bytes) -> None:
@@ -304,16 +323,16 @@ class Lane(asyncio.Protocol):
         if self._has_answered and not self._lent:
             self._take_back()
 
-    def _returned(self) -> None:
+    def _returned(self, goes_on: bool) -> None:
         """The guest has answered. A body that it did not want may still be coming in, for it to throw away."""
+        if not goes_on:
+            return  # it closes the connection, and what comes behind that is nobody's
         self._has_answered = True
         if self._lent == 0:
             self._take_back()
 
     def _take_back(self) -> None:
         self._lent = None
-        if self._guest is not None:
-            self._guest.keep_alive(True)
         self._go_on()
 
     # Answering.
@@ -348,10 +367,10 @@ class Lane(asyncio.Protocol):
             return record, counter.own_headers(record, None, None)
         return record, counter.own_headers(record, head.fields.get("x-litellm-call-id"), head.fields.get("origin"))
 
-    def _refuse_late(self, error: GatewayError) -> None:
+    def _refuse_late(self, error: GatewayError, match: Match | None) -> None:
         """Answer a request that does not come in, and close."""
         counter = self._house.desk.counter
-        record, own = self._begun(counter, self._match.route.path_template if self._match else "", None)
+        record, own = self._begun(counter, match.route.path_template if match else "", None)
         self._closes = True
         self._body, self._pace, self._missing, self._ahead = [], None, 0, b""
         counter.refuse(record, own, error, self)
@@ -376,6 +395,8 @@ class Lane(asyncio.Protocol):
         framing = f"transfer-encoding: chunked\r\n{self._last_words()}"
         head = head_bytes(outgoing.answer.status, outgoing.head + STREAM_HEADERS, framing)
         self._flow = Flow(self._transport, self._house.outbox, head, outgoing)
+        if self._is_full:
+            self._flow.pause()
         try:
             if not await self._flow.run():
                 self.cut_off()
@@ -391,7 +412,7 @@ class Lane(asyncio.Protocol):
         unsent = self._unsent()
         if unsent < self._unsent_bytes:
             self._unsent_bytes = unsent
-            self.stall_due_s = now_s + _STALL_S
+            self.stall_due_s = now_s + STALL_S
         else:
             self.cut_off()
 
