@@ -31,6 +31,7 @@ _NO_KEY: Final = frozenset({
     "not-used", "none-needed", "no-key-needed", "no-key-required", "anything", "any", "x", "-", "test", "0", "1",
 })  # fmt: skip
 _OFF: Final = frozenset({"false", "no", "off", "n"})
+_OF_TLS: Final = frozenset({"ssl_verify", "ssl_certificate", "ssl_keyfile"})
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CALLS_OPENAI: Final = frozenset({"openai", "azure", "text-completion-openai"})
 
@@ -68,7 +69,7 @@ def _unchecked(values: Mapping[str, Json], models: list[tuple[Path, dict[str, Js
     sections = [(path, _at(values, path)) for path in tops]
     sections += [((*path, "litellm_params"), entry.get("litellm_params")) for path, entry in models]
     for path, section in sections:
-        given = section.get("ssl_verify") if isinstance(section, dict) else None
+        given = section.get("ssl_verify") if isinstance(section, dict) and not _is_plain(section) else None
         if isinstance(given, Scalar) and given.text.strip().lower() in _OFF:
             message = "certificates are not checked, so keys and prompts may go to anybody who stands in between"
             yield Finding((*path, "ssl_verify"), message, "name the file of your CA instead", Severity.WARNING)
@@ -125,10 +126,23 @@ def _entry_checks(path: Path, entry: dict[str, Json], params: dict[str, Json]) -
         yield Finding((*path, "base_url"), message, "keep one of the two", Severity.WARNING)
     yield from _header_names(path, params)
     yield from _no_path(path, params)
+    yield from _no_tls(path, params)
     name, model = text_of(entry, "model_name"), text_of(params, "model")
     if name and model and "*" in model and "*" not in name:
         message = "the * has nothing to stand for: model_name has none"
         yield Finding((*path, "model"), message, "write the model's full name, or a * in model_name", Severity.WARNING)
+
+
+def _no_tls(path: Path, params: dict[str, Json]) -> Iterator[Finding]:
+    """What is said of certificates where there are none."""
+    for key in sorted(_OF_TLS & params.keys()) if _is_plain(params) else ():
+        message = "does nothing: the backend is spoken to in plain HTTP"
+        yield Finding((*path, key), message, "write https:// in its address, or take this out", Severity.WARNING)
+
+
+def _is_plain(params: dict[str, Json]) -> bool:
+    base = text_of(params, "api_base") or text_of(params, "base_url") or ""
+    return base.lower().startswith("http://")
 
 
 def _no_path(path: Path, params: dict[str, Json]) -> Iterator[Finding]:

@@ -91,7 +91,8 @@ def _listen(address: Address, host: str, *, shared: bool) -> socket.socket:
 def _listen_at(path: Path) -> socket.socket:
     """A socket at a path; who may open it is decided by the folder and the umask."""
     if not path.name or len(bytes(path)) > _LONGEST_UNIX:
-        raise CannotListen(f"--host unix:{path} needs the path of a file, of at most {_LONGEST_UNIX} bytes")
+        given = str(path) if path.name else ""  # no path at all is a dot by now
+        raise CannotListen(f"--host unix:{given} needs the path of a file, of at most {_LONGEST_UNIX} bytes")
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -131,3 +131,19 @@ def test_certificates_that_are_not_checked_are_warned_of(path):
 
     assert (warning.path, warning.severity) == (path, Severity.WARNING)
     assert said("true") == said("/etc/ca.pem") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("ssl_verify", "/ca.pem"), ("ssl_verify", "false"), ("ssl_certificate", "/a.pem"), ("ssl_keyfile", "/a.key")],
+)
+@pytest.mark.parametrize("base", ["api_base", "base_url"])
+def test_tls_settings_of_a_plain_backend_are_warned_of(key, value, base):
+    """They do nothing there, and who wrote them believes otherwise."""
+    plain = found(**{base: "HTTP://host.test/v1", key: value})
+    secure = found(**{base: "https://host.test/v1", key: "/etc/ca.pem"})
+
+    assert [(each.severity, each.path[-1], each.message) for each in plain] == [
+        (Severity.WARNING, key, "does nothing: the backend is spoken to in plain HTTP")
+    ]
+    assert secure == []

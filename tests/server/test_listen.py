@@ -171,7 +171,7 @@ def test_socket_that_somebody_listens_on_is_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("host", "sentence"),
     [
-        ("unix:", "needs the path of a file"),
+        ("unix:", "^--host unix: needs the path of a file"),
         (f"unix:/{'x' * 107}", "of at most 107 bytes"),
         ("unix:/no/such/folder/s", "cannot listen on unix:/no/such/folder/s: No such file or directory"),
     ],
