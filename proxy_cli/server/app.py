@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -27,7 +28,7 @@ from proxy_cli.server.entrance import Entrance
 from proxy_cli.server.front import Front
 from proxy_cli.server.gauges import PoolGauges
 from proxy_cli.server.inference import Inference
-from proxy_cli.server.information import Information
+from proxy_cli.server.information import Information, alive, ready
 from proxy_cli.server.probes import Health
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.reload_route import Ask, ReloadRoute
@@ -294,7 +295,6 @@ def _answers(
         metrics=setup.metrics,
         root=root.rstrip("/"),
         redirect=setup.variables.root_redirect_url,
-        is_ready=process.drain.is_ready,
     )
     return {
         "inference": inference.answer,
@@ -303,8 +303,6 @@ def _answers(
         "model_info": information.model_info,
         "routes": information.paths,
         "health": health.answer,
-        "alive": information.alive,
-        "ready": information.ready,
         "test": information.test,
         "metrics": information.figures,
         "reload": ReloadRoute(ask=process.ask, problems=problems, needs_key=setup.keys.required).answer,
@@ -319,6 +317,7 @@ def _counter(setup: Setup, answers: Mapping[str, Answer], problems: Problems, pr
     setup.metrics.know(routes={each.path_template for each in routes.all}, names=frozenset(setup.table.names()))
     return Counter(
         answers,
+        {"alive": alive, "ready": partial(ready, process.drain)},
         routes=routes,
         keys=setup.keys,
         problems=problems,

@@ -22,7 +22,7 @@ from proxy_cli.server.admission import Admission
 from proxy_cli.server.body import refuse_expectation
 from proxy_cli.server.problems import INTERNAL, Problems
 from proxy_cli.server.reply import AiohttpOutlet, Lines, Outlet, Sent, lines
-from proxy_cli.server.routes import Answer, Match, Routes, Visit
+from proxy_cli.server.routes import Answer, Match, Routes, Visit, Word
 from proxy_cli.shapes import Headers, Record, header_text
 from proxy_cli.telemetry.recorder import Recorder
 
@@ -32,6 +32,7 @@ _SAFE: Final[Lines] = (
     "server: llmproxy\r\nx-content-type-options: nosniff\r\nx-frame-options: DENY\r\n"
     "content-security-policy: frame-ancestors 'none'\r\n"
 )
+_JSON: Final[Lines] = "content-type: application/json\r\n"
 _CALL_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _HEADER_NAMES: Final = re.compile(r"[A-Za-z0-9, _-]{0,2000}")
 _UNREADABLE: Final = InvalidRequest(
@@ -69,6 +70,7 @@ class Counter:
     def __init__(
         self,
         answers: Mapping[str, Answer],
+        words: Mapping[str, Word],
         *,
         routes: Routes,
         keys: Keys,
@@ -79,6 +81,7 @@ class Counter:
         admission: Admission,
     ) -> None:
         self._answers = answers
+        self._words = words
         self._routes = routes
         self._keys = keys
         self._problems = problems
@@ -101,6 +104,10 @@ class Counter:
     def hot(self, method: str, target: str) -> Match | None:
         """The route of a path that is asked for all the time: one that a POST of JSON goes to, and that is fixed."""
         return self._routes.hot(target) if method == "POST" else None
+
+    def probe(self, method: str, target: str) -> Match | None:
+        """The route of a path that probes ask for."""
+        return self._routes.probe(target) if method == "GET" else None
 
     def begun(self, method: str, route: str, client: str) -> Record:
         """The record of a request that begins."""
@@ -137,6 +144,12 @@ class Counter:
             if record.has_place:
                 self._admission.leave()
             self._put_down(record)
+
+    def tell(self, match: Match, record: Record, own: Lines, outlet: Outlet[Sent]) -> Sent:
+        """Answer a probe, whoever asks and however full it is. Raises what `Word` raises."""
+        data = self._words[match.route.name]()
+        record.status = 200
+        return outlet.whole(200, _JSON + own, data)
 
     async def admit(self, record: Record, headers: Headers, *, public: bool, reserved: bool = False) -> None:
         """Let a request in whose route is known. Raises Overloaded, Unauthenticated or InvalidRequest."""
@@ -196,16 +209,24 @@ class Counter:
         else:
             match = self._routes.match(request.method, record.route)
             record.route = match.route.path_template
-            headers = lower_case(request.headers)
-            await self.admit(record, headers, public=match.route.public, reserved=match.route.reserved)
-            refuse_expectation(request)
-            visit = Visit(request, headers, match, record, own, outlet)
-            response = await self._answers[match.route.name](visit)
+            response = await self._on_route(match, request, record, own, outlet)
         record.status = response.status
         if not response.prepared:
             for name, value in reply.pairs(own):
                 response.headers.setdefault(name, value)
         return response
+
+    async def _on_route(
+        self, match: Match, request: web.BaseRequest, record: Record, own: Lines, outlet: AiohttpOutlet
+    ) -> web.StreamResponse:
+        route = match.route
+        if route.is_probe:
+            refuse_expectation(request)
+            return self.tell(match, record, own, outlet)
+        headers = lower_case(request.headers)
+        await self.admit(record, headers, public=route.public, reserved=route.reserved)
+        refuse_expectation(request)
+        return await self._answers[route.name](Visit(request, headers, match, record, own, outlet))
 
     def _preflight(self, request: web.BaseRequest, record: Record) -> web.StreamResponse:
         methods = self._routes.methods_of(record.route)

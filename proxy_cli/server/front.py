@@ -41,7 +41,10 @@ class Front:
 
     def match(self, head: Head) -> Match | None:
         """The route of a request that a lane answers itself."""
-        return self.desk.counter.hot(head.method, head.target) if head.is_json else None
+        counter = self.desk.counter
+        if head.is_json:
+            return counter.hot(head.method, head.target)
+        return counter.probe(head.method, head.target) if head.is_all else None
 
     def guest(self, returned: Callable[[bool], None]) -> Guest:
         """A handler for what a lane does not read."""

@@ -43,6 +43,11 @@ class Head(NamedTuple):
         fields = self.fields
         return self.length > 0 and "expect" not in fields and _JSON(fields.get("content-type", "")) is not None
 
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing follows it, nor waits for an invitation to."""
+        return self.length == 0 and "expect" not in self.fields
+
 
 def read_head(data: bytes) -> Head | None:
     """The head that is `data`, up to and with its empty line; None where a full reader of HTTP has to look at it."""

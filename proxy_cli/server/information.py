@@ -1,7 +1,7 @@
 """What the proxy says of itself: the names it knows, what stands behind them, its paths and pages."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -12,6 +12,7 @@ from proxy_cli import __version__
 from proxy_cli.errors import NotFound, Overloaded
 from proxy_cli.routing.table import Table
 from proxy_cli.server import pages, reply
+from proxy_cli.server.drain import Drain
 from proxy_cli.server.routes import Routes, Visit
 from proxy_cli.shapes import Deployment, Headers, Json, header_text
 from proxy_cli.telemetry.exposition import CONTENT_TYPE
@@ -43,7 +44,6 @@ class Information:
     metrics: Metrics
     root: str = ""
     redirect: str | None = None  # where `/` leads instead of the page
-    is_ready: Callable[[], bool] = field(default=lambda: True)  # whether requests are welcome
 
     async def models(self, _visit: Visit) -> web.StreamResponse:
         """The list of names."""
@@ -76,16 +76,6 @@ class Information:
             for each in self.routes.all
         ]
         return _json({"routes": listed})
-
-    async def alive(self, _visit: Visit) -> web.StreamResponse:
-        """The process runs."""
-        return _json("I'm alive!")
-
-    async def ready(self, _visit: Visit) -> web.StreamResponse:
-        """Whether requests are welcome."""
-        if not self.is_ready():
-            raise Overloaded("this process is about to end: send requests elsewhere", code="shutting_down")
-        return _json({"status": "healthy", "db": "Not connected"})
 
     async def figures(self, _visit: Visit) -> web.StreamResponse:
         """The metrics of all processes."""
@@ -132,3 +122,15 @@ class Information:
 
 def _json(value: Json) -> web.StreamResponse:
     return reply.plain(200, _JSON, msgspec.json.encode(value))
+
+
+def alive() -> bytes:
+    """What a probe is told: the process runs."""
+    return b'"I\'m alive!"'
+
+
+def ready(drain: Drain) -> bytes:
+    """What a probe is told: whether requests are welcome. Raises Overloaded where they are not."""
+    if not drain.is_ready():
+        raise Overloaded("this process is about to end: send requests elsewhere", code="shutting_down")
+    return b'{"status":"healthy","db":"Not connected"}'

@@ -1,9 +1,9 @@
 """The fast lane: every client's connection, read here for the requests that nearly all are.
 
 It reads each head itself and answers what it knows for sure: a POST of JSON with a plain length to a path that asks a
-model, in the narrow grammar of `heads.py`. Every other request goes byte for byte to aiohttp's handler on the same
-connection (the guest), which also gives every refusal of what cannot be read. So nothing is accepted here that the
-counter refuses, and what is answered here goes through the counter's and the gateway's own functions.
+model, and a probe, in the narrow grammar of `heads.py`. Every other request goes byte for byte to aiohttp's handler on
+the same connection (the guest), which also gives every refusal of what cannot be read. So nothing is accepted here that
+the counter refuses, and what is answered here goes through the counter's and the gateway's own functions.
 
 A request whose end is known beforehand is lent to the guest: afterwards the lane reads on. Any other is given for good.
 Keeps: one request at a time; what a client sends ahead waits, bounded; a client that leaves cancels its request.
@@ -11,12 +11,12 @@ Keeps: one request at a time; what a client sends ahead waits, bounded; a client
 
 import asyncio
 import re
+from collections.abc import Coroutine
 from typing import Final, cast
 
 from proxy_cli.errors import GatewayError, SlowClient, forget_frames
 from proxy_cli.server.body import Pace, too_slow
 from proxy_cli.server.connection import STALL_S
-from proxy_cli.server.counter import Counter
 from proxy_cli.server.flow import Flow
 from proxy_cli.server.heads import END, Head, read_head
 from proxy_cli.server.house import Desk, Guest, House
@@ -201,11 +201,15 @@ class Lane(asyncio.Protocol):
         head = self._head
         if head is None:
             self._give(data)
-        elif self._match is None or head.length > _INLINE_BYTES:
+        elif self._match is None or head.length > _INLINE_BYTES or (not head.length and len(data) > end):
             self._lend(head, data, end)
-        else:
+        elif head.length:
             self._missing = head.length
             self._collect(data[end:])
+        else:
+            # A probe: in this turn, whatever else is under way. With requests behind it, it takes the guest's time.
+            self.due_s = _NEVER_S
+            _run(self._answer(b""))
 
     def _wait_for_head(self, data: bytes) -> None:
         if not _may_become_plain(data):
@@ -344,7 +348,8 @@ class Lane(asyncio.Protocol):
         assert match is not None
         self._closes = self._closes or head.closes
         counter = desk.counter
-        record, own = self._begun(counter, match.route.path_template, head)
+        record = counter.begun(head.method, match.route.path_template, self._client)
+        own = counter.own_headers(record, head.fields.get("x-litellm-call-id"), head.fields.get("origin"))
         try:
             await counter.guard(record, own, self._ask(desk, match, head, record, own, body), self)
         except ConnectionError as error:
@@ -356,21 +361,19 @@ class Lane(asyncio.Protocol):
 
     async def _ask(self, desk: Desk, match: Match, head: Head, record: Record, own: Lines, body: bytes) -> None:
         counter, public = desk.counter, match.route.public
+        if match.route.is_probe:
+            counter.tell(match, record, own, self)
+            return
         if not counter.admits(record, head.headers, public=public):
             await counter.admit_later(record, head.headers, public=public)
         call = desk.inference.calls.of_json(match, record, head.headers, body, head.target)
         await desk.inference.respond(call, record, own, self)
 
-    def _begun(self, counter: Counter, route: str, head: Head | None) -> tuple[Record, Lines]:
-        record = counter.begun("POST", route, self._client)
-        if head is None:
-            return record, counter.own_headers(record, None, None)
-        return record, counter.own_headers(record, head.fields.get("x-litellm-call-id"), head.fields.get("origin"))
-
     def _refuse_late(self, error: GatewayError, match: Match | None) -> None:
         """Answer a request that does not come in, and close."""
         counter = self._house.desk.counter
-        record, own = self._begun(counter, match.route.path_template if match else "", None)
+        record = counter.begun("POST", match.route.path_template if match else "", self._client)
+        own = counter.own_headers(record, None, None)
         self._closes = True
         self._body, self._pace, self._missing, self._ahead = [], None, 0, b""
         counter.refuse(record, own, error, self)
@@ -418,6 +421,16 @@ class Lane(asyncio.Protocol):
 
     def _unsent(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+
+def _run(work: Coroutine[object, object, None]) -> None:
+    """Do at once what waits for nothing: without a task, whose turn would come after those of all others."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise RuntimeError("what was to be done at once waits for something")
 
 
 def _too_slow_a_head() -> GatewayError:

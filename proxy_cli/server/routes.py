@@ -17,6 +17,7 @@ from proxy_cli.shapes import Headers, Operation, Record
 
 Access = Literal["public", "key"]
 _OPERATORS: Final = frozenset({"health", "administration"})
+_PROBES: Final = frozenset({"alive", "ready"})
 _SLOT: Final = "{model}"
 
 
@@ -41,6 +42,11 @@ class Route:
     def reserved(self) -> bool:
         """Whether an operator must get in here also when all places are taken."""
         return self.tag in _OPERATORS
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it is asked by somebody who ends us over a late answer: it takes no place and waits for none."""
+        return self.name in _PROBES
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,12 @@ class Routes:
         route = methods.get("POST") if methods else None
         return Match(route) if route is not None and route.operation is not None else None
 
+    def probe(self, target: str) -> Match | None:
+        """The route of a target that a probe asks by GET and that has nothing in it to be worked out; else None."""
+        methods = self._fixed.get(target)
+        route = methods.get("GET") if methods else None
+        return Match(route) if route is not None and route.is_probe else None
+
     def methods_of(self, raw_path: str) -> tuple[str, ...]:
         """The methods a path takes, for OPTIONS; empty when there is no such path."""
         for method in ("POST", "GET"):
@@ -223,3 +235,4 @@ class Visit:
 
 
 Answer = Callable[[Visit], Awaitable[web.StreamResponse]]
+Word = Callable[[], bytes]  # what a probe is told, as JSON; raises the GatewayError of another status

@@ -116,3 +116,20 @@ def test_a_head_that_two_readers_might_read_differently_is_not_read(old, new):
 def test_what_is_not_one_whole_head_is_not_read(data):
     """A request line alone names no host; bytes before or after the head are not part of it."""
     assert read_head(data) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "is_all"),
+    [
+        (b"", True),
+        (b"Content-Length: 0\r\n", True),
+        (b"Content-Length: 1\r\n", False),
+        (b"Expect: 100-continue\r\n", False),
+    ],
+)
+def test_a_head_may_be_all_of_a_request(more, is_all):
+    """No body follows, and nobody waits to be invited to send one."""
+    head = read_head(b"GET / HTTP/1.1\r\nHost: a\r\n" + more + b"\r\n")
+
+    assert head is not None
+    assert head.is_all is is_all

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 from collections.abc import AsyncIterator
 
@@ -12,6 +13,7 @@ from proxy_cli.server.connection import Listener
 from proxy_cli.server.front import Front
 from proxy_cli.server.lane import Lane
 from proxy_cli.server.strict import HEAD
+from proxy_cli.telemetry.log import configure
 from tests.fakes.proxy import running_proxy
 from tests.fakes.raw_backend import REQUEST, RawBackend
 from tests.server.conftest import chat, seed_like
@@ -120,6 +122,58 @@ async def test_a_refusal_is_the_same_in_the_lane_and_beside_it(client, body):
     assert own[0] == guests[0] >= 400
     assert own[2] == guests[2]
     assert own[1].keys() == guests[1].keys()
+
+
+@pytest.mark.row("O-09")
+@pytest.mark.parametrize("is_draining", [False, True])
+@pytest.mark.parametrize("path", [b"/health/liveliness", b"/health/liveness", b"/health/readiness"])
+async def test_a_probe_is_answered_alike_in_the_lane_and_beside_it(proxy, client, path, is_draining):
+    """The same response and the same line in the log, also when readiness says no."""
+    proxy.server.drain.draining = is_draining
+    output = io.StringIO()
+    logs = configure("normal", json_logs=True, log_level=None, local=False, stream=output)
+    try:
+        client.send(get(path, b"origin: http://a\r\nx-litellm-call-id: mine\r\n"))
+        own = await client.response()
+        client.send(get(path, b"origin: http://a\r\nx-litellm-call-id: mine\r\nte: x\r\nte: y\r\n"))
+        guests = await client.response()
+        await asyncio.sleep(0)
+    finally:
+        logs.close()
+    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+
+    def kept(found):
+        own = {"x-request-id", "date", "timestamp", "message", "request_id", "duration_ms"}
+        return {name: value for name, value in found.items() if name not in own}
+
+    assert own[0] == guests[0] == (503 if is_draining and path == b"/health/readiness" else 200)
+    assert kept(own[1]) == kept(guests[1])
+    assert own[2] == guests[2]
+    assert [kept(line) for line in lines] == [kept(lines[0])] * 2
+    assert (lines[0]["method"], lines[0]["route"]) == ("GET", path.decode())
+
+
+@pytest.mark.row("O-09")
+async def test_probes_sent_ahead_are_answered_in_order(client):
+    """However many stand in one piece, and with requests of other kinds between them."""
+    client.send((get(b"/health/liveliness") + post() + get(b"/health/readiness")) * 20)
+    answers = [await client.response() for _ in range(60)]
+    client.send(get(b"/health/liveliness") * 2000)
+    probes = [await client.response() for _ in range(2000)]
+
+    assert [answer[2][:4] for answer in answers] == [b"\"I'm", b'{"id', b'{"st'] * 20
+    assert {probe[2] for probe in probes} == {b'"I\'m alive!"'}
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive"])
+async def test_a_connection_ends_after_a_probe_as_its_client_wishes(client, connection):
+    """With the word for it, or not at all."""
+    client.send(get(b"/health/liveliness", f"connection: {connection}\r\n".encode()))
+    _, headers, _ = await client.response()
+    client.send(get(b"/health/readiness"))
+
+    assert headers.get("connection") == ("close" if connection == "close" else None)
+    assert await client.is_closed() if connection == "close" else (await client.response())[0] == 200
 
 
 async def test_one_connection_carries_what_the_lane_reads_and_what_it_does_not(client):

@@ -130,3 +130,17 @@ def test_only_the_listed_routes_are_public():
         "/health/liveness",
         "/health/readiness",
     }
+
+
+def test_a_probe_needs_no_key():
+    """It is answered before anybody looks for one."""
+    probes = [route for route in ROUTES if route.is_probe]
+
+    assert {route.name for route in probes} == {"alive", "ready"}
+    assert all(route.public for route in probes)
+
+
+@pytest.mark.parametrize("target", ["/health", "/metrics", "/v1/chat/completions", "/health/readiness?x", "/nowhere"])
+def test_what_is_no_probe_is_not_answered_as_one(target):
+    """Only fixed paths, exactly as they stand."""
+    assert Routes().probe(target) is None
