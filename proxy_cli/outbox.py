@@ -11,9 +11,10 @@ import asyncio
 class Outbox:
     """The writes of one process. Owns those that wait for the end of the turn, in their order."""
 
-    __slots__ = ("_loop", "_waiting")
+    __slots__ = ("_loop", "_waiting", "turns")
 
     def __init__(self) -> None:
+        self.turns = 0  # how often what waited has left
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
@@ -32,6 +33,7 @@ class Outbox:
         if not waiting:
             return
         self._waiting = []
+        self.turns += 1
         for transport, data in waiting:
             if not transport.is_closing():
                 transport.write(data)

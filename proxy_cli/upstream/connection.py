@@ -95,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._interim = False
         self._complete = False
         self._reusable = False
+        self._leaves = -1  # the turn of the outbox with which the request leaves; it has not, while that lasts
 
     @property
     def is_open(self) -> bool:
@@ -114,6 +115,7 @@ class Connection(asyncio.Protocol):
             if body is None:
                 self._transport.write(head)
             elif len(body) <= _JOIN_BYTES:
+                self._leaves = self._owner.outbox.turns
                 self._owner.outbox.write(self._transport, head + body)
             else:
                 self._transport.writelines((head, body))
@@ -169,6 +171,10 @@ class Connection(asyncio.Protocol):
             self._unasked(data)
             return
         quick = None
+        if self._leaves == self._owner.outbox.turns and self.reused:
+            # No answer to what it does not know of: a farewell to an idle client, say. The request is still ours.
+            self.shut(BackendBroken(f"{self.backend} replied before it was asked", code=EMPTY))
+            return
         if not self._read_bytes and exchange.method != "HEAD":
             quick = quick_head(data)
         self._read_bytes += len(data)

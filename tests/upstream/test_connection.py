@@ -6,7 +6,11 @@ from random import Random
 import pytest
 
 from proxy_cli.errors import BackendBroken
+from proxy_cli.outbox import Outbox
+from proxy_cli.shapes import Backend
 from proxy_cli.upstream.client import Upstream
+from proxy_cli.upstream.connection import EMPTY, Connection
+from proxy_cli.upstream.exchange import Exchange
 from tests.fakes.raw_backend import FIN, REQUEST, RST, RawBackend, Script
 from tests.upstream.dialogue import OK, chunked, reply, request_to
 
@@ -244,3 +248,68 @@ async def test_whatever_a_backend_sends_is_a_reply_or_one_of_our_errors(upstream
                     continue
             assert 200 <= status <= 599
             assert isinstance(body, bytes)
+
+
+class Wire(asyncio.Transport):
+    """What a connection writes to, and whether it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.is_closed = False
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        """Keep it."""
+        self.written += data
+
+    def is_closing(self) -> bool:
+        """As `abort` left it."""
+        return self.is_closed
+
+    def abort(self) -> None:
+        """The end."""
+        self.is_closed = True
+
+    def get_write_buffer_size(self) -> int:
+        """All is taken at once."""
+        return 0
+
+
+class Owner:
+    """Holds the outbox alone."""
+
+    def __init__(self) -> None:
+        self.outbox = Outbox()
+        self.freed = 0
+
+    def made(self, connection: Connection) -> None:
+        """Nothing to do."""
+
+    def free(self, connection: Connection) -> None:
+        """It is back."""
+        self.freed += 1
+
+    def lost(self, connection: Connection) -> None:
+        """Nothing to do."""
+
+
+async def test_a_reply_that_was_there_before_its_request_left_answers_nothing():
+    """Many servers say 408 to a client that is silent for long: the next request is not told that, but sent anew."""
+    owner, wire, backend = Owner(), Wire(), Backend("http", "127.0.0.1", 1)
+    first, second = (Exchange(request_to(backend), 0.0, 1000) for _ in range(2))
+    connection = Connection(backend, owner)
+    connection.connection_made(wire)
+    first.start(connection, b"one")
+    owner.outbox.flush()
+    connection.data_received(OK)
+    assert (await first.read(), owner.freed, connection.reused) == (b"hi", 1, True)
+    written = wire.written
+
+    second.start(connection, b"two")
+    connection.data_received(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n")
+    owner.outbox.flush()
+
+    with pytest.raises(BackendBroken) as failure:
+        await second.wait_for_head()
+    assert failure.value.code == EMPTY
+    assert (wire.written, wire.is_closed, owner.freed) == (written, True, 1)
