@@ -65,7 +65,7 @@ class Shared:
         now = time.monotonic()
         for slot in range(self._slots):
             header = slot * _HEADER
-            alive = now - self.cells[header + _SEEN] < _ALIVE_S
+            alive = self._lives(slot, now)
             process = int(self.cells[header + _PROCESS])
             for kind, labels, begin, size in self._walk(slot):
                 yield Entry(process, kind, labels, tuple(self.cells[begin : begin + size]), alive)
@@ -73,13 +73,20 @@ class Shared:
     def processes(self) -> int:
         """How many processes give signs of life."""
         now = time.monotonic()
-        return sum(now - self.cells[slot * _HEADER + _SEEN] < _ALIVE_S for slot in range(self._slots))
+        return sum(self._lives(slot, now) for slot in range(self._slots))
 
     def _take(self, slot: int) -> None:
         self._slot = slot
         header = slot * _HEADER
         self.cells[header + _PROCESS] = os.getpid()
         self._mine = {(kind, labels): begin for kind, labels, begin, _ in self._walk(slot)}
+
+    def _lives(self, slot: int, now: float) -> bool:
+        header = slot * _HEADER
+        if now - self.cells[header + _SEEN] >= _ALIVE_S:
+            return False
+        # One that was killed has said nothing of its end.
+        return self.cells[header + _PROCESS] == os.getpid() or self._is_taken(slot)
 
     def _is_taken(self, slot: int) -> bool:
         process = int(self.cells[slot * _HEADER + _PROCESS])

@@ -8,7 +8,7 @@ from proxy_cli.shapes import Backend, Deployment, Record, Usage
 from proxy_cli.telemetry.metrics import Metrics
 from proxy_cli.telemetry.shared import Shared
 from tests.telemetry.test_exposition import samples
-from tests.telemetry.test_shared import in_a_child
+from tests.telemetry.test_shared import living_child
 
 DEPLOYMENT = Deployment(
     id="d1", group="gpt", model="vicuna", provider="openai", backend=Backend("http", "h", 80), base_path="/v1"
@@ -161,16 +161,18 @@ def test_figures_of_processes_add_up_and_gauges_end_with_them():
         metrics.set("llmproxy_event_loop_lag_seconds", 0.1 * number)
         metrics.publish()
 
-    for number in (1, 2):
-        in_a_child(partial(work, number))
     metrics.set("litellm_in_flight_requests", 1)
+    with living_child(partial(work, 1)), living_child(partial(work, 2)):
+        living = samples(metrics.exposition())
+    killed = samples(metrics.exposition())
 
-    living = samples(metrics.exposition())
     assert living["litellm_in_flight_requests",] == 15
     assert living["llmproxy_event_loop_lag_seconds",] == pytest.approx(0.2)
     assert living["llmproxy_workers",] == 3
     assert living["llmproxy_requests_shed_total", "reason", "full"] == 3
-    assert sum(value for key, value in living.items() if key[0] == REQUESTS) == 2
+    assert (killed["litellm_in_flight_requests",], killed["llmproxy_workers",]) == (1, 1)
+    for found in (living, killed):
+        assert sum(value for key, value in found.items() if key[0] == REQUESTS) == 2
 
 
 def test_leaving_takes_the_state_and_keeps_the_counts():

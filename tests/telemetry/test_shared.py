@@ -1,7 +1,9 @@
 """Shared memory: each process writes its own, everyone reads all, nothing counted is lost."""
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from proxy_cli.telemetry.shared import Shared
 
@@ -17,6 +19,28 @@ def in_a_child(work: Callable[[], object]) -> None:
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@contextmanager
+def living_child(work: Callable[[], object]) -> Iterator[None]:
+    """A forked process that has done some work and lives on; after the block it is killed."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os.write(writer, b"!")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(writer)
+    try:
+        assert os.read(reader, 1) == b"!"
+        yield
+    finally:
+        os.close(reader)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def written(shared: Shared) -> list[tuple[int, tuple[str, ...], tuple[float, ...]]]:
