@@ -46,7 +46,7 @@ REQUESTS: Final = (
 # One entry for each deployment, in this order.
 ANSWERS: Final = (
     _seconds("litellm_request_total_latency_metric", "From a request's head to the last byte of its answer."),
-    _seconds("litellm_llm_api_latency_metric", "The part of it that the backend took."),
+    _seconds("litellm_llm_api_latency_metric", "The part of a request that the backend took."),
     _seconds("litellm_llm_api_time_to_first_token_metric", "From the call of the backend to a stream's first bytes."),
     _seconds("litellm_overhead_latency_metric", "The part of a request that llmproxy took itself.", OVERHEAD_S),
     Family("litellm_input_tokens_metric_total", "Tokens of prompts.", _MODEL),
