@@ -338,3 +338,20 @@ def test_any_bytes_are_fields_or_a_refusal(body):
 def test_every_finite_number_passes(number):
     """The size check follows the double's range exactly."""
     assert math.isclose(float(bytes(fields_of(temperature=number)["temperature"])), number)
+
+
+@pytest.mark.row("H-03")
+@pytest.mark.parametrize("said", ["plain", 'a"b\\', "]}]}", "{[{[", "\\\\"])
+@pytest.mark.parametrize(("levels", "fits"), [(3, True), (64, True), (65, False), (200, False)])
+def test_the_depth_of_a_body_with_much_in_it_is_not_misread(said, levels, fits):
+    """However many messages there are beside it, and whatever brackets and quotes stand in texts."""
+    nested: object = said
+    for level in range(levels - 1):
+        nested = [nested, said] if level % 2 else {said: nested}
+    body = json.dumps({"model": "m", "messages": [said] * 100 + [[]] * 100, "nested": nested}).encode()
+
+    if fits:
+        assert cut(body).keys() == {"model", "messages", "nested"}
+    else:
+        with pytest.raises(InvalidRequest, match="64 levels"):
+            cut(body)
