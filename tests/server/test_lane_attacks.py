@@ -6,8 +6,10 @@ import logging
 
 import pytest
 
+from proxy_cli.server.connection import Listener
 from tests.fakes.proxy import running_proxy
 from tests.fakes.raw_backend import REQUEST, RawBackend
+from tests.fakes.turned_clock import TurnedLoop
 from tests.server.conftest import seed_like
 from tests.server.test_lane import BODY, connected, get, in_chunks, post
 
@@ -133,3 +135,65 @@ async def test_an_unwanted_body_of_any_size_leaves_the_connection_usable(proxy, 
         client.send(get())
         async with asyncio.timeout(2):
             assert (await client.response())[0] == 200
+
+
+class Takes(asyncio.Transport):
+    """A client that takes so many bytes a minute, and no more. Owns what it has yet to take."""
+
+    def __init__(self, per_minute: int) -> None:
+        super().__init__()
+        self.unsent = 100_000
+        self.ended = ""
+        self._per_minute = per_minute
+        self._began_s = asyncio.get_running_loop().time()
+
+    def write(self, data) -> None:
+        """It waits, too."""
+        self.unsent += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        """What it has not taken by now."""
+        minutes = (asyncio.get_running_loop().time() - self._began_s) / 60
+        return self.unsent - int(self._per_minute * minutes)
+
+    def is_closing(self) -> bool:
+        """Whether it is over."""
+        return bool(self.ended)
+
+    def set_protocol(self, protocol) -> None:
+        """It is another's."""
+
+    def close(self) -> None:
+        """An end with manners."""
+        self.ended = self.ended or "closed"
+
+    def abort(self) -> None:
+        """And one without."""
+        self.ended = self.ended or "aborted"
+
+
+@pytest.mark.row("S-22")
+@pytest.mark.parametrize(("per_minute", "ended"), [(0, "aborted"), (10_000, "")])
+@pytest.mark.parametrize("paused_first", [False, True])
+def test_who_takes_nothing_is_cut_off_also_by_a_guest(per_minute, ended, paused_first):
+    """Whoever has the connection when it stalls; a client that takes little is waited for."""
+
+    async def dialogue() -> str:
+        async with running_proxy(seed_like("http://127.0.0.1:9/v1")) as proxy:
+            listener = Listener(proxy.server._serve, problems=proxy.server.snapshot.problems, keepalive_timeout_s=9e9)
+            guest, transport = listener.lend(lambda _: None), Takes(per_minute)
+            guest.connection_made(transport)
+            if paused_first:
+                guest.pause_writing()
+            guest.given()
+            guest.data_received(get())
+            await asyncio.sleep(0.01)
+            if not paused_first:
+                guest.pause_writing()
+            await asyncio.sleep(200)
+            found = transport.ended
+            guest.connection_lost(None)
+            return found
+
+    with asyncio.Runner(loop_factory=TurnedLoop) as runner:
+        assert runner.run(dialogue()) == ended
