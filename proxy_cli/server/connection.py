@@ -193,7 +193,7 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the response; whoever lent the connection is told when this room is done with the request."""
-        if self._ends and not resp.prepared:
+        if (self._ends or self._close) and not resp.prepared:
             resp.force_close()
         result = await super().finish_response(request, resp, start_time)
         if self._last_payload.exception() is not None:

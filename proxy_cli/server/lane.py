@@ -260,12 +260,12 @@ class Lane(asyncio.Protocol):
         if len(self._ahead) > _AHEAD_BYTES and self._transport is not None:
             self._transport.pause_reading()
 
-    def _go_on(self) -> None:
-        """The request is answered: the next one may be here already."""
+    def _go_on(self, *, knows: bool = True) -> None:
+        """The request is answered: the next one may be here already. `knows`: an end of the connection was told."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if self._closes or self._house.draining:
+        if (self._closes or self._house.draining) and (knows or not self._ahead):
             self._close()
             return
         if self._is_full:
@@ -337,7 +337,8 @@ class Lane(asyncio.Protocol):
 
     def _take_back(self) -> None:
         self._lent = None
-        self._go_on()
+        # What was sent ahead while the server began to stop is answered once more: with that the client is told.
+        self._go_on(knows=False)
 
     # Answering.
 

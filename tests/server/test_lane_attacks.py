@@ -197,3 +197,21 @@ def test_who_takes_nothing_is_cut_off_also_by_a_guest(per_minute, ended, paused_
 
     with asyncio.Runner(loop_factory=TurnedLoop) as runner:
         assert runner.run(dialogue()) == ended
+
+
+async def test_the_last_answer_says_that_it_is_the_last_also_where_the_guest_gave_it():
+    """A client that had its request read before the server began to stop asks nothing more in vain."""
+    async with (
+        RawBackend([REQUEST, 1.5, reply(completion(1))]) as raw,
+        running_proxy(seed_like(f"{raw.backend}/v1")) as proxy,
+        connected(proxy) as client,
+    ):
+        client.send(post(more=b"expect: 100-continue\r\n"))
+        while not raw.requests:
+            await asyncio.sleep(0.01)
+        stopping = asyncio.create_task(proxy.server.stop())
+        status, headers, _ = await client.response()
+
+        assert (status, headers["connection"]) == (200, "close")
+        assert await client.is_closed()
+        await stopping
