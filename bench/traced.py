@@ -24,6 +24,8 @@ from proxy_cli.__main__ import main
 PACKAGE: Final = f"{Path(proxy_cli.__file__).parent}{os.sep}"
 _TURN: Final = "_run_once"  # asyncio's; below it stands the start of the program
 _SENDS: Final = {"send", "sendall", "sendmsg"}
+# What is put into the outbox leaves at the end of the turn, when nothing on the stack tells any more who sent it.
+_PUTS, _EMPTIES = "outbox.py:Outbox.write", "outbox.py:Outbox.flush"
 
 
 def own_frames(frame: FrameType | None) -> Iterator[str]:
@@ -53,17 +55,28 @@ class Count:
         code = frame.f_code
         if event == "call":
             if code.co_filename.startswith(PACKAGE):
-                (self.calls if is_fresh(frame) else self.resumed)[name_of(code)] += 1
-        elif event == "c_call" and arg.__name__ in _SENDS and self._goes_to_backend(arg.__self__):
+                self._called(frame, name_of(code))
+        elif event == "c_call" and arg.__name__ in _SENDS and isinstance(arg.__self__, socket.socket):
+            self._sent(frame, arg.__self__)
+
+    def _called(self, frame: FrameType, name: str) -> None:
+        (self.calls if is_fresh(frame) else self.resumed)[name] += 1
+        if name == _PUTS and self._is_backend(frame.f_locals["transport"].get_extra_info("peername")):
             self.stacks.append(list(own_frames(frame)))
 
-    def _goes_to_backend(self, owner: object) -> bool:
-        if not isinstance(owner, socket.socket):
-            return False
+    def _sent(self, frame: FrameType, owner: socket.socket) -> None:
+        stack = list(own_frames(frame))
+        if stack[:1] == [_EMPTIES]:
+            return
         try:
-            return bool(owner.getpeername()[1] == self._backend)
+            peer = owner.getpeername()
         except OSError:
-            return False
+            return
+        if self._is_backend(peer):
+            self.stacks.append(stack)
+
+    def _is_backend(self, peer: object) -> bool:
+        return isinstance(peer, tuple) and len(peer) > 1 and peer[1] == self._backend
 
     def told(self) -> dict[str, Any]:
         """As JSON."""
