@@ -53,9 +53,8 @@ async def test_a_given_connection_ends_when_nothing_more_is_asked(backend):
 
 async def test_the_guests_patience_does_not_end_a_request_of_the_lane():
     """Also where the guest was still throwing a body away when the lane took its connection back."""
-    slow = [REQUEST, 2.0, reply(completion(1))]
     async with (
-        RawBackend(slow) as raw,
+        RawBackend([REQUEST, 2.0, reply(completion(1))]) as raw,
         running_proxy(seed_like(f"{raw.backend}/v1"), keepalive_timeout_s=1.0) as proxy,
         connected(proxy) as client,
     ):
