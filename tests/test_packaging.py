@@ -57,7 +57,11 @@ def tracked(git: str, path: str) -> list[str]:
 def bare_environment(home: Path) -> dict[str, str]:
     """Variables as in a container: none but the path, a home, and how to reach the package index."""
     network = {name: value for name, value in os.environ.items() if name.upper().startswith(("PIP_", "SSL_", "HTTP"))}
-    python = Path(sys.base_prefix) / "bin"
+    # In the image it is called `python`; a distribution calls its own `python3`.
+    python = home / "interpreter"
+    python.mkdir(exist_ok=True)
+    if not (python / "python").is_symlink():
+        (python / "python").symlink_to(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
     return {**network, "PATH": f"{python}:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"}
 
 
