@@ -19,7 +19,10 @@ _ASKED: Final = {
     Operation.RESPONSES: ("input", "instructions", "tools"),
     Operation.EMBEDDINGS: ("input",),
 }
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/]{512,}")  # pictures and sound are not billed by their length
+# Pictures and sound are not billed by their length. A look into the middle tells them from text, whatever their size.
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/]{512}").fullmatch
+_LONG_BYTES: Final = 2048
+_LONGEST_PREFIX: Final = 256  # data:image/png;base64,
 
 
 def estimated(call: Call, output_tokens: int) -> Usage | None:
@@ -27,9 +30,24 @@ def estimated(call: Call, output_tokens: int) -> Usage | None:
     names = _ASKED.get(call.operation)
     if names is None:
         return None
-    asked = sum(len(_BASE64.sub(b"", bytes(call.fields[name]))) for name in names if name in call.fields)
+    asked = sum(_text_bytes(bytes(call.fields[name])) for name in names if name in call.fields)
     answered = 0 if call.operation is Operation.EMBEDDINGS else output_tokens
     return Usage(prompt_tokens=-(-asked // _BYTES_PER_TOKEN), completion_tokens=answered)
+
+
+def _text_bytes(value: bytes) -> int:
+    """The length of a JSON value without what is no text in it."""
+    pieces = value.split(b'"')
+    return len(pieces) - 1 + sum(map(_length, pieces))
+
+
+def _length(piece: bytes) -> int:
+    if len(piece) < _LONG_BYTES:
+        return len(piece)
+    middle = len(piece) // 2
+    if _BASE64(piece, middle, middle + 512) is None:
+        return len(piece)
+    return piece.find(b",", 0, _LONGEST_PREFIX) + 1
 
 
 def tokens_in(pieces: int, size: int) -> int:

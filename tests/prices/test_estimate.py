@@ -44,3 +44,15 @@ def test_a_picture_is_not_counted_by_its_length():
 def test_a_token_an_event_is_the_rule_and_long_events_count_for_more(pieces, size, tokens):
     """The frame of an event is no text."""
     assert tokens_in(pieces, size) == tokens
+
+
+@pytest.mark.row("L-07")
+@pytest.mark.parametrize("text", ["日本語", "word ", "A B", '"\\'])
+def test_a_long_text_is_counted_by_its_length_without_being_read(text):
+    """Ten megabytes cost no more than to find their ends."""
+    asked = call(Operation.CHAT, messages=text * 1_000_000)
+
+    usage = estimated(asked, 0)
+
+    assert usage is not None
+    assert usage.prompt_tokens == -(-len(bytes(asked.fields["messages"])) // 4)
