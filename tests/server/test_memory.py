@@ -69,6 +69,7 @@ async def grown() -> tuple[Counter[str], list[tuple[int, ...]]]:
     return callers.ended, growth
 
 
+@pytest.mark.row("L-08")
 def test_nothing_is_kept_of_requests_that_have_ended():
     """Plain, streamed, left and failed requests leave no object, descriptor or task behind that adds up."""
     with log_to_nowhere():
@@ -167,6 +168,7 @@ async def measured(folder: Path, first: int, last: int) -> tuple[Counter[str], l
 
 @pytest.mark.deep
 @pytest.mark.timeout(5400)
+@pytest.mark.row("L-08")
 def test_a_million_requests_take_no_more_memory_than_the_first(tmp_path):
     """After 1,000,000 requests with faults mixed in a worker is at most 2 MiB larger than after the first 200,000."""
     ended, [(before, opened), (after, still_open)] = uvloop.run(measured(tmp_path, FIRST, LAST))
