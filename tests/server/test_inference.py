@@ -402,11 +402,14 @@ async def test_the_line_of_a_failed_request_says_which_backend_was_asked(proxy, 
 @pytest.mark.row("H-09")
 async def test_a_model_that_nobody_knows_is_refused_with_the_near_names_alone(backend):
     """The near ones that are shown, and no hidden one."""
-    config = seed_like(backend.url) + """
+    config = (
+        seed_like(backend.url)
+        + """
     router_settings:
       model_group_alias:
         gpt-3.5-secret: {model: gpt-3.5-turbo, hidden: true}
     """.replace("\n    ", "\n        ")
+    )
     async with running_proxy(config) as proxy:
         async with proxy.post("/v1/chat/completions", {**chat(), "model": "gpt-3.5-turb"}) as response:
             told = (await response.json())["error"]
