@@ -82,7 +82,8 @@ class Process:
     def __init__(self, plan: Plan, listener: socket.socket, line: Link | None, *, watches: bool) -> None:
         self._plan = plan
         self._listener = listener
-        self._watches = watches
+        # Looked at before anybody can know that we serve: a change after that is one that was not read.
+        self._files = Watch(lambda: plan.source.files) if watches else None
         self._parent = None if line is None else Parent(line, stop=self._stop, reload=self._reload)
         self._server = plan.make(plan.source.setup, self._ask)
         self._reloader = Reloader(plan.source, self._server.take)
@@ -122,11 +123,10 @@ class Process:
             self._plan.on_ready()
         else:
             self._parent.say(link.READY)
-        if self._watches:
-            self._tasks.spawn(self._watch(), "watch of the configuration")
+        if self._files is not None:
+            self._tasks.spawn(self._watch(self._files), "watch of the configuration")
 
-    async def _watch(self) -> None:
-        files = Watch(lambda: self._plan.source.files)
+    async def _watch(self, files: Watch) -> None:
         while True:
             await files.change()
             await self._ask(patient=True)
