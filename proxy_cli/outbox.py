@@ -6,6 +6,11 @@ With one request at a time nothing is delayed but by a step of the loop.
 """
 
 import asyncio
+from typing import Final
+
+# Up to here the head and the body of a message are joined, so that they leave as one segment; beyond, copying costs
+# more than it saves.
+_JOIN_BYTES: Final = 64 * 1024
 
 
 class Outbox:
@@ -26,6 +31,15 @@ class Outbox:
                 self._loop = asyncio.get_running_loop()
             self._loop.call_soon(self.flush)
         waiting.append((transport, data))
+
+    def write_message(self, transport: asyncio.Transport, head: bytes, body: bytes) -> bool:
+        """Write a whole message; says whether it waits. One too large to be copied leaves now, behind what waits."""
+        if len(body) <= _JOIN_BYTES:
+            self.write(transport, head + body)
+            return True
+        self.flush()
+        transport.writelines((head, body))
+        return False
 
     def flush(self) -> None:
         """Write what waits, now: before anything that is not to overtake it."""

@@ -56,3 +56,16 @@ async def test_a_transport_that_has_closed_gets_nothing():
     outbox.flush()
 
     assert written == [b"b"]
+
+
+async def test_a_message_too_large_to_be_copied_does_not_overtake_what_waits():
+    """A small one is joined and waits its turn; a large one leaves at once, behind those before it."""
+    written: list[bytes] = []
+    outbox = Outbox()
+    large = b"x" * 100_000
+
+    outbox.write_message(Transport(written), b"head ", b"small")
+    assert written == []
+    outbox.write_message(Transport(written), b"head ", large)
+
+    assert b"".join(written) == b"head small" + b"head " + large

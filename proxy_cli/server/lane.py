@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from typing import Final, cast
 
 from proxy_cli.errors import GatewayError, SlowClient, forget_frames
-from proxy_cli.server.body import Pace, too_slow
+from proxy_cli.server.body import MAX_INLINE_BYTES, Pace, too_slow
 from proxy_cli.server.connection import STALL_S
 from proxy_cli.server.flow import Flow
 from proxy_cli.server.heads import END, Head, read_head
@@ -26,8 +26,6 @@ from proxy_cli.server.strict import HEAD
 from proxy_cli.shapes import Record
 
 _AHEAD_BYTES: Final = 64 * 1024  # of further requests, while one is answered
-_INLINE_BYTES: Final = 1024 * 1024  # a longer body is read by the guest, in pieces and beside other work
-_JOIN_BYTES: Final = 64 * 1024
 _NEVER_S: Final = float("inf")
 # A request line as far as it goes: the start of a method and a path, and nothing that is no HTTP.
 _BEGUN: Final = re.compile(rb"[A-Z]{1,16}+(?: (?:/[!-~]*+(?: [^\0]*)?)?)?", re.DOTALL).fullmatch
@@ -201,7 +199,7 @@ class Lane(asyncio.Protocol):
         head = self._head
         if head is None:
             self._give(data)
-        elif self._match is None or head.length > _INLINE_BYTES or (not head.length and len(data) > end):
+        elif self._match is None or head.length > MAX_INLINE_BYTES or (not head.length and len(data) > end):
             self._lend(head, data, end)
         elif head.length:
             self._missing = head.length
@@ -386,11 +384,7 @@ class Lane(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client has left")
-        if len(body) <= _JOIN_BYTES:
-            self._house.outbox.write(transport, data + body)
-        else:
-            self._house.outbox.flush()
-            transport.writelines((data, body))
+        self._house.outbox.write_message(transport, data, body)
 
     async def stream(self, outgoing: Outgoing) -> None:
         """Send a stream, to its end or to the event that says why it ended."""

@@ -18,9 +18,6 @@ from proxy_cli.upstream.watch import Watch
 
 # Nothing at all came back: on a kept connection that may mean that the backend had closed it before we wrote.
 EMPTY: Final = "upstream_empty_response"
-# Up to here the head and the body of a request are joined, so that they leave as one segment; beyond, copying costs
-# more than it saves.
-_JOIN_BYTES: Final = 64 * 1024
 
 
 class Listener(Protocol):
@@ -114,11 +111,8 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             if body is None:
                 self._transport.write(head)
-            elif len(body) <= _JOIN_BYTES:
+            elif self._owner.outbox.write_message(self._transport, head, body):
                 self._leaves = self._owner.outbox.turns
-                self._owner.outbox.write(self._transport, head + body)
-            else:
-                self._transport.writelines((head, body))
         if self._early:
             self.data_received(self._early)
         if self._transport is None:

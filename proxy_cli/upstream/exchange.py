@@ -83,11 +83,6 @@ class Exchange:
             self._upload = self._loop.create_task(upload(connection, body, watch))
             self._upload.add_done_callback(self._uploaded)
 
-    async def wait_for_head(self) -> None:
-        """Come back when status and headers are known. Raises what prevents it."""
-        while self.head is None:
-            await self.wait()
-
     # The reply, as others see it.
 
     async def read(self) -> bytes:

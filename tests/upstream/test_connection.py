@@ -310,6 +310,6 @@ async def test_a_reply_that_was_there_before_its_request_left_answers_nothing():
     owner.outbox.flush()
 
     with pytest.raises(BackendBroken) as failure:
-        await second.wait_for_head()
+        await second.wait()
     assert failure.value.code == EMPTY
     assert (wire.written, wire.is_closed, owner.freed) == (written, True, 1)
