@@ -171,6 +171,13 @@ class LocalReply(msgspec.Struct, frozen=True, gc=False):
     chunks: tuple[bytes, ...] = ()
 
 
+class Mirror(msgspec.Struct, frozen=True, gc=False):
+    """Where copies of a deployment's calls go, and of how many; their answers are only put down."""
+
+    model: str
+    percent: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """One entry of `model_list`, resolved: what to call, where, and with what."""
@@ -200,6 +207,21 @@ class Deployment:
     timeout_s: float | None = None
     stream_timeout_s: float | None = None
     weight: float = 1.0
+    order: int | None = None  # lower ones are asked first; those without one last
+    tags: tuple[str, ...] = ()
+    tag_patterns: tuple[str, ...] = ()  # tag_regex: matched with `User-Agent: ...`
+    max_parallel: int | None = None  # calls at a time
+    rpm: int | None = None  # requests a minute
+    tpm: int | None = None  # tokens a minute
+    retries: int | None = None  # tries after the first, where the entry says so
+    rest_s: float | None = None  # cooldown_time
+    allowed_fails: int | None = None  # failures a minute before it rests
+    allowed_fails_policy: Mapping[str, int] = field(default_factory=_nothing)  # likewise by kind of failure
+    heartbeat_s: float | None = None  # keepalive_seconds: how often a silent stream gets a ping; 0: never
+    region: str | None = None
+    window: int | None = None  # tokens of a prompt, at most
+    mirror: Mirror | None = None
+    probed: bool = True  # looked at in the background
     mode: str | None = None  # model_info.mode: chat, embedding, ...
     info: Mapping[str, Json] = field(default_factory=_nothing)  # model_info as written, without secrets
     params: Mapping[str, Json] = field(default_factory=_nothing)  # litellm_params, likewise, for /model/info
@@ -212,6 +234,16 @@ class Deployment:
         return f"{self.backend}{self.base_path}/{path}"
 
 
+class Target(msgspec.Struct, frozen=True):
+    """A name to ask instead, and the fields of the body that are then different."""
+
+    model: str
+    fields: Mapping[str, msgspec.Raw] = NOTHING
+
+
+Targets = Mapping[str, tuple[Target, ...]]  # by the name that failed; `*` stands for any
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Controls:
     """The fields of a request that steer us, taken out of what the backend sees."""
@@ -221,6 +253,16 @@ class Controls:
     drop_params: bool | None = None
     additional_drop_params: tuple[str, ...] = ()
     allowed_openai_params: frozenset[str] = frozenset()
+    retries: int | None = None  # num_retries
+    fallbacks: tuple[Target, ...] | None = None  # instead of the configured ones
+    context_window_fallbacks: Targets | None = None
+    content_policy_fallbacks: Targets | None = None
+    max_fallbacks: int | None = None
+    no_fallbacks: bool = False  # disable_fallbacks
+    priority: int | None = None  # 0 goes first, 255 last
+    tags: tuple[str, ...] = ()  # metadata.tags, tags, x-litellm-tags
+    mock_failures: frozenset[str] = frozenset()  # the `mock_testing_...` fields that are true
+    heartbeat_s: float | None = None  # x-litellm-keepalive-seconds
     present: tuple[str, ...] = ()  # every steering field found at the root of the body: not sent on
     unused: tuple[str, ...] = ()  # those of them that do nothing yet: named in a response header
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from proxy_cli.shared import Shared
 from proxy_cli.telemetry.families import ANSWERS, FAILED, KINDS, LAYOUTS, REQUESTS, TOKENS, UNTOLD, WORKERS, Family
-from proxy_cli.telemetry.shared import Shared
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _ESCAPED: Final = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})

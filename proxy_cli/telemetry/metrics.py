@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from proxy_cli.shapes import Deployment, Record
+from proxy_cli.shared import Shared
 from proxy_cli.telemetry import exposition, families
 from proxy_cli.telemetry.families import ANSWERS, COUNTS, GAUGES, KINDS, LATENCY_S, OVERHEAD_S, REQUESTS, SIZES
-from proxy_cli.telemetry.shared import Shared
 
 OTHER: Final = "other"
 _CLIENT_LEFT: Final = 499

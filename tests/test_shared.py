@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from proxy_cli.telemetry.shared import Shared
+from proxy_cli.shared import Shared
 
 
 def in_a_child(work: Callable[[], object]) -> None:
