@@ -3,12 +3,12 @@
 from functools import partial
 
 import pytest
-from tests.telemetry.test_shared import living_child
 
 from proxy_cli.shapes import Backend, Deployment, Record, Usage
 from proxy_cli.shared import Shared
 from proxy_cli.telemetry.metrics import Metrics
 from tests.telemetry.test_exposition import samples
+from tests.test_shared import living_child
 
 DEPLOYMENT = Deployment(
     id="d1", group="gpt", model="vicuna", provider="openai", backend=Backend("http", "h", 80), base_path="/v1"
