@@ -5,13 +5,12 @@ it, which a process that dies gives back. Lost with the last process.
 """
 
 import asyncio
-import fcntl
 import os
 import struct
-import tempfile
-import weakref
 from collections.abc import Awaitable, Callable
 from typing import Final
+
+from proxy_cli.server.turn import Turn
 
 _HEAD: Final = struct.Struct("=QQ32s")  # number of the round, bytes of its result, what it was about
 _LOOK_S: Final = 0.05
@@ -21,15 +20,13 @@ class SharedRound:
     """The turn and the latest result, shared by all processes forked after its making."""
 
     def __init__(self) -> None:
-        self._descriptor = _file()
-        self._close = weakref.finalize(self, os.close, self._descriptor)
-        os.pwrite(self._descriptor, _HEAD.pack(0, 0, b""), 0)
-        self._is_ours = False  # the kernel's lock does not keep apart who share a process
+        self._turn = Turn("llmproxy-round")
+        os.pwrite(self._turn.descriptor, _HEAD.pack(0, 0, b""), 0)
 
     async def result(self, subject: bytes, work: Callable[[], Awaitable[bytes]]) -> bytes:
         """What `work` comes to, or what another process has found about the same subject since this was asked."""
         seen, _, _ = self._read()
-        while not self._take_turn():  # noqa: ASYNC110 - no event of ours tells what another process does
+        while not self._turn.take():  # noqa: ASYNC110 - no event of ours tells what another process does
             await asyncio.sleep(_LOOK_S)
         try:
             number, about, found = self._read()
@@ -39,37 +36,16 @@ class SharedRound:
             self._write(number + 1, subject, found)
             return found
         finally:
-            self._give_turn()
-
-    def _take_turn(self) -> bool:
-        if self._is_ours:
-            return False
-        try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        self._is_ours = True
-        return True
-
-    def _give_turn(self) -> None:
-        self._is_ours = False
-        fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+            self._turn.give()
 
     def _read(self) -> tuple[int, bytes, bytes]:
-        number, size, about = _HEAD.unpack(os.pread(self._descriptor, _HEAD.size, 0))
-        return number, about, os.pread(self._descriptor, size, _HEAD.size)
+        number, size, about = _HEAD.unpack(os.pread(self._turn.descriptor, _HEAD.size, 0))
+        return number, about, os.pread(self._turn.descriptor, size, _HEAD.size)
 
     def _write(self, number: int, subject: bytes, result: bytes) -> None:
-        os.pwrite(self._descriptor, result, _HEAD.size)
-        os.pwrite(self._descriptor, _HEAD.pack(number, len(result), subject), 0)
+        os.pwrite(self._turn.descriptor, result, _HEAD.size)
+        os.pwrite(self._turn.descriptor, _HEAD.pack(number, len(result), subject), 0)
 
 
 def _of_size(subject: bytes) -> bytes:
     return subject[:32].ljust(32, b"\0")
-
-
-def _file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("llmproxy-round")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
