@@ -1,0 +1,82 @@
+"""A second try beside a slow first one: whoever answers first is taken, and the other is let go.
+
+It owns how many calls could have had a second try and how many had one, in this process: second tries are extra work
+for the servers, so they stay a small share.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol, TypeVar
+
+from proxy_cli.errors import GatewayError, forget_frames
+
+_MOST_SHARE: Final = 0.03
+
+
+class Closable(Protocol):
+    """What has to be let go of."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+Found = TypeVar("Found", bound=Closable)
+Try = Coroutine[Any, Any, Found]
+
+
+class Hedge:
+    """Races two tries."""
+
+    def __init__(self, most_share: float = _MOST_SHARE) -> None:
+        self._most_share = most_share
+        self.calls = 0
+        self.second_tries = 0
+
+    async def race(self, first: Try[Found], second: Callable[[], Try[Found]], after_s: float) -> Found:
+        """What the first comes to, or the second, which begins when the first has taken `after_s`; the better of both.
+
+        Raises what the first raises, unless the second has an answer.
+        """
+        self.calls += 1
+        tries = [asyncio.create_task(first, name="first try")]
+        try:
+            done, _ = await asyncio.wait(tries, timeout=after_s)
+            if not done and self._may_try:
+                self.second_tries += 1
+                tries.append(asyncio.create_task(second(), name="second try"))
+            return await _best(tries)
+        finally:
+            for each in tries:
+                _let_go(each)
+
+    @property
+    def _may_try(self) -> bool:
+        return self.second_tries + 1 <= self.calls * self._most_share
+
+
+async def _best(tries: list[asyncio.Task[Found]]) -> Found:
+    """The first answer; taken out of the tries. Raises the first try's failure when there is none."""
+    pending: set[asyncio.Task[Found]] = set(tries)
+    while pending:
+        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for each in tries:
+            if each.done() and not each.cancelled() and each.exception() is None:
+                tries.remove(each)
+                return each.result()
+    return tries[0].result()
+
+
+def _let_go(attempt: asyncio.Task[Found]) -> None:
+    """End a try that nobody waits for; an answer that it has all the same is closed."""
+    attempt.add_done_callback(_closed)
+    attempt.cancel()
+
+
+def _closed(attempt: asyncio.Task[Found]) -> None:
+    if attempt.cancelled():
+        return
+    failure = attempt.exception()
+    if failure is None:
+        attempt.result().close()
+    elif isinstance(failure, GatewayError):
+        forget_frames(failure)
