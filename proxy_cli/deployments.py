@@ -24,7 +24,7 @@ from proxy_cli.providers.catalog import ROWS, Compatible, is_known
 from proxy_cli.providers.resolve import Resolved, resolve
 from proxy_cli.routing.table import captured
 from proxy_cli.secret import Secret
-from proxy_cli.shapes import NOTHING, USUAL_TLS, Backend, Deployment, Headers, Json, Proxy, Tls, header_text
+from proxy_cli.shapes import NOTHING, USUAL_TLS, Backend, Deployment, Headers, Json, Mirror, Proxy, Tls, header_text
 
 _SECRET_HEADER: Final = re.compile("auth|key|token|secret|password|cookie")
 # Files name them without a prefix, and the price list has no row of theirs.
@@ -51,6 +51,8 @@ class Common:
     add_function_to_prompt: bool = False
     timeout_s: float | None = None
     stream_timeout_s: float | None = None
+    max_parallel: int | None = None  # router_settings.default_max_parallel_requests
+    heartbeat_s: float | None = None
     forced: Mapping[str, Json] = field(default_factory=lambda: NOTHING)
     headers: Mapping[str, str] = field(default_factory=dict)  # --headers
     forward_client_headers: bool = False
@@ -255,10 +257,28 @@ def _draft(entry: ModelEntry, params: ModelParams, common: Common, resolved: Res
         mock_response=params.mock_response,
         timeout_s=common.timeout_s if params.timeout is None else params.timeout,
         stream_timeout_s=common.stream_timeout_s if params.stream_timeout is None else params.stream_timeout,
+        order=params.order,
+        tags=params.tags,
+        tag_patterns=params.tag_regex,
+        max_parallel=params.max_parallel_requests or common.max_parallel,
+        rpm=params.rpm,
+        tpm=params.tpm,
+        retries=params.retries,
+        rest_s=_first_number(params.cooldown_time, entry.model_info.cooldown_time),
+        allowed_fails=entry.model_info.allowed_fails,
+        allowed_fails_policy=entry.model_info.allowed_fails_policy,
+        heartbeat_s=_first_number(params.keepalive_seconds, common.heartbeat_s),
+        region=params.cloud.get("region_name"),
+        mirror=Mirror(params.mirror.model, params.mirror.percent) if params.mirror else None,
+        probed=not entry.model_info.disable_background_health_check,
         mode=entry.model_info.mode,
         info=info,
         params=params.public(),
     )
+
+
+def _first_number(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _by_name(entry: ModelEntry, params: ModelParams, common: Common) -> Deployment:
@@ -350,8 +370,15 @@ def _with_abilities(
         refuses=refuses,
         takes_tools=parameters.takes_tools(refuses, info, known),
         rates=rates_of(params.rates, entry.model_info.rates, known),
+        window=entry.model_info.max_input_tokens or _window(known),
         mode=deployment.mode or known.get("mode") or _mode_by_name(entry.model_name, prices),
     )
+
+
+def _window(known: Mapping[str, Json]) -> int | None:
+    """How many tokens of a prompt a model takes, as the price list has it."""
+    tokens = known.get("max_input_tokens")
+    return int(tokens) if isinstance(tokens, int | float) and tokens > 0 else None
 
 
 def _mode_by_name(name: str, prices: PriceTable) -> str | None:

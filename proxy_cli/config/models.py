@@ -30,6 +30,7 @@ from proxy_cli.config.fields import (
 )
 from proxy_cli.config.reading import PlainValidator, WithJsonSchema
 from proxy_cli.config.request_fields import RequestFields
+from proxy_cli.config.routing_values import AllowedFailsPolicy, Pattern, Percent, Retries
 from proxy_cli.config.state import OTHERS, PRICES, KeysOf, Section, Unknown, group, ignored, later, used
 from proxy_cli.secret import Secret
 from proxy_cli.shapes import Json, Proxy
@@ -40,8 +41,8 @@ MODES: Final = (
     "auto",
 )  # fmt: skip
 _CLOUD: Final = "it belongs to a provider that is not supported yet"
-_RETRIES: Final = "a failed connection goes to another deployment of the name; nothing else is tried again"
-_LIMITS: Final = "no limit is enforced yet"
+_LIMITS: Final = "`tpm` counts both together"
+_NOT_PARALLEL: Final = "limits what is sent in a minute; how many calls may run at a time is not derived from it"
 
 Mode = Annotated[str, PlainValidator(Choice(MODES)), WithJsonSchema({"enum": list(MODES)})]
 
@@ -74,6 +75,13 @@ class CloudCredentials(Section):
     azure_scope: Text | None = later("Microsoft Entra scope.", "use `api_key`")
 
 
+class MirrorTo(Section):
+    """Where copies of an entry's calls go."""
+
+    model: Name = used("The name that the copies ask for.", default=...)
+    percent: Percent = used("How many of a hundred calls are copied.", default=...)
+
+
 class SharedParams(Section):
     """All of `litellm_params` but the model: also what `router_settings.default_litellm_params` may hold."""
 
@@ -90,17 +98,21 @@ class SharedParams(Section):
     timeout: Seconds | None = used("Time limit of a whole plain call, in seconds.")
     stream_timeout: Seconds | None = used("Time limit up to the first event of a stream, in seconds.")
     weight: Share | None = used("Share of the traffic of this name.")
-    rpm: Count | None = used("Requests a minute.", note="used as a weight; no limit is enforced yet")
-    tpm: Count | None = used("Tokens a minute.", note="used as a weight; no limit is enforced yet")
+    rpm: Count | None = used("Requests a minute; also the weight where none has a `weight`.", note=_NOT_PARALLEL)
+    tpm: Count | None = used("Tokens a minute; also the weight where none has another.", note=_NOT_PARALLEL)
     itpm: Count | None = later("Input tokens a minute.", _LIMITS)
     otpm: Count | None = later("Output tokens a minute.", _LIMITS)
-    order: Tally | None = later("Lower ones are tried first.", "deployments of one name share the traffic")
-    max_retries: Tally | None = later("Tries after the first.", _RETRIES)
-    num_retries: Tally | None = later("Tries after the first.", _RETRIES)
-    max_parallel_requests: Count | None = later("Calls at a time.", _LIMITS)
-    cooldown_time: Pause | None = later("Rest after failures, in seconds.", _RETRIES)
-    tags: Names = later("Tags that requests are routed by.", default=())
-    tag_regex: Names = later("Patterns that requests are routed by.", default=())
+    order: Tally | None = used("Lower ones are asked first; those without one last.")
+    num_retries: Retries | None = used("Tries after the first.")
+    max_retries: Retries | None = used("Another name of `num_retries`.")
+    max_parallel_requests: Count | None = used("Calls at a time; further ones wait for their turn.")
+    cooldown_time: Pause | None = used("How long it rests after failures, in seconds.")
+    tags: Names = used("Tags that requests are routed by; `default` serves those that no other fits.", default=())
+    tag_regex: tuple[Pattern, ...] = used(
+        "Patterns that requests are routed by: they are looked for in `User-Agent: ...`.", default=()
+    )
+    keepalive_seconds: Pause | None = used("How often a silent stream gets a comment; 0 is never.")
+    mirror: MirrorTo | None = used("Where copies of some calls go, whose answers nobody sees.")
     max_budget: Usd | None = later("Budget of this deployment, in USD.", "`--max_budget` limits the whole proxy")
     budget_duration: Text | None = later("How long that budget lasts.")
 
@@ -124,7 +136,6 @@ class SharedParams(Section):
     configurable_clientside_auth_params: Anything = later("What a caller may set: api_base, api_key.")
     merge_reasoning_content_in_choices: Flag | None = later("Put the reasoning into the text.")
     use_in_pass_through: Flag | None = later("Use these credentials on pass-through routes.")
-    keepalive_seconds: Seconds | None = later("Send a comment into quiet streams this often.")
     use_chat_completions_api: Flag | None = later("Answer `/responses` by way of `/chat/completions`.")
     use_litellm_proxy: Flag | None = later("Send the call by way of another proxy.", "write `litellm_proxy/` before it")
     rust: Flag | None = ignored("LiteLLM's Rust path.", "there is one path here, and it is fast")
@@ -157,6 +168,11 @@ class SharedParams(Section):
         return self.api_base if self.api_base is not None else self.base_url
 
     @property
+    def retries(self) -> int | None:
+        """Tries after the first, by whichever name they were given."""
+        return self.max_retries if self.num_retries is None else self.num_retries
+
+    @property
     def all_headers(self) -> Mapping[str, Secret]:
         """`headers` and `extra_headers` together; the latter win."""
         return {**self.headers, **self.extra_headers}
@@ -175,12 +191,18 @@ class SharedParams(Section):
         """What may be shown: everything that is set, but for keys, headers, and passwords in addresses."""
         hidden = {"headers", "extra_headers", "request", "cloud", "rates", "others"}
         given = {name: getattr(self, name) for name in sorted(self.model_fields_set - hidden)}
-        shown = {
-            name: str(value) if isinstance(value, Proxy) else value
-            for name, value in given.items()
-            if not isinstance(value, Secret)
-        }
+        shown = {name: _written(value) for name, value in given.items() if not isinstance(value, Secret)}
         return {**shown, **self.request, **self.rates, **self.others}
+
+
+def _written(value: Json | Proxy | MirrorTo) -> Json:
+    """A setting as it may be written."""
+    match value:
+        case Proxy():
+            return str(value)
+        case MirrorTo():
+            return {"model": value.model, "percent": value.percent}
+    return value
 
 
 class ModelParams(SharedParams):
@@ -204,15 +226,15 @@ class ModelInfo(Section):
     team_id: Text | None = later("The team this deployment belongs to.", "every caller may use it")
     team_public_model_name: Text | None = later("Its name within the team.")
     supported_environments: Names = later("Environments it is loaded in.", "it is always loaded", default=())
-    disable_background_health_check: Flag | None = later("Leave it out of background checks.", "there are none yet")
+    disable_background_health_check: Flag | None = used("Do not look at its server in the background.")
     health_check_model: Text | None = used("The model that a wildcard's health check asks for.")
     health_check_timeout: Seconds | None = later("Time limit of its health check, in seconds.")
     health_check_params: Anything = later("Fields of its health check's request.")
     health_check_max_tokens: Count | None = later("`max_tokens` of its health check.")
     health_check_voice: Text | None = later("Voice of its health check.")
-    allowed_fails: Tally | None = later("Failures a minute before it rests.", _RETRIES)
-    allowed_fails_policy: Anything = later("Failures a minute before it rests, by kind.", _RETRIES)
-    cooldown_time: Pause | None = later("Rest after failures, in seconds.", _RETRIES)
+    allowed_fails: Tally | None = used("Failures a minute after which it rests.")
+    allowed_fails_policy: AllowedFailsPolicy = used("The same by kind of failure.", default={})
+    cooldown_time: Pause | None = used("How long it rests after failures, in seconds.")
     access_windows: Anything = later("Hours it may be used in.", "it may always be used")
 
     rates: Mapping[str, Price] = group(PRICES, "Prices in USD, by the price list's names.")

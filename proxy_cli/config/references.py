@@ -39,6 +39,9 @@ def reference_checks(values: Mapping[str, Json], public_names: Collection[str]) 
     for reference in _texts(general, ("general_settings",), _STAND_INS):
         yield from _unknown(reference, is_known, known, f"{reference.path[-1]}")
     yield from _credentials(values)
+    for reference in _mirrors(values):
+        yield from _unknown(reference, is_known, known, "a mirror")
+    yield from _names_without_models(values, is_known, known)
     for section in ("router_settings", "litellm_settings"):
         yield from _fallbacks(values.get(section), (section,), is_known, known)
 
@@ -52,6 +55,31 @@ def _credentials(values: Mapping[str, Json]) -> Iterator[Finding]:
             listed = ", ".join(shown(name) for name in sorted(known)[:_MOST_LISTED])
             cure = f"did you mean '{shown(near)}'?" if near else f"known: {listed or 'none; add a credential_list'}"
             yield Finding(reference.path, f"no entry of credential_list is named '{shown(reference.name)}'", cure)
+
+
+def _mirrors(values: Mapping[str, Json]) -> Iterator[_Reference]:
+    """The names that copies of calls go to."""
+    yield from _within(values, "model_list", ("litellm_params", "mirror"), "model")
+    router = values.get("router_settings")
+    params = router.get("default_litellm_params") if isinstance(router, dict) else None
+    mirror = params.get("mirror") if isinstance(params, dict) else None
+    yield from _texts(mirror, ("router_settings", "default_litellm_params", "mirror"), ("model",))
+
+
+def _names_without_models(
+    values: Mapping[str, Json], is_known: Callable[[str], bool], known: Collection[str]
+) -> Iterator[Finding]:
+    """What is said of names that nobody may ask for, or by which nothing is found: it does nothing."""
+    for path in (("router_settings", "model_group_retry_policy"), ("litellm_settings", "context_window_fallback_dict")):
+        section = values.get(path[0])
+        given = section.get(path[1]) if isinstance(section, dict) else None
+        for name, value in given.items() if isinstance(given, dict) else ():
+            named = (name, value.text) if isinstance(value, Scalar) else (name,)
+            if (missing := next((each for each in named if not is_known(each)), None)) is not None:
+                near = did_you_mean(missing, known)
+                cure = f"did you mean '{shown(near)}'?" if near else "take it out"
+                message = f"does nothing: there is no model '{shown(missing)}'"
+                yield Finding((*path, name), message, cure, Severity.WARNING)
 
 
 def _within(values: Mapping[str, Json], section: str, inner: tuple[str, ...], key: str) -> Iterator[_Reference]:

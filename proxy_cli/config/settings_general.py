@@ -24,7 +24,7 @@ from proxy_cli.config.state import Section, ignored, later, used
 
 _NO_KEYS = "the master key is the only key so far"
 _NO_STORE = "nothing is kept in a database yet"
-_NO_CHECKS = "`/health` and `llmproxy --health` ask when they are called"
+_NO_CHECKS = "servers are looked at in the background, all at once, and what they say counts until they say otherwise"
 _NO_ALERTS = "no alerts are sent yet"
 _NO_LIMIT = "no limit is enforced yet"
 _NOT_HERE = "this server has no such part"
@@ -63,6 +63,32 @@ class GeneralSettings(Section):
     )
     max_queued_requests_per_worker: Tally | None = used("Requests that may wait for a place in each process (100).")
     admission_queue_timeout_seconds: Seconds | None = used("How long one waits for a place, then 503 (1 second).")
+    stream_keepalive_seconds: Pause = used(
+        "How often a silent stream gets a comment, so that nobody on the way takes it for dead; 0 is never.",
+        default=15.0,
+    )
+    early_commit_seconds: Pause = used(
+        "After how long a stream without a first event begins nevertheless: what fails then is an event in it, and no "
+        "status any more; 0 is never.",
+        default=30.0,
+    )
+    queue: Flag = used(
+        "Whether a call that a deployment's limits leave no room for waits for its turn; `off`: it is answered 429.",
+        default=True,
+    )
+    max_queued_requests_per_deployment: Tally = used("How many calls may wait for one deployment.", default=1000)
+    background_health_checks: Flag = used(
+        "Look at servers of your own in the background, without asking a model anything.", default=True
+    )
+    health_check_interval: Seconds | None = used("How often a server that is well is looked at, in seconds (60).")
+    enable_health_check_routing: Flag | None = used(
+        "Leave out what is ill.", note="a server that is known to be down is always left out"
+    )
+    use_shared_health_check: Flag | None = ignored("Once for all processes.", "one process looks for all of them")
+    reject_clientside_metadata_tags: Flag = used("Refuse requests that set tags.", default=False)
+    dangerously_allow_mock_testing_request_params: Flag = used(
+        "Callers may ask for failures: `mock_testing_fallbacks` and its like.", default=False
+    )
     compat: Compat = used("`litellm`: errors and odd cases as LiteLLM has them.", default="openai")
     cors_allowed_origins: NameOrNames = used("Origins whose pages may call; `*` is any.", default=("*",))
     allow_empty: Flag = used("A variable that is set but empty counts as if its setting were absent.", default=False)
@@ -113,12 +139,8 @@ class GeneralSettings(Section):
     alerting_threshold: Seconds | None = later("When a call counts as slow, in seconds.", _NO_ALERTS)
     alert_to_webhook_url: Anything = later("Where each alert goes.", _NO_ALERTS)
     alerting_args: JsonMap = later("Fine points of alerts.", _NO_ALERTS, default={})
-    background_health_checks: Flag | None = later("Look after the models by itself.", _NO_CHECKS)
-    health_check_interval: Seconds | None = later("How often, in seconds.", _NO_CHECKS)
     health_check_concurrency: Count | None = later("How many at a time.", _NO_CHECKS)
     health_check_details: Flag | None = later("Show details.", _NO_CHECKS, always=True)
-    use_shared_health_check: Flag | None = later("Once for all instances.", _NO_CHECKS)
-    enable_health_check_routing: Flag | None = later("Leave out what is ill.", _NO_CHECKS)
     health_check_staleness_threshold: Seconds | None = later("How long a check counts.", _NO_CHECKS)
 
     custom_auth: Text | None = later("A Python function that knows keys.", "use `master_key`")
@@ -144,7 +166,6 @@ class GeneralSettings(Section):
     role_permissions: Anything = later("What roles may do.", _NO_KEYS)
     role_mappings: Anything = later("Who has which role.", _NO_KEYS)
     enforce_user_param: Flag | None = later("Every request needs `user`.")
-    reject_clientside_metadata_tags: Flag | None = later("Callers may not set tags.")
     allow_client_side_credentials: Flag | None = later("Callers may bring keys for backends.")
     use_client_credentials_pass_through_routes: Flag | None = later("The same on pass-through routes.")
     forward_llm_provider_auth_headers: Flag | None = later("Send callers' provider keys on.")
@@ -165,7 +186,6 @@ class GeneralSettings(Section):
     disable_responses_id_security: Flag | None = later("Share answers' ids among callers.")
     user_url_validation: Anything = later("Which addresses a request may name.")
     provider_url_destination_allowed_hosts: Names = later("Hosts a request may name.", default=())
-    dangerously_allow_mock_testing_request_params: Flag | None = later("Callers may ask for failures.")
     ui_access_mode: Anything = later("Who may open the web page.")
     ui_theme_config: Anything = later("Look of the web page.")
     disable_admin_ui: Flag | None = later("No web page.", "there is none yet")
@@ -185,3 +205,8 @@ class GeneralSettings(Section):
     store_prompts_in_cold_storage: Flag | None = later("Keep prompts elsewhere.", _NO_STORE)
     cold_storage_custom_logger: Text | None = later("Keep prompts elsewhere.", _NO_STORE)
     guardrail_settings: Anything = later("Guardrails.")
+
+    @property
+    def beats_are_chosen(self) -> bool:
+        """Whether `stream_keepalive_seconds` was written, and not only its default is known."""
+        return "stream_keepalive_seconds" in self.model_fields_set

@@ -17,10 +17,11 @@ from proxy_cli.config.fields import (
     Usd,
     Verify,
 )
-from proxy_cli.config.settings_router import FallbackName, Fallbacks
+from proxy_cli.config.routing_values import Retries
+from proxy_cli.config.settings_router import Fallbacks, FallbackTarget
 from proxy_cli.config.state import Section, ignored, later, used
 
-_TRIED = "a failed connection goes to another deployment of the name; nothing else is tried again"
+_WHERE = "where `router_settings` does not say it"
 _NO_SINKS = "every request is one line of the log, and with --detailed_debug its bodies"
 _NO_CACHE = "nothing is cached yet"
 _NO_KEYS = "the master key is the only key so far"
@@ -62,15 +63,21 @@ class LiteLLMSettings(Section):
     )
     enable_preview_features: Flag | None = ignored("LiteLLM's previews.", "there are none here")
 
-    num_retries: Tally | None = later("Tries after the first.", _TRIED)
-    num_retries_per_request: Tally | None = later("Tries after the first.", _TRIED)
-    allowed_fails: Tally | None = later("Failures a minute before a deployment rests.", _TRIED)
-    cooldown_time: Pause | None = later("How long a deployment rests, in seconds.", _TRIED)
-    fallbacks: Fallbacks = later("Other names that are asked when one fails.", _TRIED, default=())
-    context_window_fallbacks: Fallbacks = later("The same for prompts that are too long.", _TRIED, default=())
-    content_policy_fallbacks: Fallbacks = later("The same for refused content.", _TRIED, default=())
-    default_fallbacks: tuple[FallbackName, ...] = later("Names that are asked when any fails.", _TRIED, default=())
-    context_window_fallback_dict: JsonMap = later("Longer models for long prompts.", _TRIED, default={})
+    num_retries: Retries | None = used(f"Tries after the first, {_WHERE}.")
+    num_retries_per_request: Retries | None = used("Another name of `num_retries`.")
+    allowed_fails: Tally | None = used(f"Failures a minute after which a deployment rests, {_WHERE}.")
+    cooldown_time: Pause | None = used(f"How long a deployment rests, in seconds, {_WHERE}.")
+    fallbacks: Fallbacks = used(f"Other names that are asked when one fails, {_WHERE}.", default=())
+    context_window_fallbacks: Fallbacks = used(f"The same for prompts that are too long, {_WHERE}.", default=())
+    content_policy_fallbacks: Fallbacks = used(f"The same for refused content, {_WHERE}.", default=())
+    default_fallbacks: tuple[FallbackTarget, ...] = used(f"Names that are asked when any fails, {_WHERE}.", default=())
+    context_window_fallback_dict: dict[str, Name] = used(
+        "Longer models for long prompts: `{short: long}`, for names that `context_window_fallbacks` leaves out.",
+        default={},
+    )
+    sse_keepalive_ping_interval_seconds: Seconds | None = used(
+        "How often a silent stream gets a comment, where `general_settings.stream_keepalive_seconds` does not say it."
+    )
     modify_params: Flag | None = later("Repair requests that a provider would refuse.")
     model_alias_map: JsonMap = later("Other names.", "use `router_settings.model_group_alias`", default={})
     model_group_settings: JsonMap = later(
@@ -82,7 +89,6 @@ class LiteLLMSettings(Section):
     check_provider_endpoint: Flag | None = later("Ask providers which models a wildcard covers.")
     enable_json_schema_validation: Flag | None = later("Check answers against `response_format`.")
     include_cost_in_streaming_usage: Flag | None = later("Put the cost into a stream's usage.")
-    sse_keepalive_ping_interval_seconds: Seconds | None = later("Send a comment into quiet streams this often.")
     anthropic_sse_ping_interval_seconds: Seconds | None = later("Send a ping into quiet streams this often.")
     use_chat_completions_url_for_anthropic_messages: Flag | None = later("Answer `/v1/messages` by way of chat.")
     route_all_chat_openai_to_responses: Flag | None = later("Answer chat by way of `/responses`.")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from types import NoneType, UnionType
 from typing import Annotated, Final, NamedTuple, get_args, get_origin
 
 from proxy_cli.config.flags import Flags
@@ -199,6 +200,8 @@ def _declaration(field: Field) -> Declared:
 
 
 def _inside(annotation: object) -> Inside | None:
+    if get_origin(annotation) is UnionType:
+        annotation = next(each for each in get_args(annotation) if each is not NoneType)
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return Inside(annotation, "one")
     shape = _SHAPES.get(get_origin(annotation))

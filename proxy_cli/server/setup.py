@@ -19,6 +19,7 @@ from proxy_cli.config.models import ModelEntry, ModelParams
 from proxy_cli.config.problem import Path, Place, Problem, Severity
 from proxy_cli.config.schema import Config
 from proxy_cli.prices.table import PriceTable
+from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.table import Alias, Table
 from proxy_cli.secret import Scrubber, Secret
 from proxy_cli.server import backend_tls
@@ -27,6 +28,7 @@ from proxy_cli.server.calls import Limits
 from proxy_cli.server.counter import Cors
 from proxy_cli.server.drain import Grace
 from proxy_cli.server.rounds import SharedRound
+from proxy_cli.server.routing_rules import rules_of
 from proxy_cli.shapes import Deployment, Json, Operation, Proxy
 from proxy_cli.telemetry.metrics import Metrics
 
@@ -42,6 +44,7 @@ class Setup:
     flags: Flags
     variables: Variables
     table: Table
+    rules: Rules
     known: Mapping[str, Mapping[str, Json]]
     keys: Keys
     budget: ProcessBudget
@@ -170,8 +173,10 @@ def _common(config: Config, flags: Flags, variables: Variables, environ: Mapping
         params=router.default_litellm_params,
         drop_params=flags.drop_params or litellm.drop_params or bool(variables.drop_params),
         add_function_to_prompt=flags.add_function_to_prompt or litellm.add_function_to_prompt,
-        timeout_s=_first(flags.request_timeout_s, router.timeout, litellm.request_timeout, variables.request_timeout_s),
+        timeout_s=_deadline_s(config, flags, variables),
         stream_timeout_s=router.stream_timeout,
+        max_parallel=router.default_max_parallel_requests,
+        heartbeat_s=None if general.beats_are_chosen else litellm.sse_keepalive_ping_interval_seconds,
         forced=forced,
         headers=flags.headers,
         forward_client_headers=general.forward_client_headers_to_llm_api,
@@ -180,6 +185,12 @@ def _common(config: Config, flags: Flags, variables: Variables, environ: Mapping
         trusted=variables.ssl_cert_file or True,
         proxy=litellm.http_proxy if isinstance(litellm.http_proxy, Proxy) else None,
     )
+
+
+def _deadline_s(config: Config, flags: Flags, variables: Variables) -> float | None:
+    """How long a call may take in all, where its entry does not say it."""
+    router, litellm = config.router_settings, config.litellm_settings
+    return _first(flags.request_timeout_s, router.timeout, litellm.request_timeout, variables.request_timeout_s)
 
 
 def _first(*values: float | None) -> float | None:
@@ -234,11 +245,13 @@ def _setup(
         aliases.setdefault(flags.alias, Alias(built.deployments[0].group))
     max_budget = flags.max_budget_usd if flags.max_budget_usd is not None else litellm.max_budget
     secrets = (*built.secrets, *((master_key,) if master_key else ()))
+    table = Table(built.deployments, aliases=aliases, any_name=flags.config is None, expand=built.expand)
     return Setup(
         config=config,
         flags=flags,
         variables=variables,
-        table=Table(built.deployments, aliases=aliases, any_name=flags.config is None, expand=built.expand),
+        table=table,
+        rules=rules_of(config, serves=table.knows, deadline_s=_deadline_s(config, flags, variables)),
         known=built.known,
         keys=Keys(master_key, header_name=general.litellm_key_header_name),
         budget=ProcessBudget(max_budget, litellm.budget_exceeded_status_code or 422),

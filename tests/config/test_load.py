@@ -15,7 +15,7 @@ model_list:
       model: openai/fast
       api_base: http://localhost:8000/v1
       api_key: os.environ/KEY
-      num_retries: 2
+      itpm: 2000
     model_info: {id: one, team: blue}
 litellm_settings:
 router_settings:
@@ -56,8 +56,8 @@ def test_every_key_of_a_file_has_a_state_and_a_place(tmp_path):
 
     states = {state.path: state for state in loaded.states}
     assert states["model_list[0].litellm_params.api_key"].state is State.USED
-    assert states["model_list[0].litellm_params.num_retries"].state is State.LATER
-    assert states["model_list[0].litellm_params.num_retries"].place.line == 7
+    assert states["model_list[0].litellm_params.itpm"].state is State.LATER
+    assert states["model_list[0].litellm_params.itpm"].place.line == 7
     assert "kept" in states["model_list[0].model_info.team"].why
     assert "router_settings.model_group_alias.hushed.hidden" in states
 

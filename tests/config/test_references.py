@@ -81,3 +81,27 @@ def test_a_credential_that_nobody_wrote_is_named_where_it_is_meant():
 
     assert found.path == ("model_list", 0, "litellm_params", "litellm_credential_name")
     assert found.cure == "did you mean 'shared'?"
+
+
+def test_a_mirror_that_leads_nowhere_is_an_error():
+    """Whether an entry names it, or the parameters of all."""
+    entry = {"model_name": "a", "litellm_params": {"mirror": {"model": "shadwo", "percent": "5"}}}
+    router = {"default_litellm_params": {"mirror": {"model": "nobody"}}}
+
+    found = reference_checks(tree({"model_list": [entry, {"model_name": "shadow"}], "router_settings": router}), ())
+
+    assert [(each.path[0], each.severity, each.cure) for each in found] == [
+        ("model_list", Severity.ERROR, "did you mean 'shadow'?"),
+        ("router_settings", Severity.ERROR, "known: a, shadow"),
+    ]
+
+
+def test_policies_and_longer_models_of_nobody_are_warned_of():
+    """They do nothing: LiteLLM's own file may name models that this proxy does not serve."""
+    router = {"model_group_retry_policy": {"fats": {"DefaultRetries": "1"}, "fast": {"DefaultRetries": "1"}}}
+    litellm = {"context_window_fallback_dict": {"fast": "slow", "slow": "longer"}}
+
+    found = said(["fast", "slow"], router_settings=router, litellm_settings=litellm)
+
+    assert [(severity, step) for severity, step, _ in found] == [(Severity.WARNING, "fats"), (Severity.WARNING, "slow")]
+    assert "no model 'longer'" in found[1][2]

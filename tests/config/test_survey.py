@@ -72,23 +72,34 @@ def test_an_ignored_setting_says_why():
 
 def test_a_value_that_is_not_supported_yet_is_said():
     """The setting works, this value of it does not."""
-    values = {"router_settings": {"routing_strategy": word("least-busy")}}
+    values = {"router_settings": {"routing_strategy": word("lar1")}}
 
-    assert said(values)[0][2] == "least-busy is known, not yet supported"
+    assert said(values)[0][2] == "lar1 is known, not yet supported"
     assert states(values)["routing_strategy"] is State.LATER
 
 
 def test_what_entries_have_in_common_is_said_once():
     """At the first of them, with how many there are."""
-    entry = {"litellm_params": {"order": word("1", "int")}}
+    entry = {"litellm_params": {"itpm": word("1", "int")}}
 
     assert said({"model_list": [entry, entry, entry]}) == [
         (
-            ("model_list", 0, "litellm_params", "order"),
+            ("model_list", 0, "litellm_params", "itpm"),
             Severity.WARNING,
             "known, not yet supported (here and in 2 more)",
         )
     ]
+
+
+def test_a_slip_inside_a_setting_that_may_be_absent_is_said():
+    """As everywhere: none is passed over."""
+    mirror = {"model": word("b"), "precent": word("5", "int")}
+
+    assert states({"model_list": [{"litellm_params": {"mirror": mirror}}]}).get("precent") is None
+    assert said({"model_list": [{"litellm_params": {"mirror": mirror}}]})[0][:2] == (
+        ("model_list", 0, "litellm_params", "mirror", "precent"),
+        Severity.ERROR,
+    )
 
 
 def test_errors_are_said_each_on_its_own():
