@@ -27,6 +27,7 @@ from proxy_cli.server.drain import Drain, Grace
 from proxy_cli.server.entrance import Entrance
 from proxy_cli.server.front import Front
 from proxy_cli.server.gauges import PoolGauges
+from proxy_cli.server.heartbeat import Beats, Heart
 from proxy_cli.server.inference import Inference
 from proxy_cli.server.information import Information, alive, ready
 from proxy_cli.server.probes import Health
@@ -63,6 +64,7 @@ class _Process:
     admission: Admission
     recorder: Recorder
     outbox: Outbox
+    heart: Heart
 
 
 class Server:
@@ -73,7 +75,9 @@ class Server:
         self._metrics = setup.metrics
         self._log = RequestLog()
         recorder = Recorder({"log": self._log.add, "metrics": self._metrics.add}, self._metrics.count)
-        self._process = _Process(self.drain, ask, Admission(setup.admission, setup.metrics), recorder, Outbox())
+        self._process = _Process(
+            self.drain, ask, Admission(setup.admission, setup.metrics), recorder, Outbox(), Heart()
+        )
         self.snapshot = _snapshot(setup, _upstream(setup, self._process), self._process)
         self._former: list[Snapshot] = []
         self._served_before = 0  # by snapshots that are closed
@@ -145,6 +149,7 @@ class Server:
             await self._listener.shutdown(_LAST_WORDS_S)
         self._process.recorder.flush()
         self._sweep.stop()
+        self._process.heart.stop()
         self._process.admission.stop()
         await self._tasks.close()
         for snapshot in self.snapshots:
@@ -254,7 +259,16 @@ def _snapshot(setup: Setup, upstream: Upstream, process: _Process) -> Snapshot:
         tap=tap,
     )
     calls = Calls(setup.table, limits=setup.limits, tap=tap)
-    inference = Inference(gateway, calls, problems=problems, clock=time.monotonic, admission=process.admission, tap=tap)
+    inference = Inference(
+        gateway,
+        calls,
+        problems=problems,
+        clock=time.monotonic,
+        admission=process.admission,
+        heart=process.heart,
+        beats=Beats(),
+        tap=tap,
+    )
     health = Health(
         setup.table,
         upstream,

@@ -187,6 +187,9 @@ class Counter:
     def _refusal(self, record: Record, own: Lines, failure: GatewayError, outlet: Outlet[Sent]) -> Sent:
         record.status, record.error = self._problems.status(failure), failure.message
         record.error_code = failure.code
+        if outlet.begun is not None:
+            record.status = 200
+            return outlet.end(self._problems.event(failure, outlet.begun))
         headers = (
             ("content-type", "application/json"),
             *self._problems.headers(failure),

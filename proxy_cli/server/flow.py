@@ -10,7 +10,7 @@ from typing import Final
 from proxy_cli.outbox import Outbox
 from proxy_cli.server.reply import Outgoing
 
-_END: Final = b"0\r\n\r\n"
+END: Final = b"0\r\n\r\n"  # behind the last chunk
 
 
 class Flow:
@@ -32,7 +32,7 @@ class Flow:
             return False
         if last:
             self._write_piece(last)
-        self._outbox.write(self._transport, self._head + _END)
+        self._outbox.write(self._transport, self._head + END)
         return True
 
     def pause(self) -> None:
@@ -55,3 +55,8 @@ class Flow:
         piece = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
         self._head = b""
         self._outbox.write(self._transport, piece)
+
+
+def chunk(data: bytes) -> bytes:
+    """A piece of a body as it is sent where the length of the whole is not known."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -8,11 +8,12 @@ from aiohttp import web
 
 from proxy_cli import __version__
 from proxy_cli.clock import Clock
-from proxy_cli.errors import GatewayError
+from proxy_cli.errors import BackendBroken, GatewayError
 from proxy_cli.gateway import Answer, Gateway
 from proxy_cli.relay import Relay
 from proxy_cli.server.admission import Admission
 from proxy_cli.server.calls import Calls
+from proxy_cli.server.heartbeat import Beat, Beats, Heart
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.reply import Lines, Outgoing, Outlet, Sent, lines, pairs
 from proxy_cli.server.routes import Visit
@@ -31,6 +32,8 @@ class Inference:
         problems: Problems,
         clock: Clock,
         admission: Admission,
+        heart: Heart,
+        beats: Beats,
         tap: Tap | None = None,
     ) -> None:
         self._gateway = gateway
@@ -38,6 +41,8 @@ class Inference:
         self._problems = problems
         self._clock = clock
         self._admission = admission
+        self._heart = heart
+        self._beats = beats
         self._tap = tap
         self._streams: set[Relay] = set()
 
@@ -59,14 +64,18 @@ class Inference:
         """One call, to the last byte of its answer. Raises the GatewayError that the caller should see."""
         record.model, record.stream = call.model, call.stream
         answer: Answer | None = None
+        beat = self._heart.begin(call, own, outlet, self._beats, self._gateway.router.table) if call.stream else None
         try:
             answer = await self._gateway.answer(call)
             record.deployment, record.attempts, record.status = answer.deployment, answer.attempts, answer.status
             record.waited_s = answer.waited_s
             head = f"{own}{lines(answer.headers)}{self._words(call, answer)}"
             if answer.relay is not None:
-                return await self._stream(call, record, answer, answer.relay, head, outlet)
+                outgoing = Outgoing(call, answer, answer.relay, head, record, self._problems, self._clock)
+                return await self._stream(outgoing, outlet, beat)
             self._settle(record, call, answer)
+            if outlet.begun is not None:
+                raise _not_events()
             record.bytes_out = len(answer.body)
             if record.cost_usd:
                 head = f"{head}x-litellm-response-cost: {record.cost_usd!r}\r\n"
@@ -78,21 +87,24 @@ class Inference:
                 record.deployment = self._gateway.router.table.by_id(failure.model_id)
             raise
         finally:
+            if beat is not None:
+                self._heart.end(beat)
             if answer is not None:
                 answer.close()
             if not isinstance(call.body, bytes):
                 call.body.close()
 
-    async def _stream(
-        self, call: Call, record: Record, answer: Answer, relay: Relay, head: Lines, outlet: Outlet[Sent]
-    ) -> Sent:
+    async def _stream(self, outgoing: Outgoing, outlet: Outlet[Sent], beat: Beat | None) -> Sent:
+        call, record, answer, relay = outgoing.call, outgoing.record, outgoing.answer, outgoing.relay
         if self._tap:
-            self._tap.client_reply(call.request_id, answer.status, pairs(head), None)
+            self._tap.client_reply(call.request_id, answer.status, pairs(outgoing.head), None)
         self._streams.add(relay)
         moved = record.has_place and self._admission.begin_stream()
         record.has_place = record.has_place and not moved
         try:
-            return await outlet.stream(Outgoing(call, answer, relay, head, record, self._problems, self._clock))
+            if beat is not None:
+                beat.flows(outgoing)
+            return await outlet.stream(outgoing)
         finally:
             self._streams.discard(relay)
             if moved:
@@ -115,6 +127,15 @@ class Inference:
             f"x-litellm-response-duration-ms: {total_ms:.1f}\r\n"
             f"x-litellm-overhead-duration-ms: {overhead_ms if overhead_ms > 0 else 0.0:.3f}\r\n{more}"
         )
+
+
+def _not_events() -> GatewayError:
+    """The error for an answer that comes as a whole to a caller who has been told that events follow."""
+    return BackendBroken(
+        "the backend answered a call for a stream with a whole body, after the stream had begun here; "
+        "general_settings.early_commit_seconds: 0 waits for every answer",
+        code="upstream_not_a_stream",
+    )
 
 
 class _Named(msgspec.Struct, frozen=True):

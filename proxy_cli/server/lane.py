@@ -11,25 +11,26 @@ Keeps: one request at a time; what a client sends ahead waits, bounded; a client
 
 import asyncio
 import re
-from collections.abc import Coroutine
 from typing import Final, cast
 
 from proxy_cli.errors import GatewayError, SlowClient, forget_frames
 from proxy_cli.server.body import MAX_INLINE_BYTES, Pace, too_slow
 from proxy_cli.server.connection import STALL_S
-from proxy_cli.server.flow import Flow
+from proxy_cli.server.flow import END as END_OF_CHUNKS
+from proxy_cli.server.flow import Flow, chunk
 from proxy_cli.server.heads import END, Head, read_head
 from proxy_cli.server.house import Desk, Guest, House
-from proxy_cli.server.reply import STREAM_HEADERS, Lines, Outgoing, head_bytes
+from proxy_cli.server.reply import EVENTS, PING, STREAM_HEADERS, Lines, Outgoing, at_once, head_bytes
 from proxy_cli.server.routes import Match
 from proxy_cli.server.strict import HEAD
-from proxy_cli.shapes import Record
+from proxy_cli.shapes import Operation, Record
 
 _AHEAD_BYTES: Final = 64 * 1024  # of further requests, while one is answered
 _NEVER_S: Final = float("inf")
 # A request line as far as it goes: the start of a method and a path, and nothing that is no HTTP.
 _BEGUN: Final = re.compile(rb"[A-Z]{1,16}+(?: (?:/[!-~]*+(?: [^\0]*)?)?)?", re.DOTALL).fullmatch
 _KEPT_BYTES: Final = 4 * 1024  # of a head, while nothing is asked
+_PING: Final = chunk(PING)
 
 
 class Lane(asyncio.Protocol):
@@ -60,6 +61,7 @@ class Lane(asyncio.Protocol):
         "_transport",
         "_unsent_bytes",
         "_waits",
+        "begun",
         "due_s",
         "stall_due_s",
     )
@@ -84,6 +86,7 @@ class Lane(asyncio.Protocol):
         self._lent: int | None = None  # bytes that the guest has yet to get; None: it has no request
         self._unsent_bytes = 0
         self._waits = False  # to go on, until the client has taken what was sent
+        self.begun: Operation | None = None  # what the request asks, while a stream has begun that has no answer yet
         self.due_s = _NEVER_S
         self.stall_due_s = _NEVER_S
 
@@ -207,7 +210,7 @@ class Lane(asyncio.Protocol):
         else:
             # A probe: in this turn, whatever else is under way. With requests behind it, it takes the guest's time.
             self.due_s = _NEVER_S
-            _run(self._answer(b""))
+            at_once(self._answer(b""))
 
     def _wait_for_head(self, data: bytes) -> None:
         if not _may_become_plain(data):
@@ -355,7 +358,7 @@ class Lane(asyncio.Protocol):
             forget_frames(error)
             self.cut_off()
         finally:
-            self._task = None
+            self._task = self.begun = None
         self._go_on()
 
     async def _ask(self, desk: Desk, match: Match, head: Head, record: Record, own: Lines, body: bytes) -> None:
@@ -390,8 +393,7 @@ class Lane(asyncio.Protocol):
         """Send a stream, to its end or to the event that says why it ended."""
         if self._transport is None:
             raise ConnectionResetError("the client has left")
-        framing = f"transfer-encoding: chunked\r\n{self._last_words()}"
-        head = head_bytes(outgoing.answer.status, outgoing.head + STREAM_HEADERS, framing)
+        head = b"" if self.begun else self._stream_head(outgoing.answer.status, outgoing.head)
         self._flow = Flow(self._transport, self._house.outbox, head, outgoing)
         if self._is_full:
             self._flow.pause()
@@ -400,6 +402,28 @@ class Lane(asyncio.Protocol):
                 self.cut_off()
         finally:
             self._flow = None
+
+    def begin(self, head: Lines, operation: Operation) -> None:
+        """Send the head of a stream and a ping, while its answer is waited for."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self.begun = operation
+            self._house.outbox.write(transport, self._stream_head(200, EVENTS + head) + _PING)
+
+    def ping(self) -> None:
+        """Send a sign of life, unless the client has not taken yet what was sent before."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing() and not self._unsent():
+            self._house.outbox.write(transport, _PING)
+
+    def end(self, last: bytes) -> None:
+        """Send the last event of a stream that was begun and has no answer."""
+        if self._transport is None:
+            raise ConnectionResetError("the client has left")
+        self._house.outbox.write(self._transport, chunk(last) + END_OF_CHUNKS)
+
+    def _stream_head(self, status: int, head: Lines) -> bytes:
+        return head_bytes(status, head + STREAM_HEADERS, f"transfer-encoding: chunked\r\n{self._last_words()}")
 
     def _last_words(self) -> Lines:
         return "connection: close\r\n" if self._closes or self._house.draining else ""
@@ -416,16 +440,6 @@ class Lane(asyncio.Protocol):
 
     def _unsent(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
-
-
-def _run(work: Coroutine[object, object, None]) -> None:
-    """Do at once what waits for nothing: without a task, whose turn would come after those of all others."""
-    try:
-        work.send(None)
-    except StopIteration:
-        return
-    work.close()
-    raise RuntimeError("what was to be done at once waits for something")
 
 
 def _too_slow_a_head() -> GatewayError:

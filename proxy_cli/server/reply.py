@@ -1,16 +1,18 @@
 """Answers on their way out: a whole body, or a stream whose head goes with its first event in one segment.
 
 Owns what an outlet is (where a response goes to, whichever protocol carries it), the outlet of aiohttp's responses,
-and what is alike in every stream: that its failure becomes one last event that says why. The client that leaves is
-noticed below (the request is cancelled).
+and what is alike in every stream: that its failure becomes one last event that says why. A stream may be begun before
+there is anything to say; then its head and a comment are all that leaves. The client that leaves is noticed below (the
+request is cancelled).
 """
 
+import contextlib
 import http
 import logging
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from email.utils import formatdate
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -22,7 +24,7 @@ from proxy_cli.gateway import Answer
 from proxy_cli.relay import Relay
 from proxy_cli.server import compat
 from proxy_cli.server.problems import INTERNAL, Problems
-from proxy_cli.shapes import Call, Headers, Record, first_header
+from proxy_cli.shapes import Call, Headers, Operation, Record, first_header
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,11 @@ Lines = str
 
 # Hops in front must neither hold events back nor change them.
 STREAM_HEADERS: Lines = "cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n"
+# The type of a stream whose head leaves before the backend has said anything.
+EVENTS: Lines = "content-type: text/event-stream\r\n"
+# A comment, which every reader of events steps over (WHATWG HTML, section 9.2.6).
+PING: Final = b": ping\n\n"
+_TAIL: Final = 16  # bytes: as much as tells where in an event a stream stands
 
 
 class Outgoing(msgspec.Struct):
@@ -46,6 +53,7 @@ class Outgoing(msgspec.Struct):
     record: Record
     problems: Problems
     clock: Clock
+    tail: bytes = b""  # of what was sent; empty again where nothing may follow
 
     def passed(self, data: bytes) -> bytes:
         """The bytes to send for these bytes of the relay; they are counted as sent."""
@@ -53,6 +61,7 @@ class Outgoing(msgspec.Struct):
         if record.first_byte_s is None:
             record.first_byte_s = self.clock()
         record.bytes_out += len(data)
+        self.tail = data[-_TAIL:]
         return compat.usage_event(data) if self.problems.compat_litellm else data
 
     async def outcome(self, sending: Awaitable[None]) -> bytes | None:
@@ -72,19 +81,31 @@ class Outgoing(msgspec.Struct):
             if self.relay.failed:
                 self.record.error = "the backend reported an error inside its stream"
             return b""
+        self.tail = b""
         self.record.error, self.record.error_code = failure.message, failure.code
         # In sound there is no place for words: that it was cut short is all that can be said.
-        return self.problems.event(failure, self.call.operation) if _holds_events(self.answer.headers) else None
+        return self.problems.event(failure, self.call.operation) if holds_events(self.answer.headers) else None
 
 
 class Outlet(Protocol[Sent_co]):
     """Where the response to one request goes."""
+
+    begun: Operation | None  # what was asked, where a stream was begun before there was an answer
 
     def whole(self, status: int, head: Lines, body: bytes) -> Sent_co:
         """A whole response."""
 
     async def stream(self, outgoing: Outgoing) -> Sent_co:
         """A stream, to its end."""
+
+    def begin(self, head: Lines, operation: Operation) -> None:
+        """Begin a stream that has nothing to say yet: its head and a ping. Never raises, as the next."""
+
+    def ping(self) -> None:
+        """A sign of life to a client that has taken what was sent; the caller sees to it that no event is cut."""
+
+    def end(self, last: bytes) -> Sent_co:
+        """End a stream that was begun and comes to nothing, with an event that says why."""
 
 
 class EventStream(web.StreamResponse):
@@ -99,6 +120,8 @@ class AiohttpOutlet:
     def __init__(self, request: web.BaseRequest, *, closes: bool = False) -> None:
         self._request = request
         self._closes = closes
+        self._response: web.StreamResponse | None = None  # of a stream
+        self.begun: Operation | None = None
 
     def whole(self, status: int, head: Lines, body: bytes) -> web.StreamResponse:
         """A whole response."""
@@ -110,14 +133,10 @@ class AiohttpOutlet:
 
     async def stream(self, outgoing: Outgoing) -> web.StreamResponse:
         """Relay a stream to its end; what fails on the way becomes its last event."""
-        request = self._request
-        response = EventStream(status=outgoing.answer.status, headers=multidict(pairs(outgoing.head + STREAM_HEADERS)))
-        if request.version >= (1, 1):
-            response.enable_chunked_encoding()
-        else:
-            # Before HTTP/1.1 the end of a stream is the end of its connection.
-            response.force_close()
-        await response.prepare(request)
+        request, response = self._request, self._response
+        if response is None:
+            response = self._response = self._events(outgoing.answer.status, outgoing.head)
+            await response.prepare(request)
         last = await outgoing.outcome(_pull(outgoing, response))
         if last is None:
             return _cut_off(request, response)
@@ -125,6 +144,51 @@ class AiohttpOutlet:
             await response.write(last)
         await response.write_eof()
         return response
+
+    def begin(self, head: Lines, operation: Operation) -> None:
+        """The head and a ping, while the request waits for its answer."""
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            return
+        self.begun = operation
+        self._response = self._events(200, EVENTS + head)
+        with contextlib.suppress(ConnectionError):
+            at_once(self._response.prepare(self._request))
+            at_once(self._response.write(PING))
+
+    def ping(self) -> None:
+        """Nothing where something is unsent, so that it need not wait."""
+        transport = self._request.transport
+        if self._response is None or transport is None or transport.get_write_buffer_size():
+            return
+        with contextlib.suppress(ConnectionError):
+            at_once(self._response.write(PING))
+
+    def end(self, last: bytes) -> web.StreamResponse:
+        """The last event; aiohttp itself writes the end behind it."""
+        assert self._response is not None
+        with contextlib.suppress(ConnectionError):
+            at_once(self._response.write(last))
+        return self._response
+
+    def _events(self, status: int, head: Lines) -> web.StreamResponse:
+        response = EventStream(status=status, headers=multidict(pairs(head + STREAM_HEADERS)))
+        if self._request.version >= (1, 1):
+            response.enable_chunked_encoding()
+        else:
+            # Before HTTP/1.1 the end of a stream is the end of its connection.
+            response.force_close()
+        return response
+
+
+def at_once(work: Coroutine[Any, Any, object]) -> None:
+    """Do what waits for nothing in this turn: without a task, whose turn would come after those of all others."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise RuntimeError("what was to be done at once waits for something")
 
 
 async def _pull(outgoing: Outgoing, response: web.StreamResponse) -> None:
@@ -141,7 +205,8 @@ def _cut_off(request: web.BaseRequest, response: web.StreamResponse) -> web.Stre
     return response
 
 
-def _holds_events(headers: Headers) -> bool:
+def holds_events(headers: Headers) -> bool:
+    """Whether a response is an event stream."""
     return (first_header(headers, "content-type") or "").lower().startswith("text/event-stream")
 
 

@@ -1,0 +1,269 @@
+"""Signs of life: when one is due, when it must not be, and what comes of a stream that is begun without an answer."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from proxy_cli.gateway import Answer
+from proxy_cli.relay import Relay
+from proxy_cli.routing.table import Table
+from proxy_cli.secret import Scrubber
+from proxy_cli.server.heartbeat import Beat, Beats, Heart
+from proxy_cli.server.problems import Problems
+from proxy_cli.server.reply import Outgoing
+from proxy_cli.shapes import NO_CONTROLS, Call, Controls, Operation, Record
+from tests.fakes.proxy import running_proxy
+from tests.fakes.raw_backend import FIN, REQUEST, RawBackend
+from tests.fakes.turned_clock import TurnedLoop
+from tests.providers.conftest import deployment_of
+from tests.server.conftest import chat, seed_like
+from tests.server.test_lane import connected, in_chunks, post
+from tests.test_relay import Reader, Reply, refused
+
+PING = b": ping\n\n"
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+EVENT = (
+    b'data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"m",'
+    b'"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+)
+DONE = b"data: [DONE]\n\n"
+FAILED = b"HTTP/1.1 500 Oops\r\ncontent-length: 2\r\n\r\n{}"
+USUAL = Beats()
+EVENTS = (("content-type", "text/event-stream"),)
+
+
+def sent(data: bytes) -> bytes:
+    """A chunk of a backend's stream."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+END = sent(DONE) + b"0\r\n\r\n"
+
+
+class Ear:
+    """An outlet that notes what is said."""
+
+    def __init__(self):
+        self.begun = None
+        self.said = []
+
+    def begin(self, head, operation):
+        self.begun = operation
+        self.said.append("head")
+
+    def ping(self):
+        self.said.append("ping")
+
+
+def beat_of(ear, *, beats=USUAL, operation=Operation.CHAT, controls=NO_CONTROLS, **deployment):
+    """A call for a stream that began at second 0."""
+    call = Call(request_id="r", operation=operation, model="m", body=b"{}", stream=True, controls=controls)
+    table = Table([deployment_of(group="m", **deployment)])
+    return Beat(call, "", ear, beats, table, beats.commit_s or float("inf"))
+
+
+async def flowing(beat, *pieces, headers=EVENTS):
+    """Let its answer be a stream of which these pieces have gone out."""
+    relay = Relay(Reply(*pieces), Reader())
+    await relay.start(refused)
+    answer = Answer(status=200, headers=headers, deployment=deployment_of(), waited_s=0, relay=relay)
+    record = Record(request_id="r", route="/")
+    outgoing = Outgoing(beat.call, answer, relay, "", record, Problems(Scrubber(())), lambda: 1.0)
+    beat.flows(outgoing)
+    for _ in pieces:
+        outgoing.passed(await relay.next())
+    return outgoing
+
+
+def looked(beat, until, since=0):
+    """Look every second up to this one; the seconds at which something was said."""
+    told = []
+    for second in range(since + 1, until + 1):
+        before = len(beat.outlet.said)
+        beat.look(second)
+        told += [second] * (len(beat.outlet.said) - before)
+    return told
+
+
+def test_call_without_an_answer_gets_its_head_and_then_a_ping_at_every_beat():
+    """The head after the time for it, and never twice."""
+    beat = beat_of(Ear())
+
+    assert looked(beat, 80) == [30, 45, 60, 75]
+    assert beat.outlet.said == ["head", "ping", "ping", "ping"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"beats": Beats(commit_s=0)},
+        {"beats": Beats(every_s=0)},
+        {"heartbeat_s": 0},
+        {"controls": Controls(heartbeat_s=0)},
+    ],
+    ids=["setting", "pace", "deployment", "request"],
+)
+@pytest.mark.row("S-19")
+def test_zero_is_never(given):
+    """Whichever of them says it, nothing is said before there is an answer."""
+    assert looked(beat_of(Ear(), **given), 100) == []
+
+
+async def test_nearest_word_on_the_pace_wins():
+    """The request's over the deployment's over the setting."""
+    call = Call(request_id="r", operation=Operation.CHAT, model="m", body=b"")
+    own = Call(request_id="r", operation=Operation.CHAT, model="m", body=b"", controls=Controls(heartbeat_s=3))
+    slow, none = deployment_of(heartbeat_s=20), deployment_of()
+
+    assert Beats().pace_s(call, (none,)) == 15
+    assert Beats().pace_s(call, (none, slow)) == 20
+    assert Beats().pace_s(own, (none, slow)) == 3
+
+
+async def test_silent_stream_gets_a_ping_and_one_that_moves_gets_none():
+    """Silence counts from the last piece, as far as a look a second tells it."""
+    beat = beat_of(Ear())
+    outgoing = await flowing(beat, EVENT)
+
+    assert looked(beat, 14) == []
+    outgoing.passed(EVENT)
+    assert looked(beat, 45, since=14) == [30, 45]
+
+
+@pytest.mark.row("S-19")
+@pytest.mark.parametrize(
+    "pieces",
+    [(EVENT[:-1],), (EVENT[:20],), (EVENT, b"end"), (EVENT, DONE), (b"data: a\r\n\r",)],
+    ids=["no blank line", "half", "finished", "end mark", "half a line end"],
+)
+async def test_nothing_is_said_inside_an_event_or_behind_the_end(pieces):
+    """Only a blank line is a place for it, and only while more may come."""
+    beat = beat_of(Ear())
+    await flowing(beat, *pieces)
+
+    assert looked(beat, 100) == []
+
+
+async def test_nothing_is_said_behind_the_event_that_tells_a_failure():
+    """It was the last one."""
+    beat = beat_of(Ear())
+    outgoing = await flowing(beat, EVENT)
+
+    async def fail():
+        raise refused(b"it broke off")
+
+    assert await outgoing.outcome(fail())
+    assert looked(beat, 100) == []
+
+
+async def test_sound_gets_no_words():
+    """What is no event stream is left alone."""
+    beat = beat_of(Ear(), operation=Operation.SPEECH)
+    await flowing(beat, EVENT, headers=(("content-type", "audio/mpeg"),))
+
+    assert looked(beat, 100) == []
+
+
+async def test_stream_that_was_begun_early_is_kept_alive_when_it_flows():
+    """In the pace of the deployment that answers."""
+    beat = beat_of(Ear())
+    assert looked(beat, 31) == [30]
+
+    await flowing(beat, EVENT)
+
+    assert looked(beat, 50, since=31) == [47]
+
+
+async def test_answers_that_may_be_whole_are_waited_for():
+    """Of speech or pictures nobody knows beforehand whether events come."""
+    heart, ear = Heart(), Ear()
+    call = Call(request_id="r", operation=Operation.SPEECH, model="m", body=b"", stream=True)
+
+    beat = heart.begin(call, "", ear, Beats(), Table([deployment_of(group="m")]))
+    heart.stop()
+
+    assert looked(beat, 100) == []
+
+
+def turned(work: Coroutine[Any, Any, Any]) -> Any:
+    """What comes of work in a loop that does not wait for its timers."""
+    with asyncio.Runner(loop_factory=TurnedLoop) as runner:
+        return runner.run(work)
+
+
+async def asked(proxy, *, lane: bool, version: bytes = b"1.1"):
+    """Everything that a client gets who asks for a stream, and when each part of it came."""
+    body = json.dumps(chat(stream=True)).encode()
+    request = post(body) if lane else in_chunks(post(body), body)
+    loop = asyncio.get_running_loop()
+    began, parts = loop.time(), []
+    async with connected(proxy) as client:
+        client.send(request.replace(b"HTTP/1.1", b"HTTP/" + version, 1))
+        while not parts or not parts[-1][1].endswith(b"0\r\n\r\n"):
+            data = await client.reader.read(65536)
+            if not data:
+                break
+            parts.append((loop.time() - began, data))
+    return parts
+
+
+def unchunked(parts) -> tuple[bytes, bytes]:
+    """The head of a response and its body."""
+    head, _, rest = b"".join(data for _, data in parts).partition(b"\r\n\r\n")
+    body = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return head.lower(), body
+
+
+async def exchange(script, *, lane: bool, more: str = ""):
+    """What comes of a call for a stream from a backend with this script."""
+    async with RawBackend([REQUEST, *script]) as raw:
+        async with running_proxy(seed_like(f"http://127.0.0.1:{raw.backend.port}/v1") + more) as proxy:
+            return await asked(proxy, lane=lane)
+
+
+WAYS = pytest.mark.parametrize("lane", [True, False], ids=["lane", "guest"])
+
+
+@pytest.mark.row("S-18")
+@WAYS
+def test_long_prefill_survives_hops_that_close_idle_connections(lane):
+    """No silence is as long as the 60 s of common load balancers, and nothing of the answer is lost."""
+    parts = turned(exchange([180.0, HEAD + sent(EVENT), 100.0, END], lane=lane))
+
+    times = [0.0, *(when for when, _ in parts)]
+    assert max(later - earlier for earlier, later in itertools.pairwise(times)) < 40
+    assert times[-1] >= 280
+    head, body = unchunked(parts)
+    assert head.startswith(b"http/1.1 200 ")
+    assert b"content-type: text/event-stream" in head
+    assert b"x-accel-buffering: no" in head
+    assert b"x-litellm-call-id: " in head
+    assert body.startswith(PING)
+    assert body.replace(PING, b"") == EVENT.replace(b'"m"', b'"gpt-3.5-turbo"') + DONE
+
+
+@WAYS
+def test_failure_after_an_early_head_is_an_event(lane):
+    """The status was told already; the error and the end mark are all that can follow."""
+    parts = turned(exchange([40.0, FAILED], lane=lane))
+
+    head, body = unchunked(parts)
+    assert head.startswith(b"http/1.1 200 ")
+    error, done = [each for each in body.split(b"\n\n") if each.startswith(b"data: ")]
+    assert json.loads(error.removeprefix(b"data: "))["error"]["type"]
+    assert done + b"\n\n" == DONE
+
+
+@WAYS
+def test_failure_before_the_head_is_still_a_status(lane):
+    """Nothing is told too early."""
+    parts = turned(exchange([25.0, FAILED, FIN], lane=lane))
+
+    assert b"".join(data for _, data in parts).startswith(b"HTTP/1.1 5")
