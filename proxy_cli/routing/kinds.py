@@ -114,7 +114,7 @@ _LONG_WORDS: Final = re.compile(
     r"""
     maximum\ context\ length | context[ _]length[ _]exceeded   # OpenAI, vLLM, Mistral, SGLang
     | (longer|larger)\ than\ (the\ )?(model's\ )?context       # SGLang
-    | exceeds?\ (the\ )?((available|maximum|configured|model's)\ )?context\ (window|size|length|limit)  # llama.cpp, Ollama
+    | exceeds?\ (the\ )?((available|maximum|configured|model's)\ )?context\ (window|size|length|limit)  # llama.cpp
     | context\ (window|size|length)\ (is\ )?(exceeded|too\ small|overflow)
     | (prompt|input|request)\ is\ too\ long                    # Anthropic, Bedrock
     | input\ token\ count\ .{0,40}exceeds\ the\ maximum        # Gemini
