@@ -82,11 +82,19 @@ def pause_s(before: int, random: Random, *, at_least_s: float) -> float:
     return max(random.uniform(0.0, most_s), at_least_s)
 
 
-def ends_s(call: Call, deployment: Deployment) -> float:
-    """The moment by which a pause must be over to be worth beginning."""
+def asked_end_s(call: Call) -> float:
+    """The moment at which the caller's own limit has passed; never, where he has set none."""
     asked = call.controls
     limit_s = (asked.stream_timeout_s if call.stream else None) or asked.timeout_s
-    limit_s = limit_s or (deployment.stream_timeout_s if call.stream else None) or deployment.timeout_s
+    return call.received_s + limit_s if limit_s else NEVER_S
+
+
+def end_s(call: Call, deployment: Deployment) -> float:
+    """The moment by which a pause must be over to be worth beginning: the caller's, else the deployment's."""
+    end = asked_end_s(call)
+    if end < NEVER_S:
+        return end
+    limit_s = (deployment.stream_timeout_s if call.stream else None) or deployment.timeout_s
     return call.received_s + limit_s if limit_s else NEVER_S
 
 

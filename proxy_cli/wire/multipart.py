@@ -71,7 +71,8 @@ class FormUpload:
         May be called again as long as nothing was sent that is not stored; raises BackendBroken after that.
         """
         if self._size > self._stored:
-            raise BackendBroken("a part of the upload is already sent and not kept, so it cannot be sent again")
+            message = "a part of the upload is already sent and not kept, so it cannot be sent again"
+            raise BackendBroken(message, code="upload_not_kept")
         return Rewritten(self, model, defaults)
 
     def close(self) -> None:
