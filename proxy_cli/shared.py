@@ -38,7 +38,7 @@ class Shared:
         memory = memoryview(mmap.mmap(-1, slots * (_HEADER * _CELL + slot_bytes)))
         self._bytes = memory
         self.cells = memory.cast("d")
-        self._slot = 0
+        self.slot = 0  # this process's own
         self._mine: dict[tuple[int, tuple[str, ...]], int] = {}
         self._take(0)
 
@@ -49,11 +49,11 @@ class Shared:
 
     def leave(self) -> None:
         """What this process says of its present state does not count any more; what it has counted does."""
-        self.cells[self._slot * _HEADER + _SEEN] = 0.0
+        self.cells[self.slot * _HEADER + _SEEN] = 0.0
 
     def beat(self) -> None:
         """Give a sign of life."""
-        self.cells[self._slot * _HEADER + _SEEN] = time.monotonic()
+        self.cells[self.slot * _HEADER + _SEEN] = time.monotonic()
 
     def place(self, kind: int, labels: tuple[str, ...], size: int) -> int | None:
         """Where in `cells` this process's figures under a name begin; None when there is no room for more names."""
@@ -70,13 +70,25 @@ class Shared:
             for kind, labels, begin, size in self._walk(slot):
                 yield Entry(process, kind, labels, tuple(self.cells[begin : begin + size]), alive)
 
+    def sizes(self) -> tuple[int, ...]:
+        """Of each slot how much is written in it: whoever has found an entry's place looks again once that grows."""
+        return tuple(int(self.cells[slot * _HEADER + _USED]) for slot in range(self._slots))
+
+    def places(self, slot: int, kind: int) -> Iterator[tuple[tuple[str, ...], int]]:
+        """Labels of a slot's entries of a kind, and where in `cells` their figures begin."""
+        return ((labels, begin) for each, labels, begin, _ in self._walk(slot) if each == kind)
+
+    def runs(self, slot: int) -> bool:
+        """Whether the process that a slot belongs to exists, be it busy or not; this one's own does."""
+        return slot == self.slot or self._is_taken(slot)
+
     def processes(self) -> int:
         """How many processes give signs of life."""
         now = time.monotonic()
         return sum(self._lives(slot, now) for slot in range(self._slots))
 
     def _take(self, slot: int) -> None:
-        self._slot = slot
+        self.slot = slot
         header = slot * _HEADER
         self.cells[header + _PROCESS] = os.getpid()
         self._mine = {(kind, labels): begin for kind, labels, begin, _ in self._walk(slot)}
@@ -116,12 +128,12 @@ class Shared:
 
     def _add(self, kind: int, labels: tuple[str, ...], size: int) -> int | None:
         text = "\0".join(labels).encode("utf-8", "replace")
-        header = self._slot * _HEADER
+        header = self.slot * _HEADER
         used = int(self.cells[header + _USED])
         needed = _TITLE + _cells(len(text)) + size
         if used + needed > self._width:
             return None
-        at = self._begin(self._slot) + used
+        at = self._begin(self.slot) + used
         self.cells[at], self.cells[at + 1], self.cells[at + 2] = kind, len(text), size
         self._bytes[(at + _TITLE) * _CELL : (at + _TITLE) * _CELL + len(text)] = text
         # Only now: a reader of another process must never see an entry that is half written.

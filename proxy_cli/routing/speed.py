@@ -1,0 +1,71 @@
+"""How fast a deployment answers, as far as this process has seen it.
+
+Averages in which newer answers weigh more, and the recent first bytes of streams for their 95th percentile. Failures
+feed nothing here: a server that refuses at once is not a fast one. Only a time limit that has run out counts, as slow.
+"""
+
+from typing import Final
+
+_NEWEST: Final = 0.2  # what the newest sample weighs in an average
+_KEPT: Final = 64  # first bytes
+_EVERY: Final = 8  # new ones before the percentile is worked out anew: to sort for each would cost more than it tells
+_TOKENS: Final = 100  # of an answer that never came
+
+
+class Speed:
+    """Averages in seconds, 0 while nothing is known. Owned by the deployment's `State`."""
+
+    __slots__ = ("_firsts", "_next", "_p95_s", "_unsorted", "answer_s", "first_s", "samples", "token_s")
+
+    def __init__(self) -> None:
+        self.first_s = 0.0  # to the first bytes of a stream
+        self.token_s = 0.0  # for each token of a plain answer
+        self.answer_s = 0.0  # a whole plain answer, for those without tokens
+        self.samples = 0  # streams and plain answers that were measured
+        self._firsts: list[float] = []
+        self._next = 0
+        self._unsorted = 0
+        self._p95_s = 0.0
+
+    @property
+    def p95_s(self) -> float:
+        """The wait for a stream's first bytes that 19 of 20 recent ones did not exceed."""
+        if self._unsorted and (self._unsorted >= _EVERY or len(self._firsts) < _KEPT):
+            ordered = sorted(self._firsts)
+            self._p95_s = ordered[-(-len(ordered) * 19 // 20) - 1]
+            self._unsorted = 0
+        return self._p95_s
+
+    def began(self, waited_s: float) -> None:
+        """The first bytes of a stream came after a wait."""
+        self.samples += 1
+        self.first_s = _average(self.first_s, waited_s)
+        self._unsorted += 1
+        firsts = self._firsts
+        if len(firsts) < _KEPT:
+            firsts.append(waited_s)
+            return
+        firsts[self._next] = waited_s
+        self._next = (self._next + 1) % _KEPT
+
+    def answered(self, waited_s: float) -> None:
+        """A whole plain answer came after a wait."""
+        self.samples += 1
+        self.answer_s = _average(self.answer_s, waited_s)
+
+    def wrote(self, tokens: int, lasted_s: float) -> None:
+        """So many tokens of a plain answer were written in a time."""
+        self.token_s = _average(self.token_s, lasted_s / tokens)
+
+    def timed_out(self, limit_s: float) -> None:
+        """A time limit ran out: at least that slow, and slower than it was thought to be.
+
+        No sample: nothing was answered; and the percentile is about streams that do begin.
+        """
+        self.first_s = _average(self.first_s, max(limit_s, 2 * self.first_s))
+        self.token_s = _average(self.token_s, max(limit_s / _TOKENS, 2 * self.token_s))
+        self.answer_s = _average(self.answer_s, max(limit_s, 2 * self.answer_s))
+
+
+def _average(known: float, sample: float) -> float:
+    return known + _NEWEST * (sample - known) if known else sample
