@@ -166,11 +166,15 @@ class Gateway:
         return tap.watched(call.request_id, reply)
 
 
-def _event_limits(request: UpstreamRequest | LocalReply, holds_events: bool) -> tuple[float | None, float | None]:
-    """How long the gap between two events of a stream may be, and the wait for the first; sound has no events."""
+def _event_limits(request: UpstreamRequest | LocalReply, holds_events: bool) -> tuple[float | None, float | None, bool]:
+    """The longest gap between two events of a stream, the longest wait for the first, and whether the caller set that.
+
+    Sound has no events.
+    """
     if isinstance(request, LocalReply) or not holds_events:
-        return None, None
-    return request.timeouts.gap_s, request.timeouts.first_byte_s
+        return None, None, False
+    limits = request.timeouts
+    return limits.gap_s, limits.first_byte_s, limits.set_by_caller
 
 
 _BINARY: Final = frozenset({Operation.SPEECH})

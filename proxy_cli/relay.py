@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
-from proxy_cli.errors import BackendBroken, BackendTimeout, GatewayError
+from proxy_cli.errors import BackendBroken, BackendTimeout, CallerTimeout, GatewayError
 from proxy_cli.providers.base import StreamReader
 from proxy_cli.shapes import Call, Headers, LocalReply, Operation, UpstreamReply, Usage, first_header
 from proxy_cli.wire.reshape import as_events, as_whole
@@ -36,11 +36,13 @@ _Form = TypeVar("_Form")
 class Relay:
     """The bytes of one stream, from the first to the last.
 
-    `gap_s`: the longest time without an event, once one came; `first_s`: the longest time up to that one.
+    `gap_s`: the longest time without an event, once one came; `first_s`: the longest time up to that one, `by_caller`
+    where the caller has set it.
     """
 
     __slots__ = (
         "_begun",
+        "_by_caller",
         "_event_s",
         "_events",
         "_first",
@@ -56,12 +58,18 @@ class Relay:
     )
 
     def __init__(
-        self, reply: UpstreamReply, reader: StreamReader, gap_s: float | None = None, first_s: float | None = None
+        self,
+        reply: UpstreamReply,
+        reader: StreamReader,
+        gap_s: float | None = None,
+        first_s: float | None = None,
+        by_caller: bool = False,
     ) -> None:
         self._reply = reply
         self._reader = reader
         self._gap_s = gap_s
         self._first_s = first_s
+        self._by_caller = by_caller
         self._loop = asyncio.get_running_loop()
         self._first = b""
         self._begun = b""  # what the backend has sent up to the first bytes for the caller
@@ -237,7 +245,9 @@ class Relay:
             self._handle = self._loop.call_at(min(due_s, now_s + gap_s), self._look)
         else:
             name = "gap" if self._events else "first byte"
-            self.stop(BackendTimeout(f"no {what} from the backend within {limit_s:g} s ({name} timeout)"))
+            told = f"no {what} from the backend within {limit_s:g} s ({name} timeout)"
+            # The limit of gaps is always ours.
+            self.stop(CallerTimeout(told) if self._by_caller and not self._events else BackendTimeout(told))
 
 
 def says_events(reply: UpstreamReply) -> bool:

@@ -9,8 +9,9 @@ import resource
 import socket
 import time
 import zlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import aiohttp
 import pytest
@@ -266,12 +267,14 @@ def at_leisure(minutes: Callable[[], Coroutine[None, None, tuple[float, int, byt
         return runner.run(minutes())
 
 
-async def stalling(*script: bytes | float, **params: object) -> tuple[float, int, bytes]:
-    """How long a stream of these steps takes to end, its status and its body."""
+async def stalling(
+    *script: bytes | float, own: Mapping[str, float] = MappingProxyType({}), **params: object
+) -> tuple[float, int, bytes]:
+    """How long a stream of these steps takes to end, its status and its body; with limits of the caller's own."""
     async with RawBackend([REQUEST, HEAD, *script]) as raw, running_proxy(config(raw, **params)) as proxy:
         began = asyncio.get_running_loop().time()
         unlimited = aiohttp.ClientTimeout()
-        async with proxy.post("/v1/chat/completions", {**ASKED, "stream": True}, timeout=unlimited) as response:
+        async with proxy.post("/v1/chat/completions", {**ASKED, **own, "stream": True}, timeout=unlimited) as response:
             body = await response.read()
         return asyncio.get_running_loop().time() - began, response.status, body
 
@@ -291,13 +294,23 @@ def test_stream_of_comments_alone_ends_with_an_error_event(params, limit_s):
     assert limit_s - 1 <= took_s <= limit_s + 61
 
 
+@pytest.mark.parametrize("limit", ["timeout", "stream_timeout"])
+def test_stream_of_comments_that_outlasts_the_callers_own_limit_says_whose_it_was(limit):
+    """The error is the caller's, and no mark against the backend."""
+    _, status, body = at_leisure(lambda: stalling(*PINGS, own={limit: 45.0}))
+
+    assert status == 200
+    assert "no first event from the backend within 45 s (first byte timeout)" in str(last_error(body)["message"])
+    assert last_error(body)["code"] == "request_timeout"
+
+
 @pytest.mark.row("S-20")
 def test_backend_that_thinks_for_minutes_and_says_so_is_heard():
     """A comment now and then is not data: the shorter limit between two events begins with the first of them."""
     _, status, body = at_leisure(lambda: stalling(*PINGS[:20], chunk(event("x")), 100.0, chunk(DONE) + END))
 
     assert status == 200
-    assert body.endswith(event("x").replace(b'"m"', b'"a"') + DONE)
+    assert body.replace(b": ping\n\n", b"") == event("x").replace(b'"m"', b'"a"') + DONE
 
 
 @pytest.mark.row("S-20", "S-21")
