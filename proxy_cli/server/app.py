@@ -248,6 +248,7 @@ def _upstream(setup: Setup, process: _Process) -> Upstream:
 
 def _snapshot(setup: Setup, upstream: Upstream, process: _Process) -> Snapshot:
     """Everything that a request passes through, wired."""
+    general = setup.config.general_settings
     problems = Problems(setup.scrubber, compat_litellm=setup.compat_litellm)
     tap = Tap(detailed=setup.level == "detailed") if setup.level != "normal" else None
     gateway = Gateway(
@@ -266,7 +267,7 @@ def _snapshot(setup: Setup, upstream: Upstream, process: _Process) -> Snapshot:
         clock=time.monotonic,
         admission=process.admission,
         heart=process.heart,
-        beats=Beats(),
+        beats=Beats(general.stream_keepalive_seconds, general.early_commit_seconds),
         tap=tap,
     )
     health = Health(
