@@ -55,6 +55,9 @@ class Fair(Generic[T]):
     def __len__(self) -> int:
         return self._size
 
+    def __contains__(self, ticket: T) -> bool:
+        return self._index(ticket) is not None
+
     def __iter__(self) -> Iterator[T]:
         return (entry[2] for line in self._lines.values() for entry in line)
 
@@ -76,10 +79,10 @@ class Fair(Generic[T]):
 
     def remove(self, ticket: T) -> bool:
         """Let a ticket go that has had no turn; whether it was here."""
-        line = self._lines.get(ticket.caller, [])
-        index = bisect_left(line, _entry(ticket)[:2], key=lambda entry: entry[:2])
-        if index == len(line) or line[index][2] is not ticket:
+        index = self._index(ticket)
+        if index is None:
             return False
+        line = self._lines[ticket.caller]
         del line[index]
         self._size -= 1
         if not line:
@@ -98,12 +101,17 @@ class Fair(Generic[T]):
 
     def position(self, ticket: T) -> int:
         """The number of its turn, counted from 1, if nobody else comes or leaves."""
-        line = self._lines[ticket.caller]
-        entry = _entry(ticket)
-        index = bisect_left(line, entry[:2], key=lambda each: each[:2])
+        entry, index = _entry(ticket), self._index(ticket)
+        assert index is not None, "only a ticket that waits has a position"
         turn = self._marks[ticket.caller] + index / _weight(ticket)
         others = (each for each in self._lines if each != ticket.caller)
         return 1 + index + sum(self._turns_before(each, turn, entry) for each in others)
+
+    def _index(self, ticket: T) -> int | None:
+        """Where in its caller's line a ticket is."""
+        line = self._lines.get(ticket.caller, [])
+        index = bisect_left(line, (ticket.due_s, ticket.number), key=lambda entry: entry[:2])
+        return index if index < len(line) and line[index][2] is ticket else None
 
     def _turns_before(self, caller: str, turn: float, entry: _Entry[T]) -> int:
         line, mark = self._lines[caller], self._marks[caller]
