@@ -113,7 +113,6 @@ class Breaker:
         "_bad",
         "_bad_before",
         "_begun",
-        "_closed_s",
         "_fails",
         "_good",
         "_good_before",
@@ -122,6 +121,7 @@ class Breaker:
         "_row",
         "_trials",
         "cause",
+        "closed_s",
         "rested",
         "step",
         "trial",
@@ -136,7 +136,7 @@ class Breaker:
         self.rested = 0  # how often, as this process has seen it
         self._trials = 0
         self._begun = 0  # attempts since it opened: what began before says nothing of how it is now
-        self._closed_s = float("-inf")
+        self.closed_s = float("-inf")  # when it last came back from a rest
         self._row = 0
         self._half = self._minute = 0.0
         self._good = self._bad = self._good_before = self._bad_before = 0
@@ -190,7 +190,7 @@ class Breaker:
         self._bad += 1
         if not self._is_too_much(now_s, fault):
             return False
-        if now_s - self._closed_s > _CALM_S:
+        if now_s - self.closed_s > _CALM_S:
             self.step = 0
         return self._open(now_s, fault, chance)
 
@@ -250,7 +250,7 @@ class Breaker:
         self.step = step
         self.cause = Cause.FAILURES
         self.trial = self._begun = 0
-        self._closed_s = now_s
+        self.closed_s = now_s
         self._forget()
 
     def _forget(self) -> None:

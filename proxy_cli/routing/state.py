@@ -181,6 +181,11 @@ class State:
         """How often this process has made it rest."""
         return self._breaker.rested
 
+    @property
+    def closed_s(self) -> float:
+        """When it came back from its last rest; long ago where it has not rested."""
+        return self._breaker.closed_s
+
     def requests_in_minute(self) -> float:
         """Attempts of the last sixty seconds, of all processes."""
         return self._row.in_minute(REQUESTS)
