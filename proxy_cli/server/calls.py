@@ -5,22 +5,20 @@ Refuses a body that does not say what the operation needs. Nothing is decided he
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from proxy_cli.errors import InvalidRequest, UnsupportedMedia
 from proxy_cli.routing.table import Table
 from proxy_cli.server import body as request_body
 from proxy_cli.server.routes import Match, Visit
-from proxy_cli.shapes import Call, Controls, Fields, Headers, Operation, Record
+from proxy_cli.shapes import NO_CONTROLS, Call, Controls, Fields, Headers, Operation, Record
 from proxy_cli.telemetry.tap import Tap
-from proxy_cli.wire import multipart
+from proxy_cli.wire import multipart, steering
 from proxy_cli.wire import request as wire_request
 
 _MEGABYTE: Final = 1024 * 1024
 _KEY: Final = "x-litellm-api-key"
-_TIMEOUT: Final = "x-litellm-timeout"
-_STREAM_TIMEOUT: Final = "x-litellm-stream-timeout"
 # OpenAI lets these two go without a name and takes its own model then.
 _SETTINGS: Final = {
     Operation.MODERATIONS: "moderation_model",
@@ -45,6 +43,8 @@ class Limits:
     always_usage: bool = False  # general_settings.always_include_stream_usage
     models: Mapping[Operation, str] = field(default_factory=dict)  # general_settings.completion_model, ...
     key_header: str = ""  # general_settings.litellm_key_header_name, in lower case
+    permitted: frozenset[str] = frozenset()  # fields of the operator's that callers may set nevertheless
+    refuses_tags: bool = False  # general_settings.reject_clientside_metadata_tags
 
 
 class Calls:
@@ -80,20 +80,21 @@ class Calls:
             self._tap.client_request(record.request_id, record.method, target, headers, body)
         if fields is None:
             fields = wire_request.cut(body)
-        wire_request.refuse_server_fields(fields)
+        wire_request.refuse_server_fields(fields, self._limits.permitted)
         if operation is Operation.CHAT and "messages" not in fields:
             raise InvalidRequest("the request has no 'messages'; send a list of messages", param="messages")
         stream = wire_request.flag(fields, "stream")
+        model = self._model(operation, match, wire_request.text(fields, "model"))
         return Call(
             request_id=record.request_id,
             operation=operation,
-            model=self._model(operation, match, wire_request.text(fields, "model")),
+            model=model,
             body=wire_request.strip_bom(body),
             fields=fields,
             stream=stream,
             wants_usage=stream and (self._limits.always_usage or wire_request.wants_usage(fields)),
             headers=headers,
-            controls=_with_headers(wire_request.controls(fields), headers),
+            controls=self._permitted(steering.with_headers(steering.controls(fields, model), headers)),
             received_s=record.started_s,
         )
 
@@ -117,12 +118,18 @@ class Calls:
                 stream=upload.fields.get("stream", "").lower() == "true",
                 wants_usage=True,
                 headers=headers,
-                controls=_with_headers(wire_request.controls({}), headers),
+                controls=self._permitted(steering.with_headers(NO_CONTROLS, headers)),
                 received_s=visit.record.started_s,
             )
         except BaseException:
             upload.close()
             raise
+
+    def _permitted(self, controls: Controls) -> Controls:
+        """The same, unless they hold what this proxy leaves to its configuration. Raises InvalidRequest."""
+        if self._limits.refuses_tags and controls.tags:
+            raise InvalidRequest("tags are set by the proxy only; take them out of the request", param="tags")
+        return controls
 
     def _renamed(self, headers: Headers) -> Headers:
         """From here on a key in a header of the team's own is known for a key: shown masked, and never sent on."""
@@ -142,23 +149,3 @@ class Calls:
         setting = _SETTINGS.get(operation)
         cure = f", or set general_settings.{setting}" if setting else ""
         raise InvalidRequest(f"the request names no 'model'; name one that GET /v1/models lists{cure}", param="model")
-
-
-def _with_headers(controls: Controls, headers: Headers) -> Controls:
-    """Time limits may also come as headers; the body's own word wins."""
-    for name, value in headers:
-        if name == _TIMEOUT and controls.timeout_s is None:
-            controls = replace(controls, timeout_s=_seconds(name, value))
-        elif name == _STREAM_TIMEOUT and controls.stream_timeout_s is None:
-            controls = replace(controls, stream_timeout_s=_seconds(name, value))
-    return controls
-
-
-def _seconds(name: str, value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds < 1e7:
-        raise InvalidRequest(f"the header {name} must be a number of seconds above 0", param=name)
-    return seconds

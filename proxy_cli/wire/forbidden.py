@@ -6,7 +6,7 @@ Rule: none of them is ever used by us, wherever it stands; the refusal is there 
 Tool schemas and messages are not looked at: there the same words are somebody's data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Final
 
 import msgspec
@@ -86,12 +86,12 @@ _EVERYDAY_NAMES: Final = """
 _EVERYDAY: Final = frozenset(_EVERYDAY_NAMES.split())
 
 
-def refuse_server_fields(fields: Fields) -> None:
-    """Raise InvalidRequest if the request sets what only the operator may set."""
+def refuse_server_fields(fields: Fields, permitted: Container[str] = ()) -> None:
+    """Raise InvalidRequest if the request sets what only the operator may set, and has not permitted at its root."""
     if _EVERYDAY.issuperset(fields):
         return
     for name in fields:
-        if why := _why_not(name):
+        if (why := _why_not(name)) and name not in permitted:
             raise _refusal(name, why)
     for name in _NESTED.intersection(fields):
         for path, inner in _names_within(_value(name, fields[name]), name):

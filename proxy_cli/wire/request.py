@@ -1,7 +1,6 @@
 """A request's body cut into its top-level fields, and what those say to us.
 
-Owns: JSON that is refused before anything is decided on it, the types of the fields that we read ourselves, and the
-steering fields (LiteLLM's request controls) that are for us and not for the backend.
+Owns: JSON that is refused before anything is decided on it, and the numbers that nobody can use.
 Refuses: to read what it does not need. A field that is nobody's business here stays the bytes it came as.
 Rule: what is checked is what is sent. An object that names a routing field twice has no single meaning and is refused.
 """
@@ -14,7 +13,7 @@ from typing import Final
 import msgspec
 
 from proxy_cli.errors import InvalidRequest
-from proxy_cli.shapes import NO_CONTROLS, Controls, Fields, Json
+from proxy_cli.shapes import Fields
 from proxy_cli.wire.forbidden import refuse_form_field, refuse_server_fields
 from proxy_cli.wire.members import FIELDS_DECODER, NamedTwice, members
 from proxy_cli.wire.skeleton import (
@@ -27,10 +26,10 @@ from proxy_cli.wire.skeleton import (
     finished,
     twice_named,
 )
-from proxy_cli.wire.splice import decoded, is_null, strip_bom
+from proxy_cli.wire.splice import strip_bom
+from proxy_cli.wire.values import flag, read, text, wrong_type
 
 __all__ = [
-    "controls",
     "cut",
     "cutting",
     "flag",
@@ -58,45 +57,7 @@ _FEW = 10  # digits
 _COUNTS = {"n": 128, "max_tokens": 10**9, "max_completion_tokens": 10**9, "max_output_tokens": 10**9}
 _LIST_START = 0x5B
 _BOM = codecs.BOM_UTF8
-_FLAGS = {b"true": True, b"false": False, b"null": False}
 MAX_AT_ONCE_BYTES: Final = 1024 * 1024
-
-HONOURED: Final = frozenset(
-    {"timeout", "stream_timeout", "drop_params", "additional_drop_params", "allowed_openai_params"}
-)
-UNUSED: Final = frozenset(
-    {
-        "cache",
-        "content_policy_fallbacks",
-        "context_window_fallback_dict",
-        "context_window_fallbacks",
-        "disable_fallbacks",
-        "fallbacks",
-        "guardrails",
-        "litellm_call_id",
-        "litellm_metadata",
-        "litellm_session_id",
-        "litellm_trace_id",
-        "max_fallbacks",
-        "no-log",
-        "num_retries",
-        "priority",
-        "prompt_id",
-        "prompt_variables",
-        "prompt_version",
-        "router_settings_override",
-        "tags",
-    }
-)
-_STEERING = HONOURED | UNUSED
-_PERHAPS: Final = _STEERING | {"metadata"}
-_KINDS: Final = (
-    (bool, "a boolean"),
-    (int | float, "a number"),
-    (str, "a string"),
-    (list, "a list"),
-    (dict, "an object"),
-)
 
 
 def cut(body: bytes) -> Fields:
@@ -156,59 +117,16 @@ def cutting(body: bytes) -> Work[Fields]:
         raise _malformed(body, error) from None
 
 
-def text(fields: Fields, name: str) -> str | None:
-    """A field that must be a string; None where it is missing or null."""
-    value = _read(fields, name)
-    if value is None or isinstance(value, str):
-        return value
-    raise _wrong_type(name, "a string", value)
-
-
-def flag(fields: Fields, name: str) -> bool:
-    """A field that must be true or false; False where it is missing or null."""
-    raw = fields.get(name)
-    if raw is None:
-        return False
-    if (value := _FLAGS.get(bytes(raw))) is not None:
-        return value
-    raise _wrong_type(name, "true or false", _read(fields, name))
-
-
 def wants_usage(fields: Fields) -> bool:
     """Whether the caller asked for the usage chunk of a stream: `stream_options.include_usage`."""
     if "stream_options" not in fields:
         return False
-    options = _read(fields, "stream_options")
+    options = read(fields, "stream_options")
     if options is None:
         return False
     if not isinstance(options, dict):
-        raise _wrong_type("stream_options", "an object", options)
+        raise wrong_type("stream_options", "an object", options)
     return options.get("include_usage") is True
-
-
-def controls(fields: Fields) -> Controls:
-    """What the steering fields say. Raises InvalidRequest for one that we use and cannot read."""
-    if _PERHAPS.isdisjoint(fields):
-        return NO_CONTROLS
-    unused = UNUSED | {"metadata"} if _is_for_a_proxy(fields) else UNUSED
-    present = tuple(name for name in fields if name in HONOURED or name in unused)
-    if not present:
-        return NO_CONTROLS
-    return Controls(
-        timeout_s=_seconds(fields, "timeout"),
-        stream_timeout_s=_seconds(fields, "stream_timeout"),
-        drop_params=None if is_null(fields.get("drop_params")) else flag(fields, "drop_params"),
-        additional_drop_params=_names(fields, "additional_drop_params"),
-        allowed_openai_params=frozenset(_names(fields, "allowed_openai_params")),
-        present=present,
-        unused=tuple(name for name in present if name in unused),
-    )
-
-
-def _is_for_a_proxy(fields: Fields) -> bool:
-    """Whether `metadata` is LiteLLM's, with tags and traces: OpenAI's holds strings only and is the backend's."""
-    value = _read(fields, "metadata") if "metadata" in fields else None
-    return isinstance(value, dict) and not all(isinstance(each, str) for each in value.values())
 
 
 def _invalid(message: str) -> InvalidRequest:
@@ -268,7 +186,7 @@ def _refuse_wrong_values(fields: Fields) -> None:
             if not usual and value[0] in _NUMBER_STARTS:
                 _check_number(name, value)
     if (messages := fields.get("messages")) is not None and memoryview(messages)[0] != _LIST_START:
-        raise _wrong_type("messages", "a list", _read(fields, "messages"))
+        raise wrong_type("messages", "a list", read(fields, "messages"))
 
 
 def _check_number(name: str, digits: bytes) -> None:
@@ -297,41 +215,3 @@ def _refuse_second_spellings(body: bytes, fields: Fields) -> None:
             pass
     except NamedTwice as twice:
         raise twice_named(twice.name) from None
-
-
-def _read(fields: Fields, name: str) -> Json:
-    raw = fields.get(name)
-    if raw is None:
-        return None
-    try:
-        return decoded(raw)
-    except (msgspec.DecodeError, RecursionError):
-        raise InvalidRequest(f"'{name}' cannot be read; send plain JSON", code="invalid_json", param=name) from None
-
-
-def _wrong_type(name: str, wanted: str, value: Json) -> InvalidRequest:
-    got = next((words for kind, words in _KINDS if isinstance(value, kind)), "null")
-    return InvalidRequest(f"'{name}' must be {wanted}, got {got}", code="invalid_type", param=name)
-
-
-def _seconds(fields: Fields, name: str) -> float | None:
-    value = _read(fields, name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong_type(name, "a number of seconds", value)
-    if value <= 0:
-        raise InvalidRequest(f"'{name}' must be more than 0 seconds, got {value}", code="invalid_value", param=name)
-    return float(value)
-
-
-def _names(fields: Fields, name: str) -> tuple[str, ...]:
-    value = _read(fields, name)
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise _wrong_type(name, "a list of strings", value)
-    for item in value:
-        if not isinstance(item, str):
-            raise _wrong_type(name, "a list of strings", item)
-    return tuple(value)

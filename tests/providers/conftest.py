@@ -7,7 +7,8 @@ import pytest
 
 from proxy_cli.secret import Secret
 from proxy_cli.shapes import Backend, Call, Deployment, Headers, Json, Operation
-from proxy_cli.wire.request import controls, cut, flag, wants_usage
+from proxy_cli.wire.request import cut, flag, wants_usage
+from proxy_cli.wire.steering import controls
 
 KEY = "sk-backend-0123456789"
 

@@ -40,6 +40,39 @@ def test_the_body_wins_over_the_header():
     assert call.controls.timeout_s == 2
 
 
+def test_who_may_not_set_tags_is_told_so():
+    """Wherever they stand: in the body, in its metadata, in the header."""
+    for body, headers in (
+        ({"tags": ["a"]}, ()),
+        ({"metadata": {"tags": ["a"]}}, ()),
+        ({}, (("x-litellm-tags", "a"),)),
+    ):
+        with pytest.raises(InvalidRequest, match="tags are set by the proxy only"):
+            called({"model": "m", "messages": [], **body}, headers=headers, refuses_tags=True)
+
+    assert called({"model": "m", "messages": []}, refuses_tags=True).controls.tags == ()
+
+
+def test_failures_are_played_where_the_operator_permits_it():
+    """Else the field is refused like any other of the operator's."""
+    body = {"model": "m", "messages": [], "mock_testing_fallbacks": True}
+
+    call = called(body, permitted=frozenset({"mock_testing_fallbacks"}))
+
+    assert call.controls.mock_failures == {"mock_testing_fallbacks"}
+    with pytest.raises(InvalidRequest, match="only the proxy's configuration may set it"):
+        called(body)
+
+
+def test_fallbacks_by_name_are_those_of_the_model_that_is_used():
+    """Which the path or a setting may have named."""
+    body = {"model": "m", "messages": [], "fallbacks": [{"p": ["x"]}, {"m": ["y"]}]}
+
+    (target,) = called(body, match=Match(CHAT.route, model="p")).controls.fallbacks
+
+    assert target.model == "x"
+
+
 def test_a_key_in_a_header_of_the_teams_own_goes_by_a_name_that_is_known_for_keys():
     """So that it is masked and never sent on."""
     call = called({"model": "m", "messages": []}, headers=(("x-team", "sk-1"),), key_header="x-team")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_cli.errors import InvalidRequest
-from proxy_cli.shapes import NO_CONTROLS, Fields
-from proxy_cli.wire.request import controls, cut, flag, text, wants_usage
+from proxy_cli.shapes import Fields
+from proxy_cli.wire.request import cut, flag, text, wants_usage
 
 
 def fields_of(**values: object) -> Fields:
@@ -253,79 +253,6 @@ def test_missing_and_null_count_as_one():
     assert flag(fields_of(stream=True), "stream") is True
     assert wants_usage(fields_of(stream_options={"include_usage": True})) is True
     assert wants_usage(fields_of(stream_options={"include_usage": False})) is False
-
-
-def test_controls_are_read_and_named():
-    """Those with a meaning are values; those without are named, so that the reply can say so."""
-    found = controls(
-        fields_of(
-            model="m",
-            timeout=3,
-            stream_timeout=2.5,
-            drop_params=False,
-            additional_drop_params=["seed"],
-            allowed_openai_params=["tools"],
-            num_retries=2,
-            tags=["a"],
-            metadata={"a": "b"},
-            user="u",
-        )
-    )
-
-    assert (found.timeout_s, found.stream_timeout_s, found.drop_params) == (3.0, 2.5, False)
-    assert found.additional_drop_params == ("seed",)
-    assert found.allowed_openai_params == {"tools"}
-    assert found.unused == ("num_retries", "tags")
-    assert set(found.present) == {
-        "timeout",
-        "stream_timeout",
-        "drop_params",
-        "additional_drop_params",
-        "allowed_openai_params",
-        "num_retries",
-        "tags",
-    }
-
-
-def test_a_request_without_controls_costs_nothing():
-    """The everyday request gets the one constant."""
-    assert controls(fields_of(model="m", messages=[], metadata={}, user="u")) is NO_CONTROLS
-    assert controls(fields_of(timeout=None, drop_params=None)).present == ("timeout", "drop_params")
-    assert controls(fields_of(drop_params=None)).drop_params is None
-
-
-@pytest.mark.parametrize("value", [{"tags": ["a"]}, {"a": "b", "trace": {"id": 1}}, {"a": None}])
-def test_metadata_that_only_litellm_takes_is_a_control(value):
-    """Tags and traces for a proxy are not sent on: OpenAI's holds strings only, and its servers refuse them."""
-    found = controls(fields_of(model="m", metadata=value))
-
-    assert (found.present, found.unused) == (("metadata",), ("metadata",))
-
-
-@pytest.mark.parametrize("value", [{}, {"a": "b"}, None, [1], "text", 3])
-def test_metadata_that_may_be_openais_is_the_backends(value):
-    """Strings are OpenAI's own; what is no object at all is for the backend to refuse."""
-    assert controls(fields_of(model="m", metadata=value)) is NO_CONTROLS
-
-
-@pytest.mark.parametrize(
-    ("values", "param"),
-    [
-        ({"timeout": "fast"}, "timeout"),
-        ({"timeout": True}, "timeout"),
-        ({"timeout": 0}, "timeout"),
-        ({"stream_timeout": -1}, "stream_timeout"),
-        ({"drop_params": "yes"}, "drop_params"),
-        ({"additional_drop_params": "seed"}, "additional_drop_params"),
-        ({"allowed_openai_params": [1]}, "allowed_openai_params"),
-    ],
-)
-def test_a_control_that_cannot_be_read_is_refused(values, param):
-    """It is never accepted and passed over."""
-    with pytest.raises(InvalidRequest) as caught:
-        controls(fields_of(**values))
-
-    assert caught.value.param == param
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda some: json.dumps({"a": some})[:-3].encode()))
