@@ -6,6 +6,7 @@ import json
 from collections.abc import Coroutine
 from typing import Any
 
+import openai
 import pytest
 
 from proxy_cli.gateway import Answer
@@ -57,6 +58,10 @@ class Ear:
 
     def ping(self):
         self.said.append("ping")
+
+    def end(self, last):
+        self.said.append(last)
+        return last
 
 
 def beat_of(ear, *, beats=USUAL, operation=Operation.CHAT, controls=NO_CONTROLS, **deployment):
@@ -195,18 +200,27 @@ def turned(work: Coroutine[Any, Any, Any]) -> Any:
         return runner.run(work)
 
 
-async def asked(proxy, *, lane: bool, version: bytes = b"1.1"):
-    """Everything that a client gets who asks for a stream, and when each part of it came."""
-    body = json.dumps(chat(stream=True)).encode()
-    request = post(body) if lane else in_chunks(post(body), body)
+def configured(raw: RawBackend, **sections: str) -> str:
+    """A file with this backend, which is asked once."""
+    more = {"router_settings": "{num_retries: 0}", **sections}
+    lines = "".join(f"\n        {name}: {text}" for name, text in more.items())
+    return f"{seed_like(f'http://127.0.0.1:{raw.backend.port}/v1')}{lines}\n"
+
+
+def request_of(*, lane: bool, body: Any = None, path: bytes = b"/v1/chat/completions") -> bytes:
+    """A call for a stream, which the lane reads itself or hands on."""
+    data = json.dumps(body or chat(stream=True)).encode()
+    return post(data, path=path) if lane else in_chunks(post(data, path=path), data)
+
+
+async def parts_of(proxy, request: bytes) -> list[tuple[float, bytes]]:
+    """All that a client gets, and when each part of it came."""
     loop = asyncio.get_running_loop()
     began, parts = loop.time(), []
     async with connected(proxy) as client:
-        client.send(request.replace(b"HTTP/1.1", b"HTTP/" + version, 1))
-        while not parts or not parts[-1][1].endswith(b"0\r\n\r\n"):
+        client.send(request)
+        while not parts or (parts[-1][1] and not parts[-1][1].endswith(b"0\r\n\r\n")):
             data = await client.reader.read(65536)
-            if not data:
-                break
             parts.append((loop.time() - began, data))
     return parts
 
@@ -221,11 +235,10 @@ def unchunked(parts) -> tuple[bytes, bytes]:
     return head.lower(), body
 
 
-async def exchange(script, *, lane: bool, more: str = ""):
+async def exchange(script, *, lane: bool, body: Any = None, path: bytes = b"/v1/chat/completions", **sections: str):
     """What comes of a call for a stream from a backend with this script."""
-    async with RawBackend([REQUEST, *script]) as raw:
-        async with running_proxy(seed_like(f"http://127.0.0.1:{raw.backend.port}/v1") + more) as proxy:
-            return await asked(proxy, lane=lane)
+    async with RawBackend([REQUEST, *script]) as raw, running_proxy(configured(raw, **sections)) as proxy:
+        return await parts_of(proxy, request_of(lane=lane, body=body, path=path))
 
 
 WAYS = pytest.mark.parametrize("lane", [True, False], ids=["lane", "guest"])
@@ -267,3 +280,167 @@ def test_failure_before_the_head_is_still_a_status(lane):
     parts = turned(exchange([25.0, FAILED, FIN], lane=lane))
 
     assert b"".join(data for _, data in parts).startswith(b"HTTP/1.1 5")
+
+
+@WAYS
+def test_whole_answer_after_an_early_head_is_an_error_event_of_the_dialect(lane):
+    """There is no place for it any more; the Responses API tells errors in an event of that name."""
+    body = {"model": "gpt-3.5-turbo", "input": "a", "stream": True}
+    answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+
+    parts = turned(exchange([40.0, answer], lane=lane, body=body, path=b"/v1/responses"))
+
+    _, told = unchunked(parts)
+    name, data = told.replace(PING, b"").rstrip(b"\n").split(b"\n")
+    assert name == b"event: error"
+    assert json.loads(data.removeprefix(b"data: "))["code"] == "upstream_not_a_stream"
+
+
+@WAYS
+@pytest.mark.parametrize("first", [[40.0, HEAD + sent(EVENT) + END], [40.0, FAILED]], ids=["answer", "failure"])
+def test_connection_goes_on_after_a_stream_that_was_begun_early(lane, first):
+    """The next request on it is answered as if nothing had been, with a status of its own."""
+
+    async def twice():
+        async with RawBackend([REQUEST, *first, REQUEST, FAILED]) as raw:
+            async with running_proxy(configured(raw)) as proxy, connected(proxy) as client:
+                client.send(request_of(lane=lane))
+                early = await client.response()
+                client.send(request_of(lane=lane))
+                return early, await client.response()
+
+    (status, headers, body), (late, _, _) = turned(twice())
+
+    assert (status, headers["content-type"]) == (200, "text/event-stream")
+    assert body.startswith(PING)
+    assert body.endswith(DONE)
+    assert late >= 500
+
+
+@pytest.mark.row("S-02")
+@WAYS
+def test_client_that_leaves_behind_an_early_head_frees_the_backend(lane):
+    """It is still watched, though it has got something."""
+
+    async def left():
+        async with RawBackend([REQUEST]) as raw:
+            async with running_proxy(configured(raw)) as proxy:
+                async with connected(proxy) as client:
+                    client.send(request_of(lane=lane))
+                    await client.reader.readuntil(PING)
+                async with asyncio.timeout(5):
+                    await raw.connections[0].closed.wait()
+                    while proxy.server.requests_under_way:
+                        await asyncio.sleep(0.01)
+
+    turned(left())
+
+
+def test_early_head_to_http_1_0_is_not_in_chunks():
+    """Nothing but the end of the connection tells it the end."""
+
+    async def old():
+        async with RawBackend([REQUEST, 40.0, HEAD + sent(EVENT) + END]) as raw:
+            async with running_proxy(configured(raw)) as proxy, connected(proxy) as client:
+                client.send(request_of(lane=True).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+                return await client.reader.read()
+
+    head, _, body = turned(old()).partition(b"\r\n\r\n")
+
+    assert b"transfer-encoding" not in head.lower()
+    assert body == PING + EVENT.replace(b'"m"', b'"gpt-3.5-turbo"') + DONE
+
+
+def test_proxy_that_stops_tells_a_caller_that_was_begun_early_why():
+    """With an event, as those of streams under way."""
+
+    async def stopped():
+        async with RawBackend([REQUEST]) as raw:
+            more = "{drain_timeout_seconds: 0.1, drain_stream_timeout_seconds: 0.1}"
+            async with running_proxy(configured(raw, general_settings=more)) as proxy, connected(proxy) as client:
+                client.send(request_of(lane=True))
+                seen = await client.reader.readuntil(PING)
+                await proxy.server.stop()
+                return seen + await client.reader.read()
+
+    _, body = unchunked([(0.0, turned(stopped()))])
+
+    assert body.startswith(PING)
+    assert b'"error"' in body
+    assert body.endswith(DONE)
+
+
+@WAYS
+def test_client_that_takes_nothing_gets_no_ping(lane):
+    """What it has not taken yet keeps the line open, and would only grow."""
+    events = [sent(EVENT * 4000)] * 16
+
+    async def slow():
+        async with RawBackend([REQUEST, HEAD, *events, END]) as raw:
+            async with running_proxy(configured(raw)) as proxy, connected(proxy) as client:
+                client.send(request_of(lane=lane))
+                await asyncio.sleep(50)
+                return await client.response()
+
+    _, _, body = turned(slow())
+
+    assert body == EVENT.replace(b'"m"', b'"gpt-3.5-turbo"') * 4000 * 16 + DONE
+
+
+@pytest.mark.row("S-19")
+def test_official_client_reads_a_stream_with_pings():
+    """They are comments to it, before the first event and between two."""
+
+    async def read():
+        async with RawBackend([REQUEST, 100.0, HEAD + sent(EVENT), 50.0, sent(EVENT) + END]) as raw:
+            async with running_proxy(configured(raw)) as proxy:
+                async with openai.AsyncOpenAI(base_url=f"{proxy.origin}/v1", api_key="None", max_retries=0) as client:
+                    stream = await client.chat.completions.create(**chat(stream=True))
+                    return [event.choices[0].delta.content async for event in stream]
+
+    assert turned(read()) == ["x", "x"]
+
+
+@pytest.mark.row("S-19")
+@WAYS
+def test_readers_that_split_lines_find_whole_events_around_the_pings(lane):
+    """Each line is a comment, a data line with JSON or the mark, or blank."""
+    parts = turned(exchange([100.0, HEAD + sent(EVENT), 50.0, sent(EVENT) + END], lane=lane))
+
+    _, body = unchunked(parts)
+    assert body.count(PING) >= 7
+    told = [line for line in body.split(b"\n") if line and not line.startswith(b":")]
+    assert [json.loads(line.removeprefix(b"data: "))["id"] for line in told[:-1]] == ["1", "1"]
+    assert told[-1] == b"data: [DONE]"
+    # A parser that takes a comment for an event of its own sees nothing but the comment in it.
+    assert {event for event in body.split(b"\n\n") if event.startswith(b":")} == {b": ping"}
+
+
+def test_settings_say_how_often_and_whether():
+    """0 for each of them is never."""
+    script = [100.0, HEAD + sent(EVENT), 50.0, END]
+    often = turned(exchange(script, lane=True, general_settings="{stream_keepalive_seconds: 5}"))
+    never = turned(exchange(script, lane=True, general_settings="{stream_keepalive_seconds: 0}"))
+    late = turned(exchange(script, lane=True, general_settings="{early_commit_seconds: 0}"))
+
+    assert unchunked(often)[1].count(PING) >= 20
+    assert PING not in unchunked(never)[1]
+    assert not unchunked(late)[1].startswith(PING)
+    assert PING in unchunked(late)[1]
+
+
+async def test_any_failure_behind_an_early_head_is_an_event(proxy):
+    """Also one that nobody has thought of: it meets the boundary of the request, as others do."""
+    ear, counter = Ear(), proxy.server.snapshot.counter
+    ear.begun = Operation.CHAT
+    record = counter.begun("POST", "/v1/chat/completions", "")
+
+    async def broken():
+        raise ZeroDivisionError
+
+    told = await counter.guard(record, "", broken(), ear)
+
+    assert [told] == ear.said
+    assert b"an internal error happened here" in told
+    assert told.endswith(DONE)
+    assert (record.status, record.error is not None) == (200, True)
