@@ -170,26 +170,27 @@ def _ordered(
     awake: Sequence[Entrant], contest: Contest, tried: Container[str], now_s: float
 ) -> tuple[list[Entrant], dict[str, float]]:
     """All of them by class, and in each class by the strategy."""
+    if len(awake) == 1:
+        return list(awake), {}
     classes: dict[tuple[bool, bool, int, bool], list[Entrant]] = {}
     for each in awake:
-        deployment = each.deployment
         key = (
-            deployment.id in tried,
+            each.deployment.id in tried,
             each.state.probed()[0] in _LAST,
-            _NO_ORDER if deployment.order is None else deployment.order,
-            _comes_back(each.state, contest.random, now_s),
+            _NO_ORDER if each.deployment.order is None else each.deployment.order,
+            now_s - each.state.closed_s < _SLOW_START_S and _lets_others_go(each.state, contest.random, now_s),
         )
         classes.setdefault(key, []).append(each)
     order: list[Entrant] = []
     scores: dict[str, float] = {}
-    for key in sorted(classes):
+    for key in sorted(classes) if len(classes) > 1 else classes:
         members, theirs = ranked(classes[key], contest)
         order += members
-        scores.update(zip([each.deployment.id for each in members], theirs, strict=False))
+        if theirs:
+            scores.update(zip([each.deployment.id for each in members], theirs, strict=True))
     return order, scores
 
 
-def _comes_back(state: State, random: Random, now_s: float) -> bool:
+def _lets_others_go(state: State, random: Random, now_s: float) -> bool:
     """Whether a deployment that has rested lets the others go first this time: ever more seldom."""
-    since_s = now_s - state.closed_s
-    return since_s < _SLOW_START_S and random.random() >= max(since_s / _SLOW_START_S, _SMALLEST_SHARE)
+    return random.random() >= max((now_s - state.closed_s) / _SLOW_START_S, _SMALLEST_SHARE)

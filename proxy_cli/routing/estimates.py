@@ -41,12 +41,13 @@ class Prompt(msgspec.Struct, frozen=True, gc=False):
     def at(self, deployment: Deployment) -> int:
         """About how many tokens this is for the tokenizer behind a deployment."""
         correction = deployment.worked_out.get(Correction)
-        tokens = self.tokens * correction.factor if correction is not None else self.tokens
-        return round(tokens) + self.pictures * _PICTURE_TOKENS
+        if correction is None:
+            correction = deployment.worked_out[Correction] = Correction()
+        return round(self.tokens * correction.factor) + self.pictures * _PICTURE_TOKENS
 
 
 class Correction(msgspec.Struct, gc=False):
-    """How far the first guess is off at one deployment; mutable, kept with the deployment."""
+    """How far the first guess is off at a deployment; mutable, kept with it from the first estimate on."""
 
     factor: float = 1.0
     learned: int = 0
@@ -85,15 +86,13 @@ def answer_tokens(call: Call) -> int:
 
 
 def learn(call: Call, deployment: Deployment, usage: Usage | None) -> None:
-    """Correct a deployment's estimates by what its backend has counted."""
-    if usage is None or usage.prompt_tokens <= 0:
+    """Correct a deployment's estimates by what its backend has counted; costs nothing where nobody estimates."""
+    correction: Correction | None = deployment.worked_out.get(Correction)
+    if correction is None or usage is None or usage.prompt_tokens <= 0:
         return
     guess = prompt(call)
     if guess.pictures or guess.tokens < _LEAST_LEARNED:
         return
-    correction = deployment.worked_out.get(Correction)
-    if correction is None:
-        correction = deployment.worked_out[Correction] = Correction()
     seen = min(max(usage.prompt_tokens / guess.tokens, _LEAST_CORRECTION), _MOST_CORRECTION)
     correction.learned += 1
     # The first few are a plain mean, so that the very first guess does not linger.

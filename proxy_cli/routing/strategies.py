@@ -83,11 +83,13 @@ def _weights(entrants: Sequence[Entrant], *, stream: bool) -> list[float]:
     """The weights as they are written; where all are equal, a strikingly slow one's is smaller by how slow it is."""
     weights = [each.deployment.weight for each in entrants]
     # Different weights are a split that somebody wants as it is written, of a canary for one.
-    if min(weights) != max(weights):
+    if weights.count(weights[0]) < len(weights):
         return weights
     own = paces(entrants, stream=stream)
-    known = sorted(filter(None, own))
-    if len(known) < 2 or known[-1] <= _STRIKING * known[0]:
+    if not any(own):
+        return weights
+    known = sorted([each for each in own if each])
+    if known[-1] <= _STRIKING * known[0]:
         return weights
     usual = known[(len(known) - 1) // 2]
     return [

@@ -64,6 +64,7 @@ def test_estimates_come_to_what_a_backend_counts():
     """A tokenizer that makes twice the tokens of the guess is known after a few answers."""
     target = deployment("a")
     asked = call(asking(ENGLISH))
+    assert tokens(asked, target) < 1200
     for _ in range(20):
         learn(asked, target, Usage(prompt_tokens=2250))
 
@@ -73,16 +74,19 @@ def test_estimates_come_to_what_a_backend_counts():
 def test_what_is_learned_of_one_deployment_says_nothing_of_another():
     """Each stands on a tokenizer of its own."""
     asked = call(asking(ENGLISH))
-    before = tokens(asked, deployment("b"))
-    learn(asked, deployment("a"), Usage(prompt_tokens=5000))
+    taught, other = deployment("a"), deployment("b")
+    before = tokens(asked, taught), tokens(asked, other)
+    learn(asked, taught, Usage(prompt_tokens=5000))
 
-    assert tokens(asked, deployment("b")) == before
+    assert tokens(asked, taught) > before[0]
+    assert tokens(asked, other) == before[1]
 
 
 def test_a_drift_is_followed():
     """After another model was put behind the address, the newest usages win."""
     target = deployment("a")
     asked = call(asking(ENGLISH))
+    tokens(asked, target)
     for _ in range(50):
         learn(asked, target, Usage(prompt_tokens=1000))
     for _ in range(50):
@@ -105,9 +109,19 @@ def test_a_usage_without_prompt_tokens_teaches_nothing(usage):
 def test_a_short_prompt_teaches_nothing():
     """A template of 60 tokens around a word of one would make every text look sixty times as long."""
     target = deployment("a")
+    asked = call(asking(ENGLISH))
+    before = tokens(asked, target)
     learn(call(asking("hi")), target, Usage(prompt_tokens=60))
 
-    assert tokens(call(asking(ENGLISH)), target) == tokens(call(asking(ENGLISH)), deployment("b"))
+    assert tokens(asked, target) == before
+
+
+def test_nothing_is_learned_where_nobody_estimates():
+    """A deployment without limits and windows pays for no estimates: the body is not even looked at."""
+    target = deployment("a")
+    learn(call(asking(ENGLISH)), target, Usage(prompt_tokens=5000))
+
+    assert not target.worked_out
 
 
 @given(st.lists(st.integers(1, 10**9), max_size=30))
