@@ -6,7 +6,7 @@ from proxy_cli.config.reading import Unreadable
 from proxy_cli.deployments import Common, build
 from proxy_cli.errors import UnknownModel
 from proxy_cli.prices.table import PriceTable
-from proxy_cli.shapes import Backend
+from proxy_cli.shapes import Backend, Mirror
 
 PRICES = PriceTable.load()
 LOCAL = "http://localhost:20080/v1"
@@ -270,3 +270,87 @@ def test_prices_that_hold_for_all_entries_reach_each_of_them():
 
     assert (plain.rates["input_cost_per_token"], plain.rates["output_cost_per_token"]) == (0.5, 0.25)
     assert (own.rates["input_cost_per_token"], own.rates["output_cost_per_token"]) == (1.0, 0.25)
+
+
+def test_what_an_entry_says_of_routing_reaches_its_deployment():
+    """Each in its field, by either of its names."""
+    info = {
+        "allowed_fails": 0,
+        "allowed_fails_policy": {"TimeoutErrorAllowedFails": 4},
+        "cooldown_time": 9,
+        "max_input_tokens": 77,
+        "disable_background_health_check": True,
+    }
+    deployment, problems = one(
+        "openai/gpt-4o",
+        info=info,
+        api_base=LOCAL,
+        order=0,
+        tags=["free", "default"],
+        tag_regex=["^User-Agent: claude-code/"],
+        max_parallel_requests=2,
+        rpm=30,
+        tpm=4000,
+        max_retries=0,
+        keepalive_seconds=0,
+        region_name="eu-west",
+        mirror={"model": "b", "percent": 5},
+    )
+
+    assert problems == []
+    assert (deployment.order, deployment.retries, deployment.max_parallel) == (0, 0, 2)
+    assert (deployment.rpm, deployment.tpm, deployment.weight) == (30, 4000, 30.0)
+    assert (deployment.tags, deployment.tag_patterns) == (("free", "default"), ("^User-Agent: claude-code/",))
+    assert (deployment.rest_s, deployment.allowed_fails) == (9.0, 0)
+    assert deployment.allowed_fails_policy == {"TimeoutErrorAllowedFails": 4}
+    assert (deployment.heartbeat_s, deployment.region, deployment.window) == (0.0, "eu-west", 77)
+    assert deployment.mirror == Mirror("b", 5.0)
+    assert not deployment.probed
+
+
+def test_an_entry_that_says_nothing_of_routing_leaves_it_open():
+    """So that the rules for all hold."""
+    deployment, _ = one("openai/vicuna", api_base=LOCAL)
+
+    fields = "order max_parallel rpm tpm retries rest_s allowed_fails heartbeat_s region window mirror"
+    assert [name for name in fields.split() if getattr(deployment, name) is not None] == []
+    assert (deployment.tags, deployment.tag_patterns, deployment.allowed_fails_policy) == ((), (), {})
+    assert deployment.probed
+
+
+def test_an_entrys_own_word_on_routing_wins():
+    """Over the parameters of the model's information, and over what holds for all."""
+    common = {"max_parallel": 8, "heartbeat_s": 20.0, "params": SharedParams.model_validate({"num_retries": 7})}
+    own, _ = one(
+        "openai/vicuna",
+        api_base=LOCAL,
+        info={"cooldown_time": 9},
+        cooldown_time=0,
+        num_retries=1,
+        max_retries=5,
+        max_parallel_requests=1,
+        keepalive_seconds=3,
+        common=common,
+    )
+    shared, _ = one("openai/vicuna", api_base=LOCAL, common=common)
+
+    assert (own.rest_s, own.retries, own.max_parallel, own.heartbeat_s) == (0.0, 1, 1, 3.0)
+    assert (shared.rest_s, shared.retries, shared.max_parallel, shared.heartbeat_s) == (None, 7, 8, 20.0)
+
+
+def test_a_window_is_the_price_lists_where_the_entry_says_none():
+    """Also of the model that a wildcard comes to stand for."""
+    known, _ = one("openai/gpt-4o", api_base=LOCAL)
+    result = built(entry("openai/*", name="openai/*", rpm=5, tags=["a"]), environ={"OPENAI_API_KEY": "sk-1"})
+    concrete = result.expand(result.deployments[0], "openai/gpt-4o")
+
+    assert known.window == 128000
+    assert result.deployments[0].window is None
+    assert (concrete.window, concrete.rpm, concrete.tags) == (128000, 5, ("a",))
+
+
+def test_how_many_calls_run_at_a_time_is_not_derived_from_a_minutes_limits():
+    """One long call a minute and a hundred short ones are both within them."""
+    deployment, _ = one("openai/vicuna", api_base=LOCAL, rpm=60, tpm=1000)
+
+    assert deployment.max_parallel is None

@@ -180,7 +180,9 @@ class SharedParams(Section):
     def filled(self, below: Section) -> Self:
         """These parameters, with what they leave open taken from a credential or from the defaults for all."""
         result = super().filled(below)
-        # An address of one's own wins under either of its names.
+        # What has two names is one's own under either of them.
+        if self.num_retries is None and self.max_retries is not None:
+            result = result.model_copy(update={"num_retries": self.max_retries})
         return result if self.base is None else result.model_copy(update={"api_base": self.base, "base_url": None})
 
     def body_defaults(self) -> dict[str, Json]:

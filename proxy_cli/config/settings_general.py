@@ -26,7 +26,7 @@ _NO_KEYS = "the master key is the only key so far"
 _NO_STORE = "nothing is kept in a database yet"
 _NO_CHECKS = "servers are looked at in the background, all at once, and what they say counts until they say otherwise"
 _NO_ALERTS = "no alerts are sent yet"
-_NO_LIMIT = "no limit is enforced yet"
+_NO_LIMIT = "keys have no limits yet"
 _NOT_HERE = "this server has no such part"
 
 Compat = Annotated[str, PlainValidator(Choice(("openai", "litellm"))), WithJsonSchema({"enum": ["openai", "litellm"]})]
@@ -128,11 +128,15 @@ class GeneralSettings(Section):
     coordination_redis: Anything = later("Redis for several instances.", _NO_STORE)
     spend_report_frequency: Text | None = later("How often spend is reported.", _NO_STORE)
 
-    max_parallel_requests: Count | None = later("Calls at a time to one deployment.", _NO_LIMIT)
+    max_parallel_requests: Count | None = later(
+        "Calls at a time to one deployment.", "use `router_settings.default_max_parallel_requests`"
+    )
     global_max_parallel_requests: Count | None = later("Calls at a time.", "use --limit_concurrency")
     fail_closed_rate_limit_enforcement: Flag | None = later("Refuse when limits cannot be read.", _NO_LIMIT)
     token_rate_limit_type: Text | None = later("Which tokens count.", _NO_LIMIT)
-    disable_retry_on_max_parallel_request_limit_error: Flag | None = later("Refuse at once.", _NO_LIMIT)
+    disable_retry_on_max_parallel_request_limit_error: Flag | None = later(
+        "Refuse at once.", "`queue: off` refuses what a deployment's limits leave no room for"
+    )
 
     alerting: NameOrNames = later("Where alerts go.", _NO_ALERTS, default=())
     alert_types: Names = later("Which alerts there are.", _NO_ALERTS, default=())

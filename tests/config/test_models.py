@@ -84,3 +84,33 @@ def test_an_entry_needs_a_name_and_a_model():
         ModelEntry.model_validate({"litellm_params": {"timeout": 3}})
 
     assert [mistake.path for mistake in caught.value.mistakes] == [("model_name",), ("litellm_params", "model")]
+
+
+def test_a_mirror_is_a_model_and_how_many_of_a_hundred():
+    """It is shown as it is written."""
+    params = ModelParams.model_validate({"model": "openai/m", "mirror": {"model": "b", "percent": "0.5"}})
+
+    assert params.mirror is not None
+    assert (params.mirror.model, params.mirror.percent) == ("b", 0.5)
+    assert params.public()["mirror"] == {"model": "b", "percent": 0.5}
+
+
+@pytest.mark.parametrize("mirror", [{"model": "b"}, {"percent": 5}, {"model": "b", "percent": 101}, "b"])
+def test_a_mirror_that_leaves_something_open_is_refused(mirror):
+    """Nobody would know how many copies go where."""
+    with pytest.raises(Unreadable):
+        ModelParams.model_validate({"model": "openai/m", "mirror": mirror})
+
+
+def test_a_pattern_that_is_none_is_refused_at_start():
+    """A request would only find out later."""
+    with pytest.raises(Unreadable, match="not a regular expression"):
+        ModelParams.model_validate({"model": "openai/m", "tag_regex": ["^ok$", "("]})
+
+
+@pytest.mark.parametrize("own", [{"max_retries": 0}, {"num_retries": 0}, {"num_retries": 0, "max_retries": 5}])
+@pytest.mark.parametrize("below", [{"max_retries": 7}, {"num_retries": 7}])
+def test_tries_of_ones_own_win_over_the_defaults_for_all(own, below):
+    """Under either name."""
+    assert params(**own).filled(SharedParams.model_validate(below)).retries == 0
+    assert params().filled(SharedParams.model_validate(below)).retries == 7

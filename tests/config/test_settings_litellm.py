@@ -17,3 +17,14 @@ def test_a_bundle_or_a_switch_says_how_certificates_are_checked():
     """A path is a bundle."""
     assert LiteLLMSettings.model_validate({"ssl_verify": "false"}).ssl_verify is False
     assert LiteLLMSettings.model_validate({"ssl_verify": "/ca.pem"}).ssl_verify == "/ca.pem"
+
+
+def test_fallbacks_are_read_as_the_routers_are():
+    """LiteLLM takes them in either section."""
+    settings = LiteLLMSettings.model_validate(
+        {"fallbacks": [{"a": ["b"]}], "default_fallbacks": ["c"], "context_window_fallback_dict": {"a": "long"}}
+    )
+
+    assert [each.model for each in settings.fallbacks[0]["a"]] == ["b"]
+    assert [each.model for each in settings.default_fallbacks] == ["c"]
+    assert settings.context_window_fallback_dict == {"a": "long"}
