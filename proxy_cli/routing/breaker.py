@@ -20,7 +20,7 @@ from proxy_cli.shapes import Deployment
 IN_A_ROW: Final = 5  # failures, and it rests
 LEAST_SEEN: Final = 10  # ends, before their share of good ones says anything
 LEAST_GOOD: Final = 0.8
-WINDOW_S: Final = 10.0  # of the share; looked at in two halves, so between 5 and 10 s are seen
+WINDOW_S: Final = 10.0  # of the share, in two halves: the older one is forgotten as a whole
 FIRST_REST_S: Final = 1.0
 LIMITED_REST_S: Final = 5.0  # the first rest after a 429 that names no time
 LONGEST_REST_S: Final = 60.0
@@ -116,8 +116,8 @@ class Breaker:
         "_fails",
         "_good",
         "_good_before",
-        "_half",
         "_minute",
+        "_rolls_s",
         "_row",
         "_trials",
         "cause",
@@ -138,7 +138,8 @@ class Breaker:
         self._begun = 0  # attempts since it opened: what began before says nothing of how it is now
         self.closed_s = float("-inf")  # when it last came back from a rest
         self._row = 0
-        self._half = self._minute = 0.0
+        self._rolls_s = 0.0  # when the present half of the window is over
+        self._minute = 0.0
         self._good = self._bad = self._good_before = self._bad_before = 0
         self._fails: dict[str, int] = {}
 
@@ -169,9 +170,8 @@ class Breaker:
     def succeeded(self, now_s: float) -> bool:
         """Count a success. True when the deployment works again because of it."""
         self._row = 0
-        half = now_s // (WINDOW_S / 2)
-        if half != self._half:
-            self._roll(half)
+        if now_s >= self._rolls_s:
+            self._roll(now_s)
         self._good += 1
         # A success of an attempt that began before it opened says nothing of how the deployment is now.
         if not (self.until_s and self._begun):
@@ -184,9 +184,8 @@ class Breaker:
         if self.until_s:
             return self._failed_again(now_s, fault, chance)
         self._row += 1
-        half = now_s // (WINDOW_S / 2)
-        if half != self._half:
-            self._roll(half)
+        if now_s >= self._rolls_s:
+            self._roll(now_s)
         self._bad += 1
         if not self._is_too_much(now_s, fault):
             return False
@@ -235,9 +234,10 @@ class Breaker:
             self.step = 0  # each has a growth of its own
         lasts_s = rest_s(fault, self.step, chance)
         if lasts_s <= 0:
-            self._close(now_s, 0)
+            if self.until_s:
+                self._close(now_s, 0)
             return False
-        self.until_s = now_s + lasts_s
+        self.until_s = max(self.until_s, now_s + lasts_s)
         self.step = min(self.step + 1, _MOST_STEPS)
         self.cause = fault.cause
         self.trial = self._begun = 0
@@ -259,10 +259,10 @@ class Breaker:
         self._good = self._bad = self._good_before = self._bad_before = 0
         self._fails.clear()
 
-    def _roll(self, half: float) -> None:
+    def _roll(self, now_s: float) -> None:
         """Another half of the window: what is older than the one before is forgotten."""
-        just_before = half == self._half + 1
+        just_before = now_s < self._rolls_s + WINDOW_S / 2
         self._good_before = self._good if just_before else 0
         self._bad_before = self._bad if just_before else 0
         self._good = self._bad = 0
-        self._half = half
+        self._rolls_s = now_s + WINDOW_S / 2

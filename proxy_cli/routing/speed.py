@@ -39,7 +39,8 @@ class Speed:
     def began(self, waited_s: float) -> None:
         """The first bytes of a stream came after a wait."""
         self.samples += 1
-        self.first_s = _average(self.first_s, waited_s)
+        known = self.first_s
+        self.first_s = known + _NEWEST * (waited_s - known) if known else waited_s
         self._unsorted += 1
         firsts = self._firsts
         if len(firsts) < _KEPT:
@@ -51,21 +52,23 @@ class Speed:
     def answered(self, waited_s: float) -> None:
         """A whole plain answer came after a wait."""
         self.samples += 1
-        self.answer_s = _average(self.answer_s, waited_s)
+        known = self.answer_s
+        self.answer_s = known + _NEWEST * (waited_s - known) if known else waited_s
 
     def wrote(self, tokens: int, lasted_s: float) -> None:
         """So many tokens of a plain answer were written in a time."""
-        self.token_s = _average(self.token_s, lasted_s / tokens)
+        known, newest = self.token_s, lasted_s / tokens
+        self.token_s = known + _NEWEST * (newest - known) if known else newest
 
     def timed_out(self, limit_s: float) -> None:
         """A time limit ran out: at least that slow, and slower than it was thought to be.
 
         No sample: nothing was answered; and the percentile is about streams that do begin.
         """
-        self.first_s = _average(self.first_s, max(limit_s, 2 * self.first_s))
-        self.token_s = _average(self.token_s, max(limit_s / _TOKENS, 2 * self.token_s))
-        self.answer_s = _average(self.answer_s, max(limit_s, 2 * self.answer_s))
+        self.first_s = _slower(self.first_s, limit_s)
+        self.token_s = _slower(self.token_s, limit_s / _TOKENS)
+        self.answer_s = _slower(self.answer_s, limit_s)
 
 
-def _average(known: float, sample: float) -> float:
-    return known + _NEWEST * (sample - known) if known else sample
+def _slower(known_s: float, limit_s: float) -> float:
+    return known_s + _NEWEST * (max(limit_s, 2 * known_s) - known_s) if known_s else limit_s

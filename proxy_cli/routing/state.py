@@ -196,7 +196,9 @@ class State:
 
     def is_plain(self, now_s: float) -> bool:
         """Whether nothing is said against asking it: it does not rest, nobody has it out, no look found it down."""
-        return not self.rests_s(now_s) and self._words.allow(now_s)
+        if (self._is_shared or self._breaker.until_s) and self.rests_s(now_s):
+            return False
+        return self._words.are_none or self._words.allow(now_s)
 
     def operator(self) -> tuple[Operator, float | None]:
         """What an operator wants of it, and until when; None: until he says otherwise."""

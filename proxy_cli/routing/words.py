@@ -45,12 +45,13 @@ _ASKABLE: Final = frozenset({Probed.UNKNOWN, Probed.READY, Probed.LOADING, Probe
 class Words:
     """The newest words on one deployment. Owned by its `State`."""
 
-    __slots__ = ("_operator", "_operator_said_s", "_operator_until_s", "_probed_said_s", "probed", "why")
+    __slots__ = ("_operator", "_operator_said_s", "_operator_until_s", "_probed_said_s", "are_none", "probed", "why")
 
     def __init__(self) -> None:
         self._operator = Operator.ACTIVE
         self._operator_until_s = math.inf
         self._operator_said_s = self._probed_said_s = 0.0
+        self.are_none = True  # against asking the deployment: the one look that a request makes most often
         self.probed = Probed.UNKNOWN
         self.why = ""  # of `probed`, known in the process that has looked
 
@@ -62,6 +63,8 @@ class Words:
 
     def allow(self, now_s: float) -> bool:
         """Whether none of them is against asking the deployment."""
+        if self.are_none:
+            return True
         if self._operator is not Operator.ACTIVE and now_s < self._operator_until_s:
             return False
         return self.probed in _ASKABLE
@@ -69,6 +72,7 @@ class Words:
     def say_operator(self, word: Operator, until_s: float | None, row: Row) -> None:
         """The operator's word from now on; it is forgotten at a moment, if there is one."""
         self._operator, self._operator_until_s = word, math.inf if until_s is None else until_s
+        self._weigh()
         row.cells[row.at + OPERATOR] = _OPERATORS.index(word)
         row.cells[row.at + OPERATOR_UNTIL] = self._operator_until_s
         self._operator_said_s = row.say(OPERATOR_SAID, self._operator_said_s)
@@ -79,6 +83,7 @@ class Words:
         if word is self.probed:
             return
         self.probed = word
+        self._weigh()
         row.cells[row.at + PROBED] = _PROBED.index(word)
         self._probed_said_s = row.say(PROBED_SAID, self._probed_said_s)
 
@@ -92,3 +97,7 @@ class Words:
             self._probed_said_s = said_s
             self.probed = _PROBED[int(cells[at + PROBED])]
             self.why = ""
+        self._weigh()
+
+    def _weigh(self) -> None:
+        self.are_none = self._operator is Operator.ACTIVE and self.probed in _ASKABLE
