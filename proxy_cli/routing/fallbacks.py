@@ -2,11 +2,9 @@
 
 Owns: the row of names that are left, by the configuration or by the request; a name is asked once, so that a ring of
 fallbacks ends. Refuses: to look whether a name exists, or who behind it is asked.
-Rule: a fallback changes fields of the body and nothing of how the answer goes back; a stream stays one.
+Rule: a fallback changes fields of the body and nothing of how the answer goes back.
 """
 
-import dataclasses
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -14,14 +12,11 @@ import msgspec
 from proxy_cli.errors import BackendError, GatewayError, InvalidRequest
 from proxy_cli.routing.kinds import Kind
 from proxy_cli.routing.rules import Rules
-from proxy_cli.shapes import NO_CONTROLS, Call, Controls, Target, Targets
+from proxy_cli.shapes import Call, Target, Targets
 from proxy_cli.wire.overlay import overlaid
-from proxy_cli.wire.request import controls
 
 ANY: Final = "*"
 
-_KEPT: Final = frozenset({"model", "stream", "stream_options"})
-_CONTROLS: Final = tuple(field.name for field in dataclasses.fields(Controls) if field.name != "present")
 # The failures that a request can ask for, to see what its fallbacks do.
 _ASKED_FOR: Final = {
     "mock_testing_context_fallbacks": (400, "context_length_exceeded"),
@@ -91,7 +86,7 @@ def special_targets(kind: Kind, names: tuple[str, ...], call: Call, rules: Rules
 
 def redirected(call: Call, target: Target) -> Call:
     """The call for another name. Raises InvalidRequest for fields that cannot be set in it."""
-    values = {name: raw for name, raw in target.fields.items() if name not in _KEPT}
+    values = target.fields
     if not values:
         return msgspec.structs.replace(call, model=target.model)
     if not isinstance(call.body, bytes):
@@ -99,8 +94,7 @@ def redirected(call: Call, target: Target) -> Call:
             f"the fallback {target.model!r} sets {', '.join(map(repr, values))}, which cannot be done in a form"
         )
     body, fields = overlaid(call.body, call.fields, values)
-    steering = _steered(call.controls, values)
-    return msgspec.structs.replace(call, model=target.model, body=body, fields=fields, controls=steering)
+    return msgspec.structs.replace(call, model=target.model, body=body, fields=fields)
 
 
 def asked_failure(names: frozenset[str]) -> GatewayError:
@@ -117,13 +111,3 @@ def _of(table: Targets, names: tuple[str, ...]) -> tuple[Target, ...]:
 def _identity(target: Target) -> tuple[str, tuple[tuple[str, bytes], ...]]:
     """Two of the same name differ if they are asked different things."""
     return target.model, tuple(sorted((name, bytes(raw)) for name, raw in target.fields.items()))
-
-
-def _steered(given: Controls, values: Mapping[str, msgspec.Raw]) -> Controls:
-    """The controls, with those that a fallback sets anew."""
-    new = controls(dict(values))
-    if new is NO_CONTROLS:
-        return given
-    usual = {name: getattr(NO_CONTROLS, name) for name in _CONTROLS}
-    changed = {name: value for name in _CONTROLS if (value := getattr(new, name)) != usual[name]}
-    return dataclasses.replace(given, present=(*given.present, *new.present), **changed)
