@@ -20,6 +20,7 @@ from proxy_cli.shapes import Deployment
 _MINUTE_S: Final = 60.0
 _FRESH: Final = 0.2  # how much of the average time is the newest place's
 _GUESS_S: Final = 1.0  # how long a place is held where none was given back yet
+_TURN_S: Final = 0.1  # a process goes on for so long before it leaves places to others: to hand on costs a wait too
 _LEFT_S: Final = 0.15  # a process that waits looks at least twice in that time
 _NEVER_S: Final = float("inf")
 
@@ -61,7 +62,19 @@ class Waiter(Ticket):
 class Lane:
     """One deployment's places. Owns what is taken, who waits, and the averages."""
 
-    __slots__ = ("_left_since_s", "_minute", "_reserved", "_row", "_starts", "fair", "held", "hold_s", "id", "rested")
+    __slots__ = (
+        "_left_since_s",
+        "_minute",
+        "_reserved",
+        "_row",
+        "_starts",
+        "_turn_s",
+        "fair",
+        "held",
+        "hold_s",
+        "id",
+        "rested",
+    )
 
     def __init__(self, identity: str, row: Row | None = None) -> None:
         self.id = identity
@@ -70,6 +83,7 @@ class Lane:
         self.hold_s = 0.0  # 0: none was given back yet
         self.rested = False  # when it was last looked at
         self._left_since_s: float | None = None
+        self._turn_s = -_TURN_S  # when this process began to take places that others wait for too
         self._starts: deque[tuple[float, int]] = deque()  # and tokens, of the places that are taken
         self._reserved = 0
         self._minute: deque[float] = deque()  # starts, where there is an rpm
@@ -134,7 +148,7 @@ class Lane:
 
     def _leaves_it(self, row: Row, now_s: float) -> bool:
         """Whether a free place is another process's turn: it is left there for as long as that needs to see it."""
-        if not row.is_behind_another(self.held, now_s):
+        if now_s - self._turn_s < _TURN_S or not row.is_behind_another(self.held, now_s):
             self._left_since_s = None
             return False
         if self._left_since_s is None:
@@ -153,6 +167,8 @@ class Lane:
         self._reserved += tokens
         if deployment.rpm is not None:
             self._minute.append(now_s)
+        if now_s - self._turn_s >= _TURN_S:
+            self._turn_s = now_s
         self.publish(now_s)
 
     def _less(self, tokens: int) -> None:

@@ -146,7 +146,7 @@ def serves(shared: Shared, number: int, path: Path, calls: int) -> None:
             start_s = time.monotonic()
             state = fleet.state(taken)
             trial = state.begin()
-            await asyncio.sleep(random.uniform(0.001, 0.01))
+            await asyncio.sleep(random.uniform(0.02, 0.06))
             state.end(trial)
             times.append((start_s, time.monotonic()))
             places.give_back(taken)
@@ -161,17 +161,22 @@ def serves(shared: Shared, number: int, path: Path, calls: int) -> None:
 def test_several_processes_together_never_take_more_than_there_are(tmp_path: Path):
     """Three processes with a crowd each: at no moment more than two calls, and all get their turns meanwhile."""
     shared = Shared(slots=8, slot_bytes=4096)
+    gate, opener = os.pipe()
     children = []
     for number in (1, 2, 3):
         child = os.fork()
         if child == 0:
             code = 1
             try:
+                os.close(opener)
+                os.read(gate, 1)  # until all are here
                 serves(shared, number, tmp_path / str(number), 10)
                 code = 0
             finally:
                 os._exit(code)
         children.append(child)
+    os.close(opener)
+    os.close(gate)
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
 
     times = {number: json.loads((tmp_path / str(number)).read_text()) for number in (1, 2, 3)}
