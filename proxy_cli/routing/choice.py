@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from proxy_cli.errors import Overloaded
-from proxy_cli.routing.checks import checked
+from proxy_cli.routing.checks import checked, in_region
 from proxy_cli.routing.fleet import Fleet, Operator, Probed, State
 from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.strategies import Contest, Entrant, ranked
@@ -77,12 +77,14 @@ def choose(
     Raises Unauthenticated when the tags leave none, InvalidRequest when the prompt is too long for all, and Overloaded
     with the shortest wait when operators have taken all out.
     """
-    if len(found) == 1 and not (rules.by_tags or rules.checks_calls) and fleet.is_plain(found[0], now_s):
+    is_free = not (rules.by_tags or rules.checks_calls or call.controls.region)
+    if len(found) == 1 and is_free and fleet.is_plain(found[0], now_s):
         return _alone(found[0])
     reasons: dict[str, str] = {}
     awake: list[Entrant] = []
     resting: list[Entrant] = []
-    for each in _fitting(call, found, rules, reasons):
+    fitting = _fitting(call, found, rules, reasons)
+    for each in fitting:
         entrant = Entrant(each, fleet.state(each))
         if entrant.state.is_plain(now_s):
             awake.append(entrant)
@@ -94,7 +96,7 @@ def choose(
         return Choice(tuple([each.deployment for each in order]), None, found, reasons, scores)
     if resting:
         return _least_bad(resting, tried, now_s, Choice((), None, found, reasons))
-    raise _all_out(call, found, fleet, now_s)
+    raise _all_out(call, fitting, fleet, now_s)
 
 
 def _alone(deployment: Deployment) -> Choice:
@@ -111,6 +113,8 @@ def _fitting(call: Call, found: Sequence[Deployment], rules: Rules, reasons: dic
     if rules.by_tags:
         left = by_tags(call, found, rules)
         _note(found, left, "its tags are not those that the request asks for", reasons)
+    if call.controls.region:
+        left = in_region(call, left, reasons)
     return checked(call, left, reasons) if rules.checks_calls else left
 
 
@@ -129,9 +133,9 @@ def _in_service(entrant: Entrant, reasons: dict[str, str]) -> bool:
     return False
 
 
-def _all_out(call: Call, found: Sequence[Deployment], fleet: Fleet, now_s: float) -> Overloaded:
+def _all_out(call: Call, fitting: Sequence[Deployment], fleet: Fleet, now_s: float) -> Overloaded:
     """The refusal where operators have left nothing to ask, with the time until the first comes back by itself."""
-    ends = [until_s for each in found if (until_s := fleet.state(each).operator()[1]) is not None]
+    ends = [until_s for each in fitting if (until_s := fleet.state(each).operator()[1]) is not None]
     return Overloaded(
         f"an operator has taken every deployment of '{call.model}' that may serve this request out of service: "
         f"try again later, or ask for another model",

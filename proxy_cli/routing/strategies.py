@@ -19,6 +19,7 @@ from proxy_cli.shapes import Call, Deployment
 
 # A deployment slower than this many times the usual one is no choice among equals.
 _STRIKING: Final = 3.0
+_LEAST_PART: Final = 0.05
 # So many calls under way at a deployment weigh as much as its being twice as slow.
 _CALLS_AS_SLOW: Final = 4.0
 # The share of calls by which latency-based-routing learns what has become of the others.
@@ -92,9 +93,12 @@ def _weights(entrants: Sequence[Entrant], *, stream: bool) -> list[float]:
     if known[-1] <= _STRIKING * known[0]:
         return weights
     usual = known[(len(known) - 1) // 2]
-    return [
-        weight * usual / each if each > _STRIKING * usual else weight for weight, each in zip(weights, own, strict=True)
-    ]
+    return [weight * _part(usual, each) for weight, each in zip(weights, own, strict=True)]
+
+
+def _part(usual: float, own: float) -> float:
+    """What is left of a weight: less and less the slower it is, never so little that nobody would see it recover."""
+    return max(_STRIKING * (usual / own) ** 2, _LEAST_PART) if own > _STRIKING * usual else 1.0
 
 
 def _least_busy(drawn: Sequence[Entrant], _contest: Contest) -> list[float]:
@@ -114,11 +118,12 @@ def _lowest_latency(drawn: Sequence[Entrant], contest: Contest) -> list[float]:
 
 
 def _to_explore(drawn: Sequence[Entrant], contest: Contest) -> int | None:
-    """Whose turn it is to show how fast it is: one that was never asked, or, rarely, the first drawn."""
+    """Whose turn it is to show how fast it is: one that was never asked, or, rarely, any."""
     for index, each in enumerate(drawn):
         if not each.state.speed.samples and not each.state.last_failure and not each.state.all_in_flight():
             return index
-    return 0 if contest.random.random() < _EXPLORED else None
+    draw = contest.random.random()
+    return int(draw / _EXPLORED * len(drawn)) if draw < _EXPLORED else None
 
 
 def _expected(drawn: Sequence[Entrant], load: float, *, stream: bool) -> list[float]:

@@ -84,6 +84,16 @@ def test_a_shuffle_leaves_a_strikingly_slow_one_behind():
     assert scene.firsts("simple-shuffle", asked=STREAM)["three"] < 0.08 * 2000
 
 
+@pytest.mark.parametrize("strategy", ["simple-shuffle", "latency-based-routing"])
+def test_the_slowest_still_gets_a_chance_to_show_better(strategy):
+    """A server that was a thousand times slower once is asked now and then: else nobody would learn that it is well."""
+    scene = Scene(*three())
+    for name, first_s in (("one", 0.1), ("two", 0.12), ("three", 100.0)):
+        scene.answered(name, first_s=first_s)
+
+    assert 0 < scene.firsts(strategy, asked=STREAM)["three"] < 0.05 * 2000
+
+
 def test_a_shuffle_keeps_a_split_that_is_written():
     """A canary's share is what its operator says, also while it is slow."""
     scene = Scene(deployment("a", id="old", weight=9.0), deployment("a", id="canary", weight=1.0))
