@@ -93,6 +93,10 @@ class Heart:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handle: asyncio.TimerHandle | None = None
 
+    def __len__(self) -> int:
+        """How many calls for streams are under way."""
+        return len(self._under_way)
+
     def begin(self, call: Call, head: Lines, outlet: Outlet[Any], beats: Beats, table: Table) -> Beat:
         """A call for a stream begins."""
         if self._loop is None:

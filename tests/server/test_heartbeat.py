@@ -17,6 +17,7 @@ from proxy_cli.server.heartbeat import Beat, Beats, Heart
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.reply import Outgoing
 from proxy_cli.shapes import NO_CONTROLS, Call, Controls, Operation, Record
+from proxy_cli.wire.completion import ChatStream, ResponsesStream
 from tests.fakes.proxy import running_proxy
 from tests.fakes.raw_backend import FIN, REQUEST, RawBackend
 from tests.fakes.turned_clock import TurnedLoop
@@ -71,9 +72,9 @@ def beat_of(ear, *, beats=USUAL, operation=Operation.CHAT, controls=NO_CONTROLS,
     return Beat(call, "", ear, beats, table, beats.commit_s or float("inf"))
 
 
-async def flowing(beat, *pieces, headers=EVENTS):
+async def flowing(beat, *pieces, headers=EVENTS, reader=None):
     """Let its answer be a stream of which these pieces have gone out."""
-    relay = Relay(Reply(*pieces), Reader())
+    relay = Relay(Reply(*pieces), reader or Reader())
     await relay.start(refused)
     answer = Answer(status=200, headers=headers, deployment=deployment_of(), waited_s=0, relay=relay)
     record = Record(request_id="r", route="/")
@@ -153,6 +154,23 @@ async def test_nothing_is_said_inside_an_event_or_behind_the_end(pieces):
     assert looked(beat, 100) == []
 
 
+@pytest.mark.row("S-19")
+@pytest.mark.parametrize(
+    ("reader", "last"),
+    [
+        (ResponsesStream("m", rename=False), b'data: {"type":"response.completed","response":{}}\n\n'),
+        (ChatStream("m", keep_usage=True, rename=False), b'data: {"error":{"message":"broken"}}\n\n'),
+    ],
+    ids=["end", "error"],
+)
+async def test_nothing_is_said_behind_an_end_that_only_its_dialect_tells(reader, last):
+    """The Responses API has no mark of its own for it, and an error inside a stream is an end."""
+    beat = beat_of(Ear())
+    await flowing(beat, EVENT, last, reader=reader)
+
+    assert looked(beat, 100) == []
+
+
 async def test_nothing_is_said_behind_the_event_that_tells_a_failure():
     """It was the last one."""
     beat = beat_of(Ear())
@@ -183,15 +201,28 @@ async def test_stream_that_was_begun_early_is_kept_alive_when_it_flows():
     assert looked(beat, 50, since=31) == [47]
 
 
-async def test_answers_that_may_be_whole_are_waited_for():
+@pytest.mark.parametrize("operation", Operation)
+async def test_only_what_is_sure_to_be_events_is_begun_early(operation):
     """Of speech or pictures nobody knows beforehand whether events come."""
-    heart, ear = Heart(), Ear()
-    call = Call(request_id="r", operation=Operation.SPEECH, model="m", body=b"", stream=True)
+    heart = Heart()
+    call = Call(request_id="r", operation=operation, model="m", body=b"", stream=True)
 
-    beat = heart.begin(call, "", ear, Beats(), Table([deployment_of(group="m")]))
+    beat = heart.begin(call, "", Ear(), Beats(), Table([deployment_of(group="m")]))
     heart.stop()
 
-    assert looked(beat, 100) == []
+    assert (beat.due_s < float("inf")) == (operation in {"chat/completions", "completions", "responses"})
+
+
+async def test_nothing_is_kept_of_a_call_that_has_ended():
+    """And the timer runs only while there is one."""
+    heart = Heart()
+    call = Call(request_id="r", operation=Operation.CHAT, model="m", body=b"", stream=True)
+    beat = heart.begin(call, "", Ear(), USUAL, Table([deployment_of(group="m")]))
+
+    before = len(heart)
+    heart.end(beat)
+
+    assert (before, len(heart)) == (1, 0)
 
 
 def turned(work: Coroutine[Any, Any, Any]) -> Any:
