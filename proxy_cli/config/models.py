@@ -54,7 +54,9 @@ class CloudCredentials(Section):
     aws_secret_access_key: Key | None = later("AWS secret key.", _CLOUD)
     aws_session_token: Key | None = later("AWS session token.", _CLOUD)
     aws_region_name: Text | None = later("AWS region.", _CLOUD)
-    region_name: Text | None = later("Region of the deployment.", "no call is routed by region yet")
+    region_name: Text | None = used(
+        "Where it is: a request with `allowed_model_region: eu` is sent to `eu` and `eu-...` only."
+    )
     aws_role_name: Text | None = later("AWS role to take on.", _CLOUD)
     aws_session_name: Text | None = later("Name of the AWS session.", _CLOUD)
     aws_profile_name: Text | None = later("AWS profile.", _CLOUD)

@@ -1,6 +1,7 @@
 """What is known before a call is sent: that a deployment will not take it.
 
-Owns the checks of `enable_pre_call_checks`: the length of the prompt, and fields that a target is known to refuse.
+Owns the checks of `enable_pre_call_checks`: the length of the prompt, and fields that a target is known to refuse; and
+the region that a caller has asked for, which holds always.
 Refuses to refuse on a guess: a call is turned down here only when its prompt alone is longer, with a margin, than any
 deployment takes; where it is doubtful, the one with the largest window is asked, and the backend knows.
 """
@@ -29,6 +30,27 @@ def checked(call: Call, found: Sequence[Deployment], reasons: dict[str, str]) ->
     for each in fitting:
         reasons.pop(each.id, None)
     return fitting
+
+
+def in_region(call: Call, found: Sequence[Deployment], reasons: dict[str, str]) -> Sequence[Deployment]:
+    """The deployments in the region that the caller allows; one whose region nobody knows is in none.
+
+    Raises InvalidRequest when there is none: a prompt that may not leave a region is sent nowhere else.
+    """
+    wanted = (call.controls.region or "").casefold()
+    inside = [each for each in found if f"{each.region}-".casefold().startswith(f"{wanted}-")]
+    if not inside:
+        known = (
+            ", ".join(sorted({each.region for each in found if each.region})) or "none, as no entry has a region_name"
+        )
+        raise InvalidRequest(
+            f"no deployment of '{call.model}' is in the region '{call.controls.region}': there are {known}",
+            code="region_not_available",
+            param="allowed_model_region",
+        )
+    kept = {each.id for each in inside}
+    reasons.update((each.id, "it is in another region") for each in found if each.id not in kept)
+    return inside
 
 
 def _fitting(call: Call, found: Sequence[Deployment], reasons: dict[str, str]) -> Sequence[Deployment]:

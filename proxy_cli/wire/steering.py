@@ -15,7 +15,7 @@ from proxy_cli.errors import InvalidRequest
 from proxy_cli.shapes import NO_CONTROLS, Controls, Fields, Headers, Target, Targets
 from proxy_cli.wire.members import FIELDS_DECODER
 from proxy_cli.wire.splice import is_null
-from proxy_cli.wire.values import count, flag, names, read, seconds, texts, unreadable, value_of, wrong_type
+from proxy_cli.wire.values import count, flag, names, read, seconds, text, texts, unreadable, value_of, wrong_type
 
 MOST_RETRIES: Final = 100
 MOST_FALLBACKS: Final = 100
@@ -30,6 +30,7 @@ MOCK_FAILURES: Final = frozenset(
 )
 HONOURED: Final = MOCK_FAILURES | {
     "additional_drop_params",
+    "allowed_model_region",
     "allowed_openai_params",
     "content_policy_fallbacks",
     "context_window_fallback_dict",
@@ -90,6 +91,7 @@ def controls(fields: Fields, model: str = "") -> Controls:
         no_fallbacks=flag(fields, "disable_fallbacks"),
         priority=count(fields, "priority", LAST_PRIORITY),
         tags=_tags(fields, metadata),
+        region=text(fields, "allowed_model_region") or None,
         mock_failures=frozenset(name for name in present if name in MOCK_FAILURES and flag(fields, name)),
         present=present,
         unused=tuple(name for name in present if name in UNUSED or metadata.get(name, {}).keys() - _READ),

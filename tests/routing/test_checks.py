@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_cli.errors import InvalidRequest
-from proxy_cli.routing.checks import checked
+from proxy_cli.routing.checks import checked, in_region
 from proxy_cli.shapes import Controls
 from tests.routing.calls import asking, call
 from tests.routing.test_table import deployment
@@ -119,3 +119,25 @@ def test_somebody_is_left_or_the_prompt_is_refused(windows, words):
 
     assert kept
     assert {each.id for each in found} == set(kept) | reasons.keys()
+
+
+def test_a_region_that_the_caller_allows_is_never_left():
+    """Also parts of it are inside; what nobody knows the place of is not."""
+    found = [deployment("a", id=each, region=each) for each in ("eu", "EU-west-1", "europe", "us")] + [ANY]
+    reasons: dict[str, str] = {}
+
+    inside = in_region(call(asking("hi"), controls=Controls(region="Eu")), found, reasons)
+
+    assert [each.id for each in inside] == ["eu", "EU-west-1"]
+    assert reasons == dict.fromkeys(("europe", "us", "any"), "it is in another region")
+
+
+@pytest.mark.parametrize(
+    ("found", "known"), [([ANY], "no entry has a region_name"), ([deployment("a", region="us")], "us")]
+)
+def test_a_region_without_a_deployment_is_a_refusal(found, known):
+    """With the regions there are."""
+    with pytest.raises(InvalidRequest, match=f"no deployment of 'a' is in the region 'eu'.*{known}") as caught:
+        in_region(call(asking("hi"), controls=Controls(region="eu")), found, {})
+
+    assert (caught.value.code, caught.value.param) == ("region_not_available", "allowed_model_region")

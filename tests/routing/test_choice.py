@@ -430,3 +430,14 @@ def test_bad_servers_get_little_of_the_traffic(strategy):
     assert servers.picked["7"] < 500, servers.picked
     assert servers.picked["6"] + servers.picked["7"] < 500, servers.picked
     assert min(servers.picked[str(number)] for number in range(6)) > 1000, servers.picked
+
+
+def test_a_region_is_heeded_whatever_the_rules_check():
+    """A prompt that may not leave it is sent nowhere else, also where there is one deployment only."""
+    eu, us = deployment("a", id="eu", region="eu"), deployment("a", id="us", region="us")
+    inside = call(asking("hi"), controls=Controls(region="eu"))
+
+    assert Scene(eu, us).order(inside) == ["eu"]
+    assert Scene(eu, us).why(inside) == {"us": "it is in another region"}
+    with pytest.raises(InvalidRequest, match="in the region 'eu'"):
+        Scene(us).choose(inside)

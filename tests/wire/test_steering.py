@@ -37,6 +37,7 @@ def test_controls_are_read_and_named():
         "disable_fallbacks": True,
         "priority": 7,
         "tags": ["a"],
+        "allowed_model_region": "eu",
         "cache": {"no-cache": True},
     }
 
@@ -53,6 +54,7 @@ def test_controls_are_read_and_named():
         no_fallbacks=True,
         priority=7,
         tags=("a",),
+        region="eu",
         present=tuple(given_fields),
         unused=("cache",),
     )
@@ -182,6 +184,7 @@ def test_failures_are_played_only_where_the_operator_permits_it(name):
         ({"disable_fallbacks": 1}, "disable_fallbacks"),
         ({"priority": 256}, "priority"),
         ({"tags": "a"}, "tags"),
+        ({"allowed_model_region": ["eu"]}, "allowed_model_region"),
         ({"metadata": {"tags": {}}}, "metadata.tags"),
         ({"metadata": {"tags": ["a", 1]}}, "metadata.tags"),
         ({"litellm_metadata": "a"}, "litellm_metadata"),
