@@ -3,21 +3,29 @@
 The one loop over attempts. Everything it needs is given to it; it decides nothing itself and knows no HTTP server.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from proxy_cli.access.budgets import ProcessBudget
+from proxy_cli.access.caller import caller_of
 from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError, StreamOptionsRefused, forget_frames
+from proxy_cli.hedge import Hedge
 from proxy_cli.prices.cost import prices_of
 from proxy_cli.prices.estimate import estimated, tokens_in
 from proxy_cli.providers.base import Provider
 from proxy_cli.providers.inband import in_band_failure
 from proxy_cli.relay import LocalExchange, Relay, labelled, reshaped, says_events
-from proxy_cli.routing.attempts import Router
+from proxy_cli.routing.estimates import learn, tokens
+from proxy_cli.routing.fleet import State
+from proxy_cli.routing.queue import Places
+from proxy_cli.routing.retries import end_s
+from proxy_cli.routing.router import Router
+from proxy_cli.routing.turns import Attempts, Step
 from proxy_cli.shapes import (
     Call,
     Deployment,
@@ -33,17 +41,39 @@ from proxy_cli.telemetry.tap import Tap
 from proxy_cli.upstream.client import Upstream
 
 
+class Held(msgspec.Struct):
+    """A deployment at work for one call. Owns its place there, until `leave`."""
+
+    deployment: Deployment
+    state: State
+    trial: int
+    places: Places
+
+    def leave(self) -> None:
+        """The deployment has nothing to do for this call any more."""
+        self.state.end(self.trial)
+        self.places.give_back(self.deployment)
+
+
 class Answer(msgspec.Struct, kw_only=True):
     """What goes back to the caller: a whole body, or a relay that is pulled. Close it always."""
 
     status: int
     headers: Headers
     deployment: Deployment
-    attempts: int = 1
+    history: Attempts | None = None  # where it took more than one attempt
     waited_s: float  # for the backend: up to its whole answer, or to a stream's first bytes
+    queued: tuple[int, float] | None = None  # the position in a deployment's queue, and the seconds in it
     body: bytes = b""
     relay: Relay | None = None
     plain_usage: Usage | None = None
+    failure: GatewayError | None = None  # how a stream has ended that had begun
+    held: Held | None = None
+
+    @property
+    def attempts(self) -> int:
+        """How many deployments were asked for it, one of them perhaps several times."""
+        return self.history.made if self.history else 1
 
     @property
     def usage(self) -> Usage | None:
@@ -59,6 +89,9 @@ class Answer(msgspec.Struct, kw_only=True):
         """Let go of the backend."""
         if self.relay:
             self.relay.close()
+        if self.held is not None:
+            self.held.leave()
+            self.held = None
 
 
 class Gateway:
@@ -68,6 +101,7 @@ class Gateway:
         self,
         *,
         router: Router,
+        places: Places,
         providers: Callable[[Deployment], Provider],
         upstream: Upstream,
         budget: ProcessBudget,
@@ -75,42 +109,132 @@ class Gateway:
         tap: Tap | None = None,
     ) -> None:
         self.router = router
+        self._fleet = router.fleet
+        self._places = places
         self._providers = providers
         self._upstream = upstream
         self._budget = budget
         self._clock = clock
         self._tap = tap
+        self._hedge = Hedge()
         self._without_usage: set[str] = set()
 
     async def answer(self, call: Call) -> Answer:
         """One call, from admission to answer. Raises the GatewayError that the caller should see."""
         self._budget.check()
-        attempts = self.router.attempts(call.model)
-        deployment = attempts.next()
+        attempts = self.router.attempts(call)
+        step = attempts.next()
         while True:
+            if step.wait_s:
+                await asyncio.sleep(step.wait_s)
             try:
-                answer = await self._ask(call, deployment)
+                answer = await self._attempt(step, attempts)
             except GatewayError as failure:
-                failure.model_id = deployment.id
-                if isinstance(failure, StreamOptionsRefused) and deployment.id not in self._without_usage:
-                    # Asked again at once, and from now on, without the field.
-                    self._without_usage.add(deployment.id)
-                else:
-                    deployment = attempts.next(failure)
+                step = attempts.next(failure)
                 forget_frames(failure)
             else:
-                answer.attempts = attempts.made
+                if attempts.made > 1 or attempts.errors:
+                    answer.history = attempts
                 return answer
 
     def settle(self, call: Call, answer: Answer) -> float | None:
-        """Price what an ended answer used and count it against the budget; None where no price is known."""
-        if not answer.deployment.rates:
+        """Put down what an ended answer used: its price, None where that is not known, and what it tells of speed."""
+        usage, deployment = answer.usage, answer.deployment
+        state = self._fleet.state(deployment)
+        if answer.relay is None:
+            state.used(usage, answer.waited_s)
+        elif answer.failure is not None:
+            state.failed(answer.failure)
+        else:
+            state.used(usage, 0.0)
+        if deployment.tpm is not None or self.router.rules.checks_calls:
+            learn(call, deployment, usage)
+        if not deployment.rates:
             return None
-        usage = answer.usage or estimated(call, tokens_in(*answer.seen))
-        cost = prices_of(answer.deployment).cost_usd(usage, call.operation) if usage else None
+        usage = usage or estimated(call, tokens_in(*answer.seen))
+        cost = prices_of(deployment).cost_usd(usage, call.operation) if usage else None
         if cost:
             self._budget.add(cost)
         return cost
+
+    async def _attempt(self, step: Step, attempts: Attempts) -> Answer:
+        """One deployment asked, once it has a place for the call; where that is slow to begin, perhaps a second."""
+        call, order = step.call, step.order
+        deployment = self._places.take_now(order, 0 if order[0].tpm is None else tokens(call, order[0]))
+        if deployment is None:
+            return await self._queued(call, order, attempts)
+        attempts.took(deployment)
+        if self.router.rules.hedges and call.stream and len(order) > 1:
+            return await self._hedged(call, deployment, order, attempts)
+        return await self._at(call, deployment)
+
+    async def _queued(self, call: Call, order: Sequence[Deployment], attempts: Attempts) -> Answer:
+        position, began_s = 0, self._clock()
+
+        def told(place: int, _wait_s: float) -> None:
+            nonlocal position
+            position = place
+
+        deployment = await self._places.take(
+            order,
+            caller=caller_of(call.headers),
+            priority=self.router.rules.priority if call.controls.priority is None else call.controls.priority,
+            deadline_s=end_s(call, order[0]),
+            tokens=tokens(call, order[0]),
+            told=told,
+        )
+        attempts.took(deployment)
+        waited_s = self._clock() - began_s
+        answer = await self._at(call, deployment)
+        answer.queued = (position, waited_s)
+        return answer
+
+    async def _hedged(
+        self, call: Call, deployment: Deployment, order: Sequence[Deployment], attempts: Attempts
+    ) -> Answer:
+        """A stream whose first bytes are late by the deployment's own measure is asked for at a second one, too."""
+        after_s = self._fleet.state(deployment).speed.p95_s
+        if not after_s:
+            return await self._at(call, deployment)
+
+        def second() -> Coroutine[Any, Any, Answer] | None:
+            other = self._places.take_now([each for each in order if each is not deployment], tokens(call, order[0]))
+            if other is None:
+                return None
+            attempts.made += 1
+            attempts.maybe_duplicate = True
+            return self._at(call, other)
+
+        return await self._hedge.race(self._at(call, deployment), second, after_s)
+
+    async def _at(self, call: Call, deployment: Deployment) -> Answer:
+        """One deployment, and what came of it made known."""
+        state = self._fleet.state(deployment)
+        held = Held(deployment, state, state.begin(), self._places)
+        try:
+            answer = await self._asked(call, deployment)
+        except BaseException as failure:
+            if isinstance(failure, GatewayError):
+                failure.model_id = deployment.id
+                state.failed(failure)
+            held.leave()
+            raise
+        state.succeeded(waited_s=answer.waited_s, stream=answer.relay is not None)
+        if answer.relay is None:
+            held.leave()
+        else:
+            answer.held = held
+        return answer
+
+    async def _asked(self, call: Call, deployment: Deployment) -> Answer:
+        try:
+            return await self._ask(call, deployment)
+        except StreamOptionsRefused:
+            if deployment.id in self._without_usage:
+                raise
+        # Asked again at once, and from now on, without the field.
+        self._without_usage.add(deployment.id)
+        return await self._ask(call, deployment)
 
     async def _ask(self, call: Call, deployment: Deployment) -> Answer:
         provider = self._providers(deployment)

@@ -32,8 +32,8 @@ class Hedge:
         self.calls = 0
         self.second_tries = 0
 
-    async def race(self, first: Try[Found], second: Callable[[], Try[Found]], after_s: float) -> Found:
-        """What the first comes to, or the second, which begins when the first has taken `after_s`; the better of both.
+    async def race(self, first: Try[Found], second: Callable[[], Try[Found] | None], after_s: float) -> Found:
+        """What the first comes to, or the second, which begins when the first has taken `after_s`, if there is one.
 
         Raises what the first raises, unless the second has an answer.
         """
@@ -41,9 +41,9 @@ class Hedge:
         tries = [asyncio.create_task(first, name="first try")]
         try:
             done, _ = await asyncio.wait(tries, timeout=after_s)
-            if not done and self._may_try:
+            if not done and self._may_try and (other := second()) is not None:
                 self.second_tries += 1
-                tries.append(asyncio.create_task(second(), name="second try"))
+                tries.append(asyncio.create_task(other, name="second try"))
             return await _best(tries)
         finally:
             for each in tries:

@@ -6,7 +6,10 @@ import pytest
 from proxy_cli.access.budgets import ProcessBudget
 from proxy_cli.errors import BackendError, BackendUnreachable, BudgetExceeded, StreamOptionsRefused, UnknownModel
 from proxy_cli.gateway import Gateway
-from proxy_cli.routing.attempts import Router
+from proxy_cli.routing.fleet import Fleet
+from proxy_cli.routing.queue import Places
+from proxy_cli.routing.router import Router
+from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.table import Table
 from proxy_cli.shapes import Call, Headers, Operation, PlainAnswer, Timeouts, UpstreamRequest, Usage
 from tests.routing.test_table import BACKEND, deployment
@@ -50,13 +53,19 @@ class Upstream:
         return reply
 
 
-def gateway(provider, upstream, *deployments, budget=None):
+_RULES = Rules()
+
+
+def gateway(provider, upstream, *deployments, budget=None, rules=_RULES, clock=lambda: 0.0):
+    fleet = Fleet(rules, clock=clock, random=Random(1))
+    table = Table(deployments or (deployment("a", id="1"),))
     return Gateway(
-        router=Router(Table(deployments or (deployment("a", id="1"),)), Random(1)),
+        router=Router(table, fleet, rules, random=Random(1), clock=clock, active=lambda: 1),
+        places=Places(fleet, rules, clock=clock),
         providers=lambda _deployment: provider,
         upstream=upstream,
         budget=ProcessBudget(budget, 422),
-        clock=lambda: 0.0,
+        clock=clock,
     )
 
 
@@ -75,6 +84,7 @@ async def test_a_call_is_answered_by_its_deployment():
     answer = await gateway(provider, Upstream(Reply())).answer(call())
 
     assert (answer.status, answer.usage, answer.attempts) == (200, Usage(1, 2), 1)
+    assert answer.history is None
 
 
 async def test_an_unreachable_backend_gives_the_next_one_its_turn():
@@ -112,7 +122,7 @@ async def test_a_failed_reply_is_closed():
     reply = Reply()
 
     with pytest.raises(BackendError):
-        await gateway(Provider(BackendError(500, "no")), Upstream(reply)).answer(call())
+        await gateway(Provider(BackendError(400, "no")), Upstream(reply)).answer(call())
 
     assert reply.closed
 

@@ -1,47 +1,37 @@
-"""The one place where everything is built and wired, started and stopped in order."""
+"""One worker's server: started and stopped in order, and given another configuration while it runs."""
 
 import asyncio
 import gc
 import logging
-import random
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable
+from random import Random
 from typing import Final
 
 from aiohttp import web
 
 from proxy_cli.errors import Overloaded
-from proxy_cli.gateway import Gateway
 from proxy_cli.outbox import Outbox
-from proxy_cli.providers.table import provider_for
-from proxy_cli.routing.attempts import Router
+from proxy_cli.routing.queue import Places
 from proxy_cli.server.admission import Admission
-from proxy_cli.server.calls import Calls
 from proxy_cli.server.connection import Listener
 from proxy_cli.server.counter import Counter
 from proxy_cli.server.drain import Drain, Grace
 from proxy_cli.server.entrance import Entrance
 from proxy_cli.server.front import Front
 from proxy_cli.server.gauges import PoolGauges
-from proxy_cli.server.heartbeat import Beats, Heart
-from proxy_cli.server.inference import Inference
-from proxy_cli.server.information import Information, alive, ready
-from proxy_cli.server.probes import Health
-from proxy_cli.server.problems import Problems
-from proxy_cli.server.reload_route import Ask, ReloadRoute
-from proxy_cli.server.routes import Answer, Routes, served
+from proxy_cli.server.heartbeat import Heart
+from proxy_cli.server.prober import Prober
+from proxy_cli.server.reload_route import Ask
 from proxy_cli.server.setup import Setup
 from proxy_cli.server.snapshot import Snapshot
 from proxy_cli.server.sweep import Sweep
+from proxy_cli.server.wiring import Process, snapshot_of, terms, upstream_of
 from proxy_cli.tasks import Tasks
 from proxy_cli.telemetry.log import RequestLog
 from proxy_cli.telemetry.recorder import Recorder
-from proxy_cli.telemetry.tap import Tap
-from proxy_cli.upstream.client import Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -55,18 +45,6 @@ _FEW_STREAMS: Final = 64  # that may be open while garbage is looked for
 _KEEPALIVE_S: Final = 75.0  # above the 60 s of common load balancers, so that they close first
 
 
-@dataclass(frozen=True, slots=True)
-class _Process:
-    """What stays the same in a process, whatever its configuration."""
-
-    drain: Drain
-    ask: Ask
-    admission: Admission
-    recorder: Recorder
-    outbox: Outbox
-    heart: Heart
-
-
 class Server:
     """One worker's server. Owns its entrance, the snapshot new requests take, and those that old ones still hold."""
 
@@ -75,14 +53,23 @@ class Server:
         self._metrics = setup.metrics
         self._log = RequestLog()
         recorder = Recorder({"log": self._log.add, "metrics": self._metrics.add}, self._metrics.count)
-        self._process = _Process(
-            self.drain, ask, Admission(setup.admission, setup.metrics), recorder, Outbox(), Heart()
+        self._process = Process(
+            drain=self.drain,
+            ask=ask,
+            admission=Admission(setup.admission, setup.metrics),
+            recorder=recorder,
+            outbox=Outbox(),
+            heart=Heart(),
+            fleet=setup.fleet,
+            places=Places(setup.fleet, setup.rules, clock=time.monotonic, shared=setup.board),
         )
-        self.snapshot = _snapshot(setup, _upstream(setup, self._process), self._process)
+        self.snapshot = snapshot_of(setup, upstream_of(setup, self._process), self._process)
         self._former: list[Snapshot] = []
         self._served_before = 0  # by snapshots that are closed
         self._pools = PoolGauges(lambda: {each.upstream for each in self.snapshots}, setup.metrics)
         self._sweep = Sweep(self._is_quiet, time.monotonic)
+        chance = Random()  # noqa: S311 - when a server is looked at is no secret
+        self._prober = Prober(setup.fleet, setup.probers_turn, clock=time.monotonic, random=chance)
         self._tasks = Tasks()
         self._letting_go: asyncio.Task[None] | None = None
         self._entrance: Entrance | None = None
@@ -109,7 +96,12 @@ class Server:
         self._process.recorder.gather(asyncio.get_running_loop().call_soon)
         self._process.admission.start()
         self._sweep.start()
+        self._look_after(self.snapshot.setup)
+        self._prober.start()
         self._entrance.open()
+
+    def _look_after(self, setup: Setup) -> None:
+        self._prober.take(setup.table.deployments, setup.probing)
 
     def _is_quiet(self) -> bool:
         admission = self._process.admission
@@ -118,10 +110,11 @@ class Server:
     def take(self, setup: Setup) -> None:
         """Answer new requests with another configuration; those under way keep theirs."""
         former = self.snapshot
-        alike = _terms(setup) == _terms(former.setup)
-        upstream = former.upstream if alike else _upstream(setup, self._process)
-        self.snapshot = _snapshot(setup, upstream, self._process)
-        self._process.admission.renew(setup.admission)
+        alike = terms(setup) == terms(former.setup)
+        upstream = former.upstream if alike else upstream_of(setup, self._process)
+        self.snapshot = snapshot_of(setup, upstream, self._process)
+        self._process.take(setup)
+        self._look_after(setup)
         if self._listener is not None:
             self._listener.problems = self.snapshot.problems
         if self._front is not None:
@@ -139,6 +132,7 @@ class Server:
         await self._close_entrance()
         await self._finish(grace)
         # What is left has had its time; it is told so.
+        self._process.places.close()
         for snapshot in self.snapshots:
             snapshot.inference.end_streams(_ENDED)
         for upstream in {each.upstream for each in self.snapshots}:
@@ -151,9 +145,10 @@ class Server:
         self._sweep.stop()
         self._process.heart.stop()
         self._process.admission.stop()
+        await self._prober.close()
         await self._tasks.close()
         for snapshot in self.snapshots:
-            await snapshot.health.close()
+            await snapshot.close()
         self._tell()
         self._metrics.unwatch(self._tell)
         self._metrics.leave()
@@ -209,7 +204,7 @@ class Server:
 
     async def _close(self, snapshot: Snapshot) -> None:
         self._served_before += snapshot.counter.served
-        await snapshot.health.close()
+        await snapshot.close()
         if all(snapshot.upstream is not each.upstream for each in self.snapshots):
             await snapshot.upstream.close()
 
@@ -234,110 +229,3 @@ async def _while(condition: Callable[[], bool], limit_s: float) -> None:
     until_s = time.monotonic() + limit_s
     while condition() and time.monotonic() < until_s:  # noqa: ASYNC110 - many things may change it
         await asyncio.sleep(_LOOK_S)
-
-
-def _terms(setup: Setup) -> tuple[int | None, int]:
-    """How backends are reached: configurations that are alike in this share their connections."""
-    return setup.pool_limit, setup.max_response_bytes
-
-
-def _upstream(setup: Setup, process: _Process) -> Upstream:
-    pool_limit, max_body_bytes = _terms(setup)
-    return Upstream(pool_limit=pool_limit, max_body_bytes=max_body_bytes, outbox=process.outbox)
-
-
-def _snapshot(setup: Setup, upstream: Upstream, process: _Process) -> Snapshot:
-    """Everything that a request passes through, wired."""
-    general = setup.config.general_settings
-    problems = Problems(setup.scrubber, compat_litellm=setup.compat_litellm)
-    tap = Tap(detailed=setup.level == "detailed") if setup.level != "normal" else None
-    gateway = Gateway(
-        router=Router(setup.table, random.Random()),  # noqa: S311 - which of equal servers is asked is no secret
-        providers=provider_for,
-        upstream=upstream,
-        budget=setup.budget,
-        clock=time.monotonic,
-        tap=tap,
-    )
-    calls = Calls(setup.table, limits=setup.limits, tap=tap)
-    inference = Inference(
-        gateway,
-        calls,
-        problems=problems,
-        clock=time.monotonic,
-        admission=process.admission,
-        heart=process.heart,
-        beats=Beats(general.stream_keepalive_seconds, general.early_commit_seconds),
-        tap=tap,
-    )
-    health = Health(
-        setup.table,
-        upstream,
-        provider_for,
-        clock=time.monotonic,
-        scrubber=setup.scrubber,
-        shared=setup.health_round,
-    )
-    return Snapshot(
-        setup=setup,
-        problems=problems,
-        gateway=gateway,
-        inference=inference,
-        counter=_counter(setup, _answers(setup, inference, health, problems, process), problems, process),
-        health=health,
-        upstream=upstream,
-    )
-
-
-def _routes(setup: Setup) -> Routes:
-    table = served(
-        docs_path=setup.docs_path,
-        openapi=not setup.variables.no_openapi,
-        metrics_need_key=setup.config.litellm_settings.require_auth_for_metrics_endpoint,
-    )
-    return Routes(table, root=setup.variables.server_root_path or "")
-
-
-def _answers(
-    setup: Setup, inference: Inference, health: Health, problems: Problems, process: _Process
-) -> Mapping[str, Answer]:
-    root = setup.variables.server_root_path or ""
-    information = Information(
-        table=setup.table,
-        routes=_routes(setup),
-        known=setup.known,
-        needs_key=setup.keys.required,
-        metrics=setup.metrics,
-        root=root.rstrip("/"),
-        redirect=setup.variables.root_redirect_url,
-    )
-    return {
-        "inference": inference.answer,
-        "models": information.models,
-        "model": information.model,
-        "model_info": information.model_info,
-        "routes": information.paths,
-        "health": health.answer,
-        "test": information.test,
-        "metrics": information.figures,
-        "reload": ReloadRoute(ask=process.ask, problems=problems, needs_key=setup.keys.required).answer,
-        "home": information.home,
-        "docs": information.docs,
-        "openapi": information.openapi,
-    }
-
-
-def _counter(setup: Setup, answers: Mapping[str, Answer], problems: Problems, process: _Process) -> Counter:
-    routes = _routes(setup)
-    setup.metrics.know(routes={each.path_template for each in routes.all}, names=frozenset(setup.table.names()))
-    return Counter(
-        answers,
-        {"alive": alive, "ready": partial(ready, process.drain)},
-        routes=routes,
-        keys=setup.keys,
-        problems=problems,
-        cors=setup.cors,
-        recorder=process.recorder,
-        clock=time.monotonic,
-        admission=process.admission,
-    )

@@ -3,6 +3,8 @@
 Nothing is decided here. It puts the headers on an answer, and sees that what an answer used is settled however it ends.
 """
 
+from typing import Final
+
 import msgspec
 from aiohttp import web
 
@@ -11,14 +13,20 @@ from proxy_cli.clock import Clock
 from proxy_cli.errors import BackendBroken, GatewayError
 from proxy_cli.gateway import Answer, Gateway
 from proxy_cli.relay import Relay
+from proxy_cli.routing.queue import queue_headers
 from proxy_cli.server.admission import Admission
 from proxy_cli.server.calls import Calls
 from proxy_cli.server.heartbeat import Beat, Beats, Heart
+from proxy_cli.server.mirroring import Mirrors
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.reply import Lines, Outgoing, Outlet, Sent, lines, pairs
 from proxy_cli.server.routes import Visit
 from proxy_cli.shapes import Call, Deployment, Record, header_text
 from proxy_cli.telemetry.tap import Tap
+
+_FIRST_TRY: Final[Lines] = "x-litellm-attempted-retries: 0\r\nx-litellm-attempted-fallbacks: 0\r\n"
+_MOST_ERRORS: Final = 5
+_MOST_WORDS: Final = 200  # of an error, in a header
 
 
 class Inference:
@@ -34,6 +42,7 @@ class Inference:
         admission: Admission,
         heart: Heart,
         beats: Beats,
+        mirrors: Mirrors,
         tap: Tap | None = None,
     ) -> None:
         self._gateway = gateway
@@ -43,6 +52,7 @@ class Inference:
         self._admission = admission
         self._heart = heart
         self._beats = beats
+        self._mirrors = mirrors
         self._tap = tap
         self._streams: set[Relay] = set()
 
@@ -69,6 +79,7 @@ class Inference:
             answer = await self._gateway.answer(call)
             record.deployment, record.attempts, record.status = answer.deployment, answer.attempts, answer.status
             record.waited_s = answer.waited_s
+            self._mirrors.copy(call, answer.deployment)
             head = f"{own}{lines(answer.headers)}{self._words(call, answer)}"
             if answer.relay is not None:
                 outgoing = Outgoing(call, answer, answer.relay, head, record, self._problems, self._clock)
@@ -123,7 +134,7 @@ class Inference:
         unused = call.controls.unused
         more = f"x-llmproxy-not-yet-supported: {header_text(', '.join(unused))}\r\n" if unused else ""
         return (
-            f"{_named(answer.deployment)}x-litellm-attempted-retries: {answer.attempts - 1}\r\n"
+            f"{_named(answer.deployment)}{_told(answer)}"
             f"x-litellm-response-duration-ms: {total_ms:.1f}\r\n"
             f"x-litellm-overhead-duration-ms: {overhead_ms if overhead_ms > 0 else 0.0:.3f}\r\n{more}"
         )
@@ -136,6 +147,27 @@ def _not_events() -> GatewayError:
         "general_settings.early_commit_seconds: 0 waits for every answer",
         code="upstream_not_a_stream",
     )
+
+
+def _told(answer: Answer) -> Lines:
+    """What it took to get an answer: attempts, other names, and a wait."""
+    if answer.history is None and answer.queued is None:
+        return _FIRST_TRY
+    headers: list[tuple[str, str]] = []
+    if (history := answer.history) is not None:
+        headers += [
+            ("x-litellm-attempted-retries", str(history.retries)),
+            ("x-litellm-attempted-fallbacks", str(history.fallbacks)),
+        ]
+        if history.errors:
+            errors = [{"model": name, "error": words[:_MOST_WORDS]} for name, words in history.errors[:_MOST_ERRORS]]
+            headers.append(("x-litellm-fallback-errors", msgspec.json.encode(errors).decode()))
+        if history.maybe_duplicate:
+            headers.append(("x-llmproxy-maybe-duplicate", "true"))
+    if answer.queued is not None:
+        headers += queue_headers(*answer.queued)
+    told = lines(tuple((name, header_text(value)) for name, value in headers))
+    return told if answer.history is not None else _FIRST_TRY + told
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -152,7 +184,6 @@ def _named(deployment: Deployment) -> Lines:
             ("x-litellm-model-group", deployment.group),
             ("x-litellm-model-name", str(deployment.params.get("model", deployment.model))),
             ("x-litellm-version", __version__),
-            ("x-litellm-attempted-fallbacks", "0"),
         ]
         if deployment.mock_response is None:
             headers.append(("x-litellm-model-api-base", f"{deployment.backend}{deployment.base_path}"))

@@ -86,8 +86,11 @@ class File:
             found,
             scrubber=self._scrubber,
             budget=found.budget.after(former.budget),
+            fleet=former.fleet,
+            board=former.board,
             metrics=former.metrics,
             health_round=former.health_round,
+            probers_turn=former.probers_turn,
         )
         warnings = [*_lines(prepared, Severity.WARNING), *found.notes]
         return Renewal(True, (*warnings[:_MOST_LINES], *_for_next_start(former, found)))

@@ -19,7 +19,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from proxy_cli.clock import Clock
-from proxy_cli.errors import GatewayError, forget_frames
+from proxy_cli.errors import BackendBroken, GatewayError, forget_frames
 from proxy_cli.gateway import Answer
 from proxy_cli.relay import Relay
 from proxy_cli.server import compat
@@ -80,8 +80,10 @@ class Outgoing(msgspec.Struct):
         else:
             if self.relay.failed:
                 self.record.error = "the backend reported an error inside its stream"
+                self.answer.failure = BackendBroken(self.record.error, code="upstream_error_event")
             return b""
         self.tail = b""
+        self.answer.failure = failure
         self.record.error, self.record.error_code = failure.message, failure.code
         # In sound there is no place for words: that it was cut short is all that can be said.
         return self.problems.event(failure, self.call.operation) if holds_events(self.answer.headers) else None

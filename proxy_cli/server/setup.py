@@ -4,8 +4,11 @@ The same function serves `serve`, `check` and `--health`, so that what is checke
 worker processes are forked; immutable but for the budget, whose spend the workers share.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from random import Random
 from typing import Final, Literal
 
 from proxy_cli import deployments
@@ -19,6 +22,7 @@ from proxy_cli.config.models import ModelEntry, ModelParams
 from proxy_cli.config.problem import Path, Place, Problem, Severity
 from proxy_cli.config.schema import Config
 from proxy_cli.prices.table import PriceTable
+from proxy_cli.routing.fleet import Fleet
 from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.table import Alias, Table
 from proxy_cli.secret import Scrubber, Secret
@@ -27,10 +31,14 @@ from proxy_cli.server.admission import AdmissionLimits
 from proxy_cli.server.calls import Limits
 from proxy_cli.server.counter import Cors
 from proxy_cli.server.drain import Grace
+from proxy_cli.server.prober import Probing, probing_of
 from proxy_cli.server.rounds import SharedRound
 from proxy_cli.server.routing_rules import rules_of
+from proxy_cli.server.turn import Turn
 from proxy_cli.shapes import Deployment, Json, Operation, Proxy
+from proxy_cli.shared import Shared
 from proxy_cli.telemetry.metrics import Metrics
+from proxy_cli.wire.steering import MOCK_FAILURES
 
 _MEGABYTE: Final = 1024 * 1024
 Level = Literal["normal", "debug", "detailed"]
@@ -54,14 +62,19 @@ class Setup:
     pool_limit: int | None = None  # connections to one backend
     max_response_bytes: int
     admission: AdmissionLimits
-    metrics: Metrics = field(default_factory=Metrics)  # of this server, whatever its configuration
+    fleet: Fleet  # of this server, whatever its configuration
+    board: Shared | None = None  # likewise; where several processes tell each other of the fleet
+    metrics: Metrics = field(default_factory=Metrics)  # likewise
     health_round: SharedRound = field(default_factory=SharedRound)  # likewise
+    probing: Probing = field(default_factory=Probing)
+    probers_turn: Turn = field(default_factory=partial(Turn, "llmproxy-prober"))  # of this server
     notes: tuple[str, ...] = ()  # to be said once at start
 
     def enter_process(self, number: int) -> None:
         """Called first in a worker process; no two that live at the same time have the same number."""
         self.budget.enter_process(number)
         self.metrics.enter(number)
+        self.fleet.enter(number)
 
     @property
     def host(self) -> str:
@@ -246,12 +259,17 @@ def _setup(
     max_budget = flags.max_budget_usd if flags.max_budget_usd is not None else litellm.max_budget
     secrets = (*built.secrets, *((master_key,) if master_key else ()))
     table = Table(built.deployments, aliases=aliases, any_name=flags.config is None, expand=built.expand)
+    rules = rules_of(config, serves=table.knows, deadline_s=_deadline_s(config, flags, variables))
+    board = Shared() if flags.num_workers > 1 else None
     return Setup(
         config=config,
         flags=flags,
         variables=variables,
         table=table,
-        rules=rules_of(config, serves=table.knows, deadline_s=_deadline_s(config, flags, variables)),
+        rules=rules,
+        # Which of equal servers is asked is no secret.
+        fleet=Fleet(rules, clock=time.monotonic, random=Random(), shared=board),  # noqa: S311
+        board=board,
         known=built.known,
         keys=Keys(master_key, header_name=general.litellm_key_header_name),
         budget=ProcessBudget(max_budget, litellm.budget_exceeded_status_code or 422),
@@ -259,6 +277,7 @@ def _setup(
         limits=_limits(config),
         cors=Cors(tuple(general.cors_allowed_origins)),
         admission=_admission(config, flags),
+        probing=probing_of(general),
         pool_limit=general.max_connections_per_backend,
         max_response_bytes=int((general.max_response_size_mb or 64) * _MEGABYTE),
         notes=(*notes, *_unpriced(built.deployments, max_budget)),
@@ -278,6 +297,8 @@ def _limits(config: Config) -> Limits:
         always_usage=general.always_include_stream_usage,
         models={operation: name for operation, name in named.items() if name},
         key_header=(general.litellm_key_header_name or "").lower(),
+        permitted=MOCK_FAILURES if general.dangerously_allow_mock_testing_request_params else frozenset(),
+        refuses_tags=general.reject_clientside_metadata_tags,
     )
     if general.max_request_size_mb is None:
         return limits

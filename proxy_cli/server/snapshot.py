@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from proxy_cli.gateway import Gateway
 from proxy_cli.server.counter import Counter
 from proxy_cli.server.inference import Inference
+from proxy_cli.server.mirroring import Mirrors
 from proxy_cli.server.probes import Health
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.setup import Setup
@@ -25,9 +26,15 @@ class Snapshot:
     inference: Inference
     counter: Counter
     health: Health
+    mirrors: Mirrors
     upstream: Upstream  # snapshots whose backends are reached alike share one
 
     @property
     def is_at_rest(self) -> bool:
         """Whether none of its requests is under way any more."""
         return self.counter.under_way == 0
+
+    async def close(self) -> None:
+        """End what goes on beside requests."""
+        await self.health.close()
+        await self.mirrors.close()

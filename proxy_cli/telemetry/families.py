@@ -77,6 +77,7 @@ COUNTS: Final = {
         Family("llmproxy_upstream_connections_opened_total", "Connections that were opened.", ("backend",)),
         Family("llmproxy_upstream_connect_failures_total", "Connections that could not be opened.", ("backend",)),
         Family("llmproxy_upstream_retries_total", "Requests sent again over a fresh connection.", ("backend",)),
+        Family("llmproxy_mirror_skipped_total", "Copies that were not sent because too many were under way."),
         Family("llmproxy_upstream_pool_full_total", "Requests that found no connection in time.", ("backend",)),
     )
 }

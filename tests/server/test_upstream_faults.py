@@ -52,7 +52,9 @@ def reply(body: bytes, *fields: str, status: str = "200 OK", kind: str = "applic
 def config(raw: RawBackend, **params: object) -> str:
     """One deployment of the name `a`."""
     given = {"model": "openai/m", "api_base": f"{raw.backend}/v1", "api_key": "sk-secret-of-the-backend", **params}
-    return f"model_list:\n  - {{model_name: a, litellm_params: {json.dumps(given)}}}\n"
+    # What a backend does once is to be seen: it is not asked again.
+    once = "router_settings: {num_retries: 0}\n"
+    return f"model_list:\n  - {{model_name: a, litellm_params: {json.dumps(given)}}}\n{once}"
 
 
 async def asked(proxy: RunningProxy, **more: object) -> tuple[int, bytes, str]:

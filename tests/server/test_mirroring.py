@@ -1,0 +1,93 @@
+"""Copies of calls: sent beside the answer, put down, and nobody's business."""
+
+import asyncio
+import json
+
+from tests.fakes.backend import running_backend
+from tests.fakes.proxy import running_proxy
+
+
+def config(real, shadow, percent=100):
+    """The model `a`, whose calls are copied for `shadow`."""
+    mirror = {"model": "shadow", "percent": percent}
+    entries = [
+        {
+            "model_name": "a",
+            "litellm_params": {"model": "openai/m", "api_base": real, "api_key": "k", "mirror": mirror},
+        },
+        {"model_name": "shadow", "litellm_params": {"model": "openai/s", "api_base": shadow, "api_key": "k"}},
+    ]
+    return json.dumps({"model_list": entries})
+
+
+def chat(**more):
+    return {"model": "a", "messages": [{"role": "user", "content": "Hi"}], **more}
+
+
+async def until(condition):
+    """Wait for what happens beside requests."""
+    for _ in range(300):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it does not happen")
+
+
+async def test_a_mirror_gets_the_call_and_the_caller_the_deployments_answer():
+    """The same body, with the mirror's own model name; the metrics tell of both."""
+    async with running_backend() as real, running_backend() as shadow:
+        async with running_proxy(config(real.url, shadow.url)) as proxy:
+            async with proxy.post("/v1/chat/completions", chat(temperature=0.5)) as response:
+                assert response.status == 200
+                answered_by = response.headers["x-litellm-model-group"]
+            await until(lambda: shadow.requests and shadow.last.finished)
+            await until(lambda: proxy.server.snapshot.mirrors.under_way == 0)
+            async with proxy.get("/metrics") as response:
+                figures = await response.text()
+
+    assert answered_by == "a"
+    assert (shadow.last.body["model"], shadow.last.body["temperature"]) == ("s", 0.5)
+    assert 'requested_model="shadow"' in figures
+
+
+async def test_a_mirrored_stream_is_read_to_its_end():
+    """The mirror works as it would for a caller."""
+    async with running_backend() as real, running_backend() as shadow:
+        async with running_proxy(config(real.url, shadow.url)) as proxy:
+            async with proxy.post("/v1/chat/completions", chat(stream=True)) as response:
+                assert (await response.read()).endswith(b"data: [DONE]\n\n")
+            await until(lambda: shadow.requests and shadow.last.finished)
+
+    assert shadow.last.body["stream"] is True
+
+
+async def test_a_mirror_that_is_down_is_nobodys_business():
+    """The caller has an answer, and the failure is put down under the mirror's own name."""
+    async with running_backend() as real:
+        async with running_proxy(config(real.url, "http://127.0.0.1:9/v1")) as proxy:
+            async with proxy.post("/v1/chat/completions", chat()) as response:
+                assert response.status == 200
+            await until(lambda: proxy.server.snapshot.mirrors.under_way == 0)
+
+
+async def test_a_share_of_nothing_copies_nothing():
+    """Percent 0 is off."""
+    async with running_backend() as real, running_backend() as shadow:
+        async with running_proxy(config(real.url, shadow.url, percent=0)) as proxy:
+            for _ in range(5):
+                async with proxy.post("/v1/chat/completions", chat()) as response:
+                    assert response.status == 200
+
+    assert not shadow.requests
+
+
+async def test_copies_under_way_end_with_the_server():
+    """A mirror that never answers holds up no end."""
+    async with running_backend() as real, running_backend(gap_s=60) as shadow:
+        async with running_proxy(config(real.url, shadow.url)) as proxy:
+            async with proxy.post("/v1/chat/completions", chat(stream=True)) as response:
+                assert (await response.read()).endswith(b"data: [DONE]\n\n")
+            mirrors = proxy.server.snapshot.mirrors
+            assert mirrors.under_way == 1
+
+    assert mirrors.under_way == 0
