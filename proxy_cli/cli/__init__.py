@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "check": "Check a file without serving it: problems, models, every key's state.",
     "init": "Write a first file, with comments.",
     "health": "Ask every model of a file once; or the proxy, without a file.",
+    "backend": "See how a running proxy's backends stand; drain, disable or resume one.",
     "test": "Send a running proxy a test request, plain and streamed.",
     "mock": "A backend to try things with: deterministic answers, errors on request.",
 }

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -142,8 +142,9 @@ def given() -> tuple[ClientOptions, Mapping[str, str]]:
     """What the running command was told, after its name or before it, and the variables that surround it."""
     context = click.get_current_context()
     before = context.parent.params if context.parent else {}
+    known = {each.name for each in fields(ClientOptions)}  # a command may have more options, of its own
     values: dict[str, Any] = {
-        name: before.get(name) if value is None else value for name, value in context.params.items()
+        name: before.get(name) if value is None else value for name, value in context.params.items() if name in known
     }
     options = ClientOptions(**{**values, "json": bool(values["json"])})
     return options, gather(os.environ, working_folder()).environ
@@ -208,7 +209,14 @@ class Client:
 
     def get_json(self, path: str) -> Json:
         """What a GET answers. Raises ClientProblem for an error, and for what is not JSON."""
-        with self.exchange("GET", path) as reply:
+        return self._json("GET", path)
+
+    def post_json(self, path: str, body: Json = None) -> Json:
+        """What a POST answers. Raises as `get_json` does."""
+        return self._json("POST", path, body)
+
+    def _json(self, method: str, path: str, body: Json = None) -> Json:
+        with self.exchange(method, path, body) as reply:
             found = reply.json()
         if reply.status >= 400:
             raise ClientProblem(refusal(reply.status, found))

@@ -1,7 +1,7 @@
 """`llmproxy --health`, `llmproxy health`: does every model answer?
 
 With a file, every model of it is asked at its own backend, all at once, over the same path that a served request
-takes: no proxy has to run. Without one, the running proxy is asked for its `/health`. Exit code 1 when one fails.
+takes: no proxy has to run. Without one, the running proxy is told to ask them. Exit code 1 when one fails.
 """
 
 import asyncio
@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from proxy_cli.cli.client import Client, ClientOptions, ClientProblem, client_parameters, find_key, find_target, given
+from proxy_cli.cli.client import (
+    Client,
+    ClientOptions,
+    ClientProblem,
+    client_parameters,
+    find_key,
+    find_target,
+    given,
+    refusal,
+)
 from proxy_cli.shapes import Deployment, Json
 
 if TYPE_CHECKING:
@@ -33,6 +42,8 @@ if TYPE_CHECKING:
 PROXY_TIMEOUT_S: Final = 600.0
 BACKEND_TIMEOUT_S: Final = 60.0
 _NOT_SUPPORTED: Final = 501
+_PATH: Final = "/health/test"
+_NO_SUCH_PATH: Final = frozenset({404, 405})
 _PIPE_WIDTH: Final = 160  # of a table that no terminal limits
 
 
@@ -153,12 +164,18 @@ async def _ask_setup(setup: "Setup", timeout_s: float) -> list[Finding]:
 
 def _from_proxy(options: ClientOptions, environ: Mapping[str, str]) -> list[Finding]:
     client = Client(find_target(options, environ), find_key(options, environ), options.timeout or PROXY_TIMEOUT_S)
-    with _waiting(f"Asking {client.target} for the health of its models ..."):
-        told = client.get_json("/health")
-    if not isinstance(told, dict) or "healthy_endpoints" not in told:
-        raise ClientProblem(f"{client.target}/health did not answer as an llmproxy does; is it the right address?")
+    with _waiting(f"Asking {client.target} to try its models ..."), client.exchange("POST", _PATH) as reply:
+        told = reply.json()
+    if reply.status in _NO_SUCH_PATH or (reply.status < 400 and not _is_ours(told)):
+        raise ClientProblem(f"{client.target}{_PATH} did not answer as an llmproxy does; is it the right address?")
+    if reply.status >= 400:
+        raise ClientProblem(refusal(reply.status, told))
     healthy, unhealthy = told["healthy_endpoints"], told.get("unhealthy_endpoints", [])
     return [*(_told(entry, ok=True) for entry in healthy), *(_told(entry, ok=False) for entry in unhealthy)]
+
+
+def _is_ours(told: Json) -> bool:
+    return isinstance(told, dict) and "healthy_endpoints" in told
 
 
 def _told(entry: Json, *, ok: bool) -> Finding:

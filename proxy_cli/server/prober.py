@@ -17,6 +17,7 @@ from typing import Final
 
 from proxy_cli import __version__
 from proxy_cli.clock import Clock
+from proxy_cli.config.settings_general import GeneralSettings
 from proxy_cli.errors import BackendTimeout, ConnectTimeout, GatewayError, forget_frames
 from proxy_cli.providers.headers import bearer
 from proxy_cli.routing.fleet import Fleet, Probed
@@ -48,6 +49,14 @@ class Probing:
     ready_s: float = 60.0  # between two looks at a server that is ready
     other_s: float = 10.0  # at one that is not; growing to `ready_s` for one that stays away
     timeout_s: float = 2.0
+
+
+def probing_of(general: GeneralSettings) -> Probing:
+    """What the settings say."""
+    usual, ready_s = Probing(), general.health_check_interval
+    if ready_s is None:
+        return Probing(wanted=general.background_health_checks)
+    return Probing(wanted=general.background_health_checks, ready_s=ready_s, other_s=min(usual.other_s, ready_s))
 
 
 @dataclass(slots=True)

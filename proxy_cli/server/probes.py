@@ -1,8 +1,8 @@
 """Asking a deployment for something small, to see whether it answers.
 
 One cheap request of the deployment's kind through the same provider and the same upstream room as any other request,
-so that what it says is what callers would meet. `/health` asks one deployment at a time; callers that come while a
-round is under way, in whichever process, wait for that round instead of starting their own.
+so that what it says is what callers would meet. `POST /health/test` asks one deployment at a time; callers that come
+while a round is under way, in whichever process, wait for that round instead of starting their own.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from proxy_cli.secret import Scrubber
 from proxy_cli.server import reply
 from proxy_cli.server.rounds import SharedRound
 from proxy_cli.server.routes import Visit
+from proxy_cli.server.standings import described
 from proxy_cli.shapes import Call, Deployment, Headers, Json, LocalReply, Operation, Timeouts
 from proxy_cli.upstream.client import Upstream
 from proxy_cli.wire import multipart
@@ -171,7 +172,7 @@ async def _call(deployment: Deployment, operation: Operation) -> Call:
 
 
 class Health:
-    """`/health`: every deployment asked in turn. Owns the round that is under way."""
+    """`POST /health/test`: every deployment asked in turn. Owns the round that is under way."""
 
     def __init__(
         self,
@@ -238,14 +239,7 @@ class Health:
         }
 
     def _endpoint(self, result: Probe) -> Json:
-        deployment = result.deployment
-        told: dict[str, Json] = {
-            "model": deployment.params.get("model", deployment.model),
-            "model_name": deployment.group,
-            "api_base": None if deployment.mock_response else f"{deployment.backend}{deployment.base_path}",
-            "model_id": deployment.id,
-            "latency_ms": round(result.latency_s * 1000, 1),
-        }
+        told: dict[str, Json] = {**described(result.deployment), "latency_ms": round(result.latency_s * 1000, 1)}
         if not result.ok:
             told["error"] = self._scrubber.scrub(result.why)
             told["exception_status"] = result.status

@@ -37,7 +37,7 @@ class ReloadRoute:
 
     async def answer(self, visit: Visit) -> web.StreamResponse:
         """Reload; 400 with every problem when the new configuration has errors."""
-        if not self.needs_key and not _is_here(visit.request.remote):
+        if not self.needs_key and not is_here(visit.request.remote):
             raise Forbidden("a reload is asked for with the master key, and none is set; send SIGHUP instead")
         renewal = await self.ask()
         if renewal.taken:
@@ -49,7 +49,8 @@ class ReloadRoute:
         return reply.plain(self.problems.status(error), _JSON, msgspec.json.encode(told))
 
 
-def _is_here(remote: str | None) -> bool:
+def is_here(remote: str | None) -> bool:
+    """Whether a caller is on this machine."""
     if not remote:
         return True  # a Unix socket
     try:

@@ -4,6 +4,7 @@ A request is authorised on the route it matched, never on a string: fixed segmen
 stands for a model is decoded once and may hold slashes, but no `..`. A path that is not here is a 404.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -19,6 +20,7 @@ Access = Literal["public", "key"]
 _OPERATORS: Final = frozenset({"health", "administration"})
 _PROBES: Final = frozenset({"alive", "ready"})
 _SLOT: Final = "{model}"
+_SLOTS: Final = re.compile(r"\{[a-z]+\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A route and what its `{model}` stood for."""
+    """A route and what the name in its path was, mostly a model's."""
 
     route: Route
     model: str | None = None
@@ -95,11 +97,16 @@ ROUTES: Final[tuple[Route, ...]] = (
     *_both(f"/models/{_SLOT}", "model", "One of these names", "information"),
     *_both("/model/info", "model_info", "What stands behind each name, without secrets", "information"),
     Route("GET", "/routes", "routes", "Every path of this server", "information"),
-    Route("GET", "/health", "health", "Ask every deployment for something small", "health"),
+    Route("GET", "/health", "health", "How every deployment stands, from what is known", "health"),
+    Route("POST", "/health/test", "health_test", "Ask every deployment for something small", "health"),
     Route("GET", "/health/liveliness", "alive", "Whether the process runs", "health", "public"),
     Route("GET", "/health/liveness", "alive", "Whether the process runs", "health", "public"),
     Route("GET", "/health/readiness", "ready", "Whether requests are welcome", "health", "public"),
     Route("POST", "/config/reload", "reload", "Take the changed configuration into use", "administration"),
+    Route("GET", "/backends", "backends", "Every deployment and what it is at", "administration"),
+    Route("POST", "/backends/{name}/drain", "drain", "Give a backend no more work", "administration"),
+    Route("POST", "/backends/{name}/disable", "disable", "Take a backend out of use", "administration"),
+    Route("POST", "/backends/{name}/resume", "resume", "Use a backend again", "administration"),
     Route("GET", "/metrics", "metrics", "Figures of all processes, for Prometheus", "health"),
     Route("GET", "/metrics/", "metrics", "The same, where LiteLLM has it", "health"),
     Route("GET", "/test", "test", "A route that always answers", "health"),
@@ -176,9 +183,10 @@ class Routes:
         return ()
 
     def _methods(self, route: Route) -> dict[str, Route]:
-        head, slot, tail = route.path_template.partition(_SLOT)
-        if not slot:
-            return self._fixed.setdefault(head, {})
+        slot = _SLOTS.search(route.path_template)
+        if slot is None:
+            return self._fixed.setdefault(route.path_template, {})
+        head, tail = route.path_template[: slot.start()], route.path_template[slot.end() :]
         for known_head, known_tail, methods in self._open:
             if (known_head, known_tail) == (head, tail):
                 return methods
@@ -208,7 +216,7 @@ def _model_of(slot: str) -> str:
 
 
 def _bad_slot(what: str) -> GatewayError:
-    return NotFound(f"the model name in the path {what}; name a model that GET /v1/models lists", param="model")
+    return NotFound(f"the name in the path {what}; take one from the list of names", param="model")
 
 
 def _no_such_path(path: str) -> NotFound:

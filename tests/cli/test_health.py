@@ -168,7 +168,7 @@ general_settings: {{master_key: sk-0123456789abcdef}}
 
 
 async def test_a_running_proxy_is_asked_for_its_models(capsys):
-    """Without a file the proxy's own /health is shown; one model that fails is exit code 1."""
+    """Without a file the proxy asks its models; one model that fails is exit code 1."""
     async with running_proxy(CONFIG.format(port=closed_port())) as proxy:
         status = await ask(url=proxy.origin, key="sk-0123456789abcdef", json=True)
 
@@ -191,7 +191,7 @@ async def test_a_running_proxy_wants_its_key(capsys):
 
 
 async def test_another_server_is_not_taken_for_a_proxy(capsys):
-    """A /health that is not ours is one sentence."""
+    """What does not know our path is told in one sentence."""
     async with running_backend() as backend:
         status = await ask(url=backend.url)
 

@@ -16,9 +16,10 @@ from proxy_cli.errors import BackendBroken
 from proxy_cli.routing.fleet import Fleet, Probed
 from proxy_cli.routing.rules import Rules
 from proxy_cli.secret import Secret
-from proxy_cli.server.prober import Prober, Probing, is_looked_at, is_our_own
+from proxy_cli.server.prober import Prober, Probing, is_looked_at, is_our_own, probing_of
 from proxy_cli.server.turn import Turn
 from proxy_cli.shapes import Backend, Deployment
+from tests.fakes.proxy import prepared
 
 QUICK = Probing(first_s=0.0, ready_s=0.03, other_s=0.02, timeout_s=0.3)
 MODELS = {"object": "list", "data": [{"id": "m", "owned_by": "someone"}]}
@@ -371,3 +372,23 @@ def test_what_is_not_to_be_looked_at_is_left_alone(more, probing):
     """By the settings, by its entry, or because there is nothing to look at."""
     assert is_looked_at(deployment(1), Probing())
     assert not is_looked_at(deployment(1, **more), probing)
+
+
+@pytest.mark.parametrize(
+    ("text", "probing"),
+    [
+        ("", Probing()),
+        ("background_health_checks: false", Probing(wanted=False)),
+        ("health_check_interval: 300", Probing(ready_s=300.0)),
+        ("health_check_interval: 4", Probing(ready_s=4.0, other_s=4.0)),
+    ],
+)
+def test_the_settings_say_whether_and_how_often(text, probing):
+    """A server that is ill is never looked at more seldom than one that is well."""
+    setup = prepared(f"""
+        model_list:
+          - {{model_name: a, litellm_params: {{model: openai/a, mock_response: x}}}}
+        general_settings: {{{text}}}
+    """)
+
+    assert probing_of(setup.config.general_settings) == probing

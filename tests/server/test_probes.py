@@ -1,4 +1,4 @@
-"""`/health`: every deployment is asked for something small."""
+"""`POST /health/test`: every deployment is asked for something small."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ def three(url: str) -> str:
 async def test_health_asks_every_deployment_and_tells_in_litellms_shape():
     """Healthy and unhealthy endpoints with their counts; no key in it."""
     async with running_backend() as backend, running_proxy(three(backend.url)) as proxy:
-        async with proxy.get("/health") as response:
+        async with proxy.post("/health/test") as response:
             text = await response.text()
             answer = await response.json()
 
@@ -40,11 +40,11 @@ async def test_health_asks_every_deployment_and_tells_in_litellms_shape():
 async def test_one_deployment_can_be_asked_for():
     """By name or id; a 503 when none of them is healthy."""
     async with running_backend() as backend, running_proxy(three(backend.url)) as proxy:
-        async with proxy.get("/health?model_id=one") as response:
+        async with proxy.post("/health/test?model_id=one") as response:
             assert ((await response.json())["healthy_count"], response.status) == (1, 200)
-        async with proxy.get("/health?model=dead") as response:
+        async with proxy.post("/health/test?model=dead") as response:
             assert ((await response.json())["unhealthy_count"], response.status) == (1, 503)
-        async with proxy.get("/health?model=nope") as response:
+        async with proxy.post("/health/test?model=nope") as response:
             assert response.status == 400
 
 
@@ -53,7 +53,7 @@ async def test_callers_who_come_together_share_one_round():
     async with running_backend(gap_s=0.0) as backend, running_proxy(three(backend.url)) as proxy:
 
         async def ask():
-            async with proxy.get("/health") as response:
+            async with proxy.post("/health/test") as response:
                 return (await response.json())["healthy_count"]
 
         counts = await asyncio.gather(*(ask() for _ in range(8)))
@@ -86,7 +86,7 @@ async def test_each_mode_is_asked_for_something_of_its_kind(mode, path):
                 model_info: {{mode: {mode}}}
         """
         async with running_proxy(config) as proxy:
-            async with proxy.get("/health") as response:
+            async with proxy.post("/health/test") as response:
                 answer = await response.json()
 
         assert answer["healthy_count"] == 1, answer
@@ -106,7 +106,7 @@ async def test_a_wildcard_is_asked_by_its_health_check_model():
                 model_info: {{health_check_model: openai/small}}
         """
         async with running_proxy(config) as proxy:
-            async with proxy.get("/health") as response:
+            async with proxy.post("/health/test") as response:
                 answer = await response.json()
 
     assert (answer["healthy_count"], answer["unhealthy_count"]) == (1, 1)
