@@ -71,6 +71,9 @@ _NESTED: Final = frozenset(
         "router_settings_override",
     }
 )
+# There a whole request may stand, and what a model is to read is somebody's data as it is at the root.
+_OF_REQUESTS: Final = frozenset({"content_policy_fallbacks", "context_window_fallbacks", "fallbacks"})
+_DATA: Final = frozenset({"functions", "input", "messages", "prompt", "response_format", "tools"})
 # What is looked through holds up everybody else meanwhile.
 _LARGEST_BYTES: Final = 1024 * 1024
 _MOST_VALUES: Final = 20_000
@@ -149,6 +152,7 @@ def _names_within(value: Json, path: str) -> Iterator[tuple[str, str]]:
         if isinstance(value, dict):
             for name, inner in value.items():
                 yield f"{path}.{name}", name
-                waiting.append((f"{path}.{name}", inner))
+                if root not in _OF_REQUESTS or name not in _DATA:
+                    waiting.append((f"{path}.{name}", inner))
         elif isinstance(value, list):
             waiting += [(f"{path}[{number}]", inner) for number, inner in enumerate(value)]

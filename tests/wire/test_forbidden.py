@@ -74,6 +74,15 @@ def test_the_same_words_in_tools_and_messages_are_data():
     refuse_server_fields(cut(json.dumps(body).encode()))
 
 
+def test_the_same_words_in_a_fallbacks_messages_are_data_too():
+    """There another request stands; in metadata they are nobody's messages."""
+    other = {"model": "b", "messages": [{"role": "user", "content": "x", "api_key": 1}], "tools": [{"api_base": {}}]}
+
+    refuse_server_fields(cut(json.dumps({"model": "m", "fallbacks": [other]}).encode()))
+    with pytest.raises(InvalidRequest):
+        refuse_server_fields(cut(json.dumps({"model": "m", "metadata": other}).encode()))
+
+
 @pytest.mark.parametrize(
     "extra",
     [
