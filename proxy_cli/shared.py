@@ -74,6 +74,10 @@ class Shared:
         """Of each slot how much is written in it: whoever has found an entry's place looks again once that grows."""
         return tuple(int(self.cells[slot * _HEADER + _USED]) for slot in range(self._slots))
 
+    def mark(self) -> bytes:
+        """What differs from the last time if any process has written another entry since: `sizes`, without counting."""
+        return self.cells[_USED : self._slots * _HEADER : _HEADER].tobytes()
+
     def places(self, slot: int, kind: int) -> Iterator[tuple[tuple[str, ...], int]]:
         """Labels of a slot's entries of a kind, and where in `cells` their figures begin."""
         return ((labels, begin) for each, labels, begin, _ in self._walk(slot) if each == kind)

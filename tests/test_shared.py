@@ -131,3 +131,21 @@ def test_signs_of_life_count_the_processes():
 
     shared.leave()
     assert shared.processes() == 0
+
+
+def test_another_entry_is_noticed():
+    """The mark stays the same while figures change, and differs as soon as somebody has written another entry."""
+    shared = Shared(slots=3, slot_bytes=4096)
+    at = shared.place(0, ("a",), 1)
+    assert at is not None
+    before = shared.mark()
+    shared.cells[at] = 7
+    assert shared.mark() == before
+
+    def work() -> None:
+        shared.enter(1)
+        shared.place(0, ("a",), 1)
+
+    in_a_child(work)
+
+    assert shared.mark() != before

@@ -183,7 +183,7 @@ class Lane:
         begun_elsewhere = load.all_in_flight() - begun
         held_elsewhere, reserved_elsewhere = row.others_held(now_s) if row is not None else (0, 0)
         # A deployment that got its limit while calls were under way, or is asked for copies too, has more than it gave.
-        taken = max(self.held + more, begun) + max(held_elsewhere, begun_elsewhere)
+        taken = max(self.held, begun) + more + max(held_elsewhere, begun_elsewhere)
         if deployment.max_parallel is not None and taken > deployment.max_parallel:
             return False
         # What is under way has been counted as a request when it began; its tokens are known when it ends.

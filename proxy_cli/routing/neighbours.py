@@ -22,12 +22,12 @@ _LOOK_S: Final = 1.0
 class Neighbours:
     """The other processes. Owns where their cells are, as far as it was looked."""
 
-    __slots__ = ("_found", "_looked_s", "_sizes", "_slot", "_untold", "shared")
+    __slots__ = ("_found", "_looked_s", "_mark", "_slot", "_untold", "shared")
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         self._slot = -1
-        self._sizes: tuple[int, ...] = ()
+        self._mark = b""
         self._looked_s = 0.0
         self._found: dict[str, list[int]] = {}
         self._untold = False
@@ -55,16 +55,16 @@ class Neighbours:
         """Where the cells of the other processes that live begin."""
         if self.shared.slot != self._slot:
             self._enter()
-        sizes = self.shared.sizes()
-        if sizes != self._sizes or now_s - self._looked_s >= _LOOK_S:
-            self._look(sizes)
+        mark = self.shared.mark()
+        if mark != self._mark or now_s - self._looked_s >= _LOOK_S:
+            self._look()
+            self._mark = mark
             self._looked_s = now_s
         return self._found.get(identity, [])
 
-    def _look(self, sizes: tuple[int, ...]) -> None:
-        self._sizes = sizes
+    def _look(self) -> None:
         self._found = {}
-        for slot, used in enumerate(sizes):
+        for slot, used in enumerate(self.shared.sizes()):
             if not used or slot == self.shared.slot or not self.shared.runs(slot):
                 continue
             for labels, begin in self.shared.places(slot, _KIND):
@@ -73,7 +73,7 @@ class Neighbours:
     def _enter(self) -> None:
         """This process's slot may be that of one which has ended: what that one held is not held any more."""
         self._slot = self.shared.slot
-        self._sizes = ()
+        self._mark = b""
         for _, begin in self.shared.places(self._slot, _KIND):
             for cell in range(begin, begin + _CELLS):
                 self.shared.cells[cell] = 0.0
