@@ -108,7 +108,7 @@ def test_the_mistake_that_the_documentation_shows_is_answered_so(tmp_path):
     """The sentence about a mistyped key is the program's, with its place."""
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
     (shown,) = re.findall(r"^config\.yaml:.*$", page, re.MULTILINE)
-    (block,) = yaml_blocks(ROOT / "docs" / "configuration.md")
+    block, *_ = yaml_blocks(ROOT / "docs" / "configuration.md")
     head, _, rest = block.rpartition("model: ")
     (tmp_path / "config.yaml").write_text(f"{head}modle: {rest}", "utf-8")
 
