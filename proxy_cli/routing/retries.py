@@ -6,8 +6,11 @@ Rule: what may have reached a model is never sent to the same deployment again; 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 from typing import Final
+
+import msgspec
 
 from proxy_cli.errors import BackendBroken, BackendError, BackendTimeout, GatewayError
 from proxy_cli.routing.kinds import Kind, policy_name
@@ -19,6 +22,8 @@ NEVER_S: Final = float("inf")  # the moment at which a deployment may be asked a
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 8.0
 _LONGEST_ASKED_S: Final = 60.0  # of a Retry-After; beyond, another deployment or nobody is asked
+
+_SHORTEST_S: Final = 0.001  # of a limit: none at all would be no limit
 
 # What is tried again without anybody's saying so; the others only where a policy names them.
 _RETRIED: Final = frozenset(
@@ -96,6 +101,16 @@ def end_s(call: Call, deployment: Deployment) -> float:
         return end
     limit_s = (deployment.stream_timeout_s if call.stream else None) or deployment.timeout_s
     return call.received_s + limit_s if limit_s else NEVER_S
+
+
+def with_time_left(call: Call, at_s: float) -> Call:
+    """The call as it is sent later than it came: the caller's limit holds for all attempts together."""
+    end = asked_end_s(call)
+    if end == NEVER_S:
+        return call
+    left_s = round(max(end - at_s, _SHORTEST_S), 3)
+    limited = replace(call.controls, timeout_s=left_s, stream_timeout_s=left_s)
+    return msgspec.structs.replace(call, controls=limited, received_s=at_s)
 
 
 class Budget:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from proxy_cli.clock import Clock
-from proxy_cli.errors import GatewayError, Overloaded, RateLimited
+from proxy_cli.errors import GatewayError, Overloaded, RateLimited, forget_frames
 from proxy_cli.routing.choice import Choice, choose
 from proxy_cli.routing.fallbacks import Way, Ways, asked_failure, redirected, special_targets, targets
 from proxy_cli.routing.fleet import Fleet
@@ -27,6 +27,7 @@ from proxy_cli.routing.retries import (
     free_again_s,
     is_doubtful,
     pause_s,
+    with_time_left,
 )
 from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.table import Table
@@ -97,6 +98,7 @@ class Attempts(msgspec.Struct, eq=False):
     maybe_duplicate: bool = False  # a model may have worked on this call more than once
     errors: tuple[tuple[str, str], ...] = ()  # the names that failed, each with its sentence
     _asked: Deployment | None = None
+    _at_work: frozenset[str] = frozenset()  # ids of those that may still be at work on it
     _turn: _Turn | None = None
     _ways: Ways | None = None
     _previous: GatewayError | None = None
@@ -108,9 +110,15 @@ class Attempts(msgspec.Struct, eq=False):
             call = self._call
             if call.controls.mock_failures:
                 return self._give_up(asked_failure(call.controls.mock_failures))
+            ground = self._ground
             try:
-                return Step(self._ground.choose(call, self._found).order, call)
+                # Not by way of `ground.choose`: every request comes along here.
+                choice = choose(
+                    call, self._found, ground.fleet, ground.rules, random=ground.random, now_s=ground.clock()
+                )
+                return Step(choice.order, call)
             except GatewayError as refusal:
+                forget_frames(refusal)
                 failure = refusal
         return self._after(failure)
 
@@ -119,6 +127,12 @@ class Attempts(msgspec.Struct, eq=False):
         self._asked = deployment
         self.made += 1
 
+    def took_too(self, deployment: Deployment) -> None:
+        """Say which one is asked beside the first: it is at work on the call, whatever becomes of it."""
+        self.made += 1
+        self.maybe_duplicate = True
+        self._at_work |= {deployment.id}
+
     def _after(self, failure: GatewayError) -> Step:
         asked, self._asked = self._asked, None
         previous, self._previous = self._previous, failure
@@ -126,6 +140,8 @@ class Attempts(msgspec.Struct, eq=False):
         if kind is Kind.CALLER or self._ground.clock() >= asked_end_s(self._call):
             raise previous if previous is not None and failure.code == _NOT_KEPT else failure
         turn = self._present_turn()
+        if asked is not None and is_doubtful(failure):
+            self._at_work |= {asked.id}
         # A failure that has fallbacks of its own is not tried again: it would only be said again.
         if asked is not None and not special_targets(kind, turn.names, self._call, self._ground.rules):
             step = self._again(turn, asked, failure, kind)
@@ -160,7 +176,7 @@ class Attempts(msgspec.Struct, eq=False):
     def _step_within(self, turn: _Turn, kind: Kind, now_s: float) -> Step | None:
         """Those of the name that were not asked yet; else those that may be asked again, after a pause that fits."""
         tried = turn.tried
-        left = [each for each in turn.found if tried.get(each.id, 0.0) < NEVER_S]
+        left = [each for each in turn.found if tried.get(each.id, 0.0) < NEVER_S and each.id not in self._at_work]
         if not left:
             return None
         try:
@@ -168,7 +184,7 @@ class Attempts(msgspec.Struct, eq=False):
         except GatewayError:
             return None
         if fresh := tuple(each for each in order if each.id not in tried):
-            return Step(fresh, turn.call)
+            return Step(fresh, with_time_left(turn.call, now_s))
         free_s = min(tried[each.id] for each in order)
         if free_s - now_s > _LONG_PAUSE_S and self._has_other_ways(turn, kind):
             return None
@@ -176,7 +192,7 @@ class Attempts(msgspec.Struct, eq=False):
         wait_s = max(pause_s(turn.retries, self._ground.random, at_least_s=rules.retry_after_s), free_s - now_s)
         then_s = now_s + wait_s
         free = tuple(each for each in order if tried[each.id] <= then_s and then_s < end_s(turn.call, each))
-        return Step(free, turn.call, wait_s) if free else None
+        return Step(free, with_time_left(turn.call, then_s), wait_s) if free else None
 
     def _has_other_ways(self, turn: _Turn, kind: Kind) -> bool:
         asked = self._call.controls
@@ -205,15 +221,24 @@ class Attempts(msgspec.Struct, eq=False):
         try:
             call = redirected(self._call, way.target)
             found = self._ground.table.find(call.model)
-            order = self._ground.choose(call, found).order
+            order = self._ground.choose(call, self._idle(found)).order
         except GatewayError as refusal:
+            forget_frames(refusal)
             self.errors = (*self.errors, (way.target.model, refusal.message))
             if found:
                 self._keep(refusal)
                 self._ways.open(kind_of(refusal), way.target.model, found[0].group, way.depth)
             return None
         self._turn = _Turn(call, found, way.depth)
-        return Step(order, call)
+        return Step(order, with_time_left(call, self._ground.clock()))
+
+    def _idle(self, found: Sequence[Deployment]) -> Sequence[Deployment]:
+        """Those of a name that are not at work on this call. Raises Overloaded where all may be."""
+        if not self._at_work:
+            return found
+        if idle := [each for each in found if each.id not in self._at_work]:
+            return idle
+        raise Overloaded(f"every deployment of {found[0].group!r} may be at work on this request already")
 
     def _keep(self, failure: GatewayError) -> None:
         """What the caller hears in the end: what the name asked for has said, with the shortest wait of all."""

@@ -1,5 +1,6 @@
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from proxy_cli.routing.retries import (
     free_again_s,
     is_doubtful,
     pause_s,
+    with_time_left,
 )
 from proxy_cli.routing.rules import Rules
 from proxy_cli.shapes import Controls
@@ -135,9 +137,28 @@ def test_a_pause_is_short_and_grows_to_a_limit(before, seed, least_s):
 def test_a_call_ends_by_the_callers_limit_else_by_the_deployments(controls, entry, stream, end):
     """Counted from the moment at which the request was received."""
     asked = call(controls=Controls(**controls), stream=stream)
-    asked = type(asked)(**{name: getattr(asked, name) for name in asked.__struct_fields__} | {"received_s": 10.0})
+    asked = msgspec.structs.replace(asked, received_s=10.0)
 
     assert end_s(asked, deployment("a", **entry)) == end
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_is_sent_later_has_less_time_and_ends_when_it_would_have(stream):
+    """Also one that is late already: no limit at all would be for ever."""
+    asked = msgspec.structs.replace(call(controls=Controls(timeout_s=5.0), stream=stream), received_s=10.0)
+
+    later, too_late = with_time_left(asked, 12.0), with_time_left(asked, 99.0)
+
+    assert end_s(later, ONE) == end_s(asked, ONE) == 15.0
+    assert (later.controls.timeout_s, later.received_s) == (3.0, 12.0)
+    assert 0 < end_s(too_late, ONE) - 99.0 < 0.1
+
+
+def test_a_call_without_a_limit_is_sent_as_it_is():
+    """A deployment's own limit is one of each attempt."""
+    asked = call()
+
+    assert with_time_left(asked, 12.0) is asked
 
 
 STEPS = st.lists(st.tuples(st.integers(0, 30), st.floats(0, 3), st.integers(0, 50)), max_size=60)

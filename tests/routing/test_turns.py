@@ -21,6 +21,7 @@ from proxy_cli.errors import (
 from proxy_cli.routing.fleet import Operator
 from proxy_cli.routing.retries import is_doubtful
 from proxy_cli.routing.rules import Rules
+from proxy_cli.routing.table import Alias
 from proxy_cli.routing.turns import ALL_REST
 from proxy_cli.shapes import Controls, Target
 from tests.routing.calls import call
@@ -85,6 +86,42 @@ def test_what_may_have_reached_a_model_goes_to_another_deployment_only(failure):
     played = Stage(group("a", 2)).play(call(), scripted(failure))
     assert (sorted(played.asked), played.failure) == (["a1", "a2"], None)
     assert played.attempts.maybe_duplicate
+
+
+def test_what_may_be_at_work_is_not_asked_under_another_name_either():
+    """A fallback that leads to the same deployment by an alias, or with other fields, is passed over."""
+    shorter = Target("a", {"messages": msgspec.Raw(b"[]")})
+    stage = Stage(group("a", 1), aliases={"other": Alias("a")})
+
+    played = stage.play(asking(fallbacks=(Target("other"), shorter)), scripted(BackendTimeout("no reply")))
+
+    assert played.asked == ["a1"]
+    assert [name for name, _ in played.attempts.errors] == ["a", "other", "a"]
+
+
+def test_one_that_was_asked_beside_the_first_is_not_asked_again():
+    """Both were slow and the first has failed: the third is next."""
+    stage = Stage(group("a", 3))
+    attempts = stage.router.attempts(call())
+    first, second, third = attempts.next().order
+    attempts.took(first)
+    attempts.took_too(second)
+
+    step = attempts.next(BackendUnreachable("refused"))
+
+    assert step.order == (third,)
+    assert (attempts.made, attempts.maybe_duplicate) == (2, True)
+
+
+def test_the_callers_limit_holds_for_all_attempts_together():
+    """What the first attempt and the pause have taken is not there any more for the second."""
+    rules = Rules(rests=False, retry_after_s=2.0, fallbacks={"a": (Target("b"),)}, retries=1)
+    stage = Stage([*group("a", 1), *group("b", 1)], rules)
+
+    played = stage.play(asking(timeout_s=10.0), scripted(*[BackendError(500, "no")] * 2), lasting_s=3.0)
+
+    assert [step.call.controls.timeout_s for step in played.steps] == [10.0, 5.0, 2.0]
+    assert [step.call.received_s for step in played.steps] == played.begun_s
 
 
 @pytest.mark.parametrize("failure", [BackendUnreachable("refused"), ConnectTimeout("no connection")])
