@@ -56,7 +56,6 @@ class Beat(msgspec.Struct, eq=False):
 
     def flows(self, outgoing: Outgoing) -> None:
         """The answer has come: from now on it is a stream that may fall silent."""
-        self.pace_s = self.beats.pace_s(self.call, (outgoing.answer.deployment,))
         self.outgoing = outgoing
 
     def look(self, now_s: float) -> None:
@@ -66,6 +65,9 @@ class Beat(msgspec.Struct, eq=False):
             if now_s >= self.due_s:
                 self._wait_on(now_s)
         elif outgoing.record.bytes_out != self.bytes_seen:
+            if self.bytes_seen < 0:
+                # Most streams are over before anybody looks at them.
+                self.pace_s = self.beats.pace_s(self.call, (outgoing.answer.deployment,))
             self.bytes_seen = outgoing.record.bytes_out
             self.due_s = now_s + self.pace_s
         elif now_s >= self.due_s:

@@ -108,7 +108,9 @@ class Inference:
     async def _stream(self, outgoing: Outgoing, outlet: Outlet[Sent], beat: Beat | None) -> Sent:
         call, record, answer, relay = outgoing.call, outgoing.record, outgoing.answer, outgoing.relay
         if self._tap:
-            self._tap.client_reply(call.request_id, answer.status, pairs(outgoing.head), None)
+            # Of a stream that was begun early the head has left, with what was known then.
+            head = beat.head if beat is not None and outlet.begun else outgoing.head
+            self._tap.client_reply(call.request_id, answer.status, pairs(head), None)
         self._streams.add(relay)
         moved = record.has_place and self._admission.begin_stream()
         record.has_place = record.has_place and not moved

@@ -475,3 +475,20 @@ async def test_any_failure_behind_an_early_head_is_an_event(proxy):
     assert b"an internal error happened here" in told
     assert told.endswith(DONE)
     assert (record.status, record.error is not None) == (200, True)
+
+
+def test_debug_view_shows_the_early_head_that_left(caplog):
+    """Not the headers that came too late."""
+    caplog.set_level("DEBUG", "proxy_cli")
+
+    async def watched():
+        async with RawBackend([REQUEST, 40.0, HEAD + sent(EVENT) + END]) as raw:
+            async with running_proxy(configured(raw), detailed_debug=True) as proxy:
+                return await parts_of(proxy, request_of(lane=True))
+
+    turned(watched())
+
+    (shown,) = [each for each in caplog.records if "caller is answered" in each.getMessage()]
+    block = "\n".join(shown.block)
+    assert "x-request-id: " in block
+    assert "x-litellm-model-id" not in block
