@@ -152,3 +152,77 @@ def test_an_alias_from_the_command_line_names_the_first_model(tmp_path):
     setup = prepared(tmp_path, MODEL, alias="friendly").setup
 
     assert setup.table.find("friendly")[0].group == "a"
+
+
+def test_what_the_file_says_of_routing_becomes_the_rules(tmp_path):
+    """With the deadline of all calls as the longest wait for a turn."""
+    text = MODEL + "router_settings: {num_retries: 1, timeout: 30, default_max_parallel_requests: 4}\n"
+
+    setup = prepared(tmp_path, text).setup
+
+    assert (setup.rules.retries, setup.rules.max_wait_s) == (1, 30)
+    assert [each.max_parallel for each in setup.table.deployments] == [4]
+
+
+def test_longer_models_that_are_not_served_are_left_out(tmp_path):
+    """LiteLLM's own dictionary may hold models of others."""
+    text = MODEL + "litellm_settings: {context_window_fallback_dict: {a: nobody, b: a}}\n"
+
+    result = prepared(tmp_path, text)
+
+    assert list(result.setup.rules.context_window_fallbacks) == ["b"]
+    assert [problem.path for problem in result.problems] == [
+        "litellm_settings.context_window_fallback_dict.a",
+        "litellm_settings.context_window_fallback_dict.b",
+    ]
+
+
+def test_signs_of_life_may_be_set_by_litellms_name(tmp_path):
+    """Our own setting wins where it is written."""
+    litellm = MODEL + "litellm_settings: {sse_keepalive_ping_interval_seconds: 7}\n"
+
+    def heartbeats(text):
+        return [each.heartbeat_s for each in prepared(tmp_path, text).setup.table.deployments]
+
+    assert heartbeats(litellm) == [7]
+    assert heartbeats(litellm + "general_settings: {stream_keepalive_seconds: 15}\n") == [None]
+    assert heartbeats(MODEL) == [None]
+
+
+def test_what_callers_may_set_is_the_operators_word(tmp_path):
+    """Failures that are played are permitted, and tags are refused, where it is written so."""
+    given = "{dangerously_allow_mock_testing_request_params: true, reject_clientside_metadata_tags: true}"
+    text = f"{MODEL}general_settings: {given}\n"
+
+    limits, usual = prepared(tmp_path, text).setup.limits, prepared(tmp_path, MODEL).setup.limits
+
+    assert "mock_testing_fallbacks" in limits.permitted
+    assert limits.refuses_tags
+    assert (usual.permitted, usual.refuses_tags) == (frozenset(), False)
+
+
+@pytest.mark.row("C-44")
+def test_a_mirror_or_fallback_of_nobody_is_an_error_with_the_near_name(tmp_path):
+    """In an entry as in the settings."""
+    text = """
+model_list:
+  - model_name: chat
+    litellm_params: {model: openai/m, api_base: "http://localhost:20080/v1", mirror: {model: chta, percent: 5}}
+router_settings: {content_policy_fallbacks: [{chat: [cht]}]}
+"""
+
+    result = prepared(tmp_path, text)
+
+    assert result.setup is None
+    assert [problem.cure for problem in result.problems] == ["did you mean 'chat'?"] * 2
+
+
+@pytest.mark.row("C-47")
+def test_aliases_that_lead_in_a_circle_are_an_error(tmp_path):
+    """No call would ever come out of it."""
+    text = MODEL + "router_settings: {model_group_alias: {x: y, y: x}}\n"
+
+    result = prepared(tmp_path, text)
+
+    assert result.setup is None
+    assert "x -> y -> x" in result.problems[0].message
