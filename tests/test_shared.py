@@ -149,3 +149,22 @@ def test_another_entry_is_noticed():
     in_a_child(work)
 
     assert shared.mark() != before
+
+
+def test_entries_of_a_slot_are_found_by_kind():
+    """Of each slot it is known how much is written in it, and where the figures of one kind begin."""
+    shared = Shared(slots=2, slot_bytes=4096)
+    first, _, third = (shared.place(kind, (name,), 2) for kind, name in ((1, "a"), (2, "b"), (1, "c")))
+
+    assert list(shared.places(shared.slot, 1)) == [(("a",), first), (("c",), third)]
+    assert [size > 0 for size in shared.sizes()] == [True, False]
+
+
+def test_a_slots_process_exists_or_not():
+    """It runs while it lives, whether it gives signs of life or not; a slot that nobody ever had is nobody's."""
+    shared = Shared(slots=3, slot_bytes=4096)
+
+    with living_child(lambda: shared.enter(1)):
+        assert [shared.runs(slot) for slot in range(3)] == [True, True, False]
+
+    assert [shared.runs(slot) for slot in range(3)] == [True, False, False]
