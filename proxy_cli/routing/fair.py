@@ -13,10 +13,12 @@ saved nothing up for the time in which it did not ask, and is at once ahead only
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from math import ceil
 from typing import Final, Generic, TypeVar
 
 _MOST_REMEMBERED: Final = 1024  # callers who wait for nothing and are ahead of their share
+_MOST_STALE: Final = 64  # turns in the heap that are no more
 _LEAST_WEIGHT: Final = 0.001
 _SAME: Final = 1e-9  # marks are sums of fractions
 PRIORITY_STEP_S: Final = 1.0  # a call that has waited so long goes as if its priority were better by one
@@ -41,101 +43,130 @@ T = TypeVar("T", bound=Ticket)
 _Entry = tuple[float, int, T]
 
 
-class Fair(Generic[T]):
-    """One line. Owns its tickets, and the marks of callers: of those who wait, and of those ahead of their share."""
+class _Line(Generic[T]):
+    """The tickets of one caller, sorted, and its mark."""
 
-    __slots__ = ("_lines", "_mark", "_marks", "_size")
+    __slots__ = ("caller", "entries", "mark", "weight")
+
+    def __init__(self, caller: str, mark: float) -> None:
+        self.caller = caller
+        self.entries: list[_Entry[T]] = []
+        self.mark = mark
+        self.weight = 0.0  # that of its latest ticket
+
+    @property
+    def turn(self) -> tuple[float, float, int]:
+        """What is compared with other callers: the mark, then the ticket that goes first."""
+        return (self.mark, *self.entries[0][:2])
+
+    def index(self, ticket: T) -> int | None:
+        """Where a ticket is."""
+        entries = self.entries
+        index = bisect_left(entries, (ticket.due_s, ticket.number), key=lambda entry: entry[:2])
+        return index if index < len(entries) and entries[index][2] is ticket else None
+
+    def turns_before(self, mark: float, entry: _Entry[T]) -> int:
+        """How many of these go before another caller's ticket whose turn is at a mark."""
+        entries = self.entries
+        before = min(len(entries), max(0, ceil((mark - self.mark) * self.weight - _SAME)))
+        is_tie = before < len(entries) and abs(self.mark + before / self.weight - mark) <= _SAME
+        return before + 1 if is_tie and entries[before][:2] < entry[:2] else before
+
+
+class Fair(Generic[T]):
+    """One queue. Owns its tickets, and the marks of callers: of those who wait, and of those ahead of their share."""
+
+    __slots__ = ("_idle", "_lines", "_mark", "_next", "_size", "_weights")
 
     def __init__(self) -> None:
-        self._lines: dict[str, list[_Entry[T]]] = {}  # by caller; each sorted
-        self._marks: dict[str, float] = {}
+        self._lines: dict[str, _Line[T]] = {}
+        self._idle: dict[str, float] = {}  # marks of callers who do not wait; who has left first stands first
+        self._next: list[tuple[tuple[float, float, int], str]] = []  # a heap of turns; those that are no more stay in
         self._mark = 0.0
+        self._weights = 0.0  # of those who wait
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
     def __contains__(self, ticket: T) -> bool:
-        return self._index(ticket) is not None
+        line = self._lines.get(ticket.caller)
+        return line is not None and line.index(ticket) is not None
 
     def __iter__(self) -> Iterator[T]:
-        return (entry[2] for line in self._lines.values() for entry in line)
+        return (entry[2] for line in self._lines.values() for entry in line.entries)
 
     def add(self, ticket: T) -> None:
         """Let a ticket wait."""
         line = self._lines.get(ticket.caller)
         if line is None:
-            line = self._lines[ticket.caller] = []
-            self._marks[ticket.caller] = max(self._marks.get(ticket.caller, 0.0), self._mark)
-        insort(line, _entry(ticket))
+            line = _Line(ticket.caller, max(self._idle.pop(ticket.caller, 0.0), self._mark))
+            self._lines[ticket.caller] = line
+        weight = max(ticket.weight, _LEAST_WEIGHT)
+        self._weights += weight - line.weight
+        line.weight = weight
+        insort(line.entries, _entry(ticket))
         self._size += 1
+        self._note(line)
 
     def first(self) -> T | None:
         """Whose turn it is; None where nobody waits."""
-        if not self._lines:
-            return None
-        caller = min(self._lines, key=lambda each: (self._marks[each], *self._lines[each][0][:2]))
-        return self._lines[caller][0][2]
+        while self._next:
+            turn, caller = self._next[0]
+            line = self._lines.get(caller)
+            if line is not None and line.turn == turn:
+                return line.entries[0][2]
+            heappop(self._next)
+        return None
 
     def remove(self, ticket: T) -> bool:
         """Let a ticket go that has had no turn; whether it was here."""
-        index = self._index(ticket)
-        if index is None:
+        line = self._lines.get(ticket.caller)
+        index = line.index(ticket) if line is not None else None
+        if line is None or index is None:
             return False
-        line = self._lines[ticket.caller]
-        del line[index]
+        del line.entries[index]
         self._size -= 1
-        if not line:
-            del self._lines[ticket.caller]
-            self._forget()
+        if line.entries:
+            self._note(line)
+        else:
+            self._close(line)
         return True
 
     def serve(self, ticket: T) -> None:
-        """A ticket has its turn and leaves; its caller comes again after the others."""
-        caller, mark = ticket.caller, self._marks[ticket.caller]
-        share = 1 / sum(_weight(line[0][2]) for line in self._lines.values())
-        self._mark = max(self._mark + share, mark)
-        del self._marks[caller]  # put in again at the end: those at the front have had no turn for the longest time
-        self._marks[caller] = mark + 1 / _weight(ticket)
+        """A ticket that waits here has its turn and leaves; its caller comes again after the others."""
+        line = self._lines[ticket.caller]
+        self._mark = max(self._mark + 1 / self._weights, line.mark)
+        line.mark += 1 / line.weight
         self.remove(ticket)
 
     def position(self, ticket: T) -> int:
-        """The number of its turn, counted from 1, if nobody else comes or leaves."""
-        entry, index = _entry(ticket), self._index(ticket)
-        assert index is not None, "only a ticket that waits has a position"
-        turn = self._marks[ticket.caller] + index / _weight(ticket)
-        others = (each for each in self._lines if each != ticket.caller)
-        return 1 + index + sum(self._turns_before(each, turn, entry) for each in others)
+        """The number of the turn of a ticket that waits here, counted from 1, if nobody else comes or leaves."""
+        own, entry = self._lines[ticket.caller], _entry(ticket)
+        before = bisect_left(own.entries, entry[:2], key=lambda each: each[:2])
+        mark = own.mark + before / own.weight
+        return 1 + before + sum(line.turns_before(mark, entry) for line in self._lines.values() if line is not own)
 
-    def _index(self, ticket: T) -> int | None:
-        """Where in its caller's line a ticket is."""
-        line = self._lines.get(ticket.caller, [])
-        index = bisect_left(line, (ticket.due_s, ticket.number), key=lambda entry: entry[:2])
-        return index if index < len(line) and line[index][2] is ticket else None
+    def _note(self, line: _Line[T]) -> None:
+        """Its turn may be another than before."""
+        heappush(self._next, (line.turn, line.caller))
+        if len(self._next) > 4 * len(self._lines) + _MOST_STALE:
+            self._next = [(each.turn, each.caller) for each in self._lines.values()]
+            heapify(self._next)
 
-    def _turns_before(self, caller: str, turn: float, entry: _Entry[T]) -> int:
-        line, mark = self._lines[caller], self._marks[caller]
-        weight = _weight(line[0][2])
-        before = min(len(line), max(0, ceil((turn - mark) * weight - _SAME)))
-        if before < len(line) and abs(mark + before / weight - turn) <= _SAME and line[before][:2] < entry[:2]:
-            before += 1
-        return before
-
-    def _forget(self) -> None:
-        """Keep no more marks of callers who do not wait than are of use."""
+    def _close(self, line: _Line[T]) -> None:
+        """Nobody waits there any more: its mark is kept for as long as it may be of use."""
+        del self._lines[line.caller]
+        self._weights -= line.weight
+        self._idle[line.caller] = line.mark
         if not self._lines:
-            self._marks.clear()
-            self._mark = 0.0
-        elif len(self._marks) - len(self._lines) > _MOST_REMEMBERED:
-            idle = [caller for caller in self._marks if caller not in self._lines]
-            gone = [caller for caller in idle if self._marks[caller] <= self._mark] or idle[: _MOST_REMEMBERED // 2]
-            for caller in gone:
-                del self._marks[caller]
+            self._idle.clear()
+            self._next.clear()
+            self._mark = self._weights = 0.0
+        elif len(self._idle) > _MOST_REMEMBERED:
+            ahead = [(caller, mark) for caller, mark in self._idle.items() if mark > self._mark]
+            self._idle = dict(ahead[-_MOST_REMEMBERED // 2 :])
 
 
 def _entry(ticket: T) -> _Entry[T]:
     return (ticket.due_s, ticket.number, ticket)
-
-
-def _weight(ticket: Ticket) -> float:
-    return max(ticket.weight, _LEAST_WEIGHT)

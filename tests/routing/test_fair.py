@@ -115,10 +115,12 @@ def test_what_is_remembered_is_bounded():
         line.add(f"{number}")
         line.turn()
 
-    assert len(line.fair._marks) < 2100
+    assert len(line.fair._idle) <= 1024
+    assert len(line.fair._next) < 100
     for ticket in list(line.fair):
         line.fair.remove(ticket)
-    assert not line.fair._marks
+    assert not line.fair._idle
+    assert not line.fair._next
 
 
 def test_a_lower_priority_number_goes_first_within_a_caller():

@@ -143,30 +143,47 @@ def test_a_place_goes_to_the_one_who_waits_for_it():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_two_places_and_fifty_callers_of_three_keys(seed: int):
-    """Never more than two at once; each key gets its share within a tenth, however many callers use it."""
+    """Never more than two at once, a fair share for each key, no wait past a deadline; who leaves is gone at once."""
 
     async def work() -> None:
         house = House()
         only = deployment(max_parallel=2)
         random = Random(seed)
+        ends: Counter[str] = Counter()
+
+        async def try_once(key: str) -> None:
+            limit_s, leaves_s = 40.0, 10.0 if random.random() < 0.05 else None
+            before = house.clock()
+            try:
+                async with asyncio.timeout(leaves_s):
+                    taken = await house.take([only], caller=key, deadline_s=before + limit_s)
+            except (RateLimited, TimeoutError) as failure:
+                ends[type(failure).__name__] += 1
+                assert house.clock() - before <= (leaves_s or limit_s) + 0.1
+                return
+            assert house.clock() - before <= limit_s + 0.1
+            await asyncio.sleep(random.uniform(0.5, 1.5))
+            house.give_back(taken)
 
         async def client(key: str) -> None:
             while True:
-                await house.call([only], random.uniform(0.5, 1.5), caller=key)
+                await try_once(key)
+                assert house.places.waiting(only) < 50
 
-        keys = ["a"] * 35 + ["b"] * 10 + ["c"] * 5
-        clients = [asyncio.create_task(client(key)) for key in keys]
+        clients = [asyncio.create_task(client(key)) for key in "a" * 35 + "b" * 10 + "c" * 5]
         await asyncio.sleep(300)
         for each in clients:
             each.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
+        results = await asyncio.gather(*clients, return_exceptions=True)
 
-        shares = Counter(house.served)
+        assert all(isinstance(each, asyncio.CancelledError) for each in results)
         fair = len(house.served) / 3
+        shares = Counter(house.served)
         assert house.most == {"a": 2}
-        assert len(house.served) > 550, "a free place was left to nobody"
+        assert fair * 3 > 550, "a free place was left to nobody"
         assert all(abs(shares[key] - fair) <= fair / 10 for key in "abc")
-        assert house.is_empty()
+        assert min(ends["RateLimited"], ends["TimeoutError"]) > 10, "nobody was late, or nobody left"
+        assert house.places.waiting(only) == 0
 
     turned(work)
 
