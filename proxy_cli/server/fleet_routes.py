@@ -29,6 +29,7 @@ _JSON: Final[Headers] = (("content-type", "application/json"),)
 _LARGEST_BODY: Final = 64 * 1024
 _LONGEST_S: Final = 366 * 86400.0
 _LONGEST_SHOWN: Final = 100
+_SHORTEST_PART: Final = 8  # of an id, where its beginning stands for it
 
 
 class _Terms(msgspec.Struct, forbid_unknown_fields=True):
@@ -122,7 +123,8 @@ class FleetRoutes:
 
 
 def named(table: Table, name: str) -> Sequence[Deployment]:
-    """The deployments that an operator means: by id, by model name, or by the host and port of their server.
+    """The deployments that an operator means: by id, by model name, by the host and port of their server, or by how
+    their ids begin.
 
     Raises NotFound with the near names.
     """
@@ -131,6 +133,8 @@ def named(table: Table, name: str) -> Sequence[Deployment]:
     if group := table.group_of(name):
         return group
     found = [each for each in table.deployments if name.lower() in _addresses(each)]
+    if not found and len(name) >= _SHORTEST_PART:
+        found = [each for each in table.deployments if each.id.startswith(name)]
     if not found:
         raise NotFound(_unknown(table, name), code="backend_not_found")
     return found

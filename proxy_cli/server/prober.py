@@ -72,6 +72,7 @@ class _Server:
     software: Software | None = None
     path: str | None = None  # of the question that it answers
     failures: int = 0
+    answers: int = 0  # to requests, when it was last looked at
     told: Sighting | None = None
     asked: bool = field(default=False, init=False)  # right now
 
@@ -187,12 +188,13 @@ class Prober:
 
     async def _failing(self, server: _Server) -> Sighting | None:
         """How the server is; None where that is not known, or where one failure stands alone."""
+        is_at_work = self._is_at_work(server)
         try:
             sighting = await self._look(server)
         except GatewayError as failure:
             forget_frames(failure)
-            if _was_slow(failure) and self._has_work(server):
-                # It has taken the connection and our callers' work: it is at that, not dead.
+            if _was_slow(failure) and (is_at_work or self._is_at_work(server)):
+                # It has taken the connection, and does our callers' work: it is at that, not dead.
                 return Sighting(Probed.BUSY, f"it works, and does not answer within {self._probing.timeout_s:g} s")
             sighting = Sighting(Probed.DOWN, failure.message)
         if sighting is None or sighting.state is not Probed.DOWN:
@@ -203,8 +205,11 @@ class Prober:
         server.failures += 1
         return sighting if server.failures >= _ENOUGH_FAILURES else None
 
-    def _has_work(self, server: _Server) -> bool:
-        return any(self._fleet.state(each).all_in_flight() > 0 for each in server.deployments)
+    def _is_at_work(self, server: _Server) -> bool:
+        """Whether it has work of ours, or has answered any since this was last asked."""
+        states = [self._fleet.state(each) for each in server.deployments]
+        before, server.answers = server.answers, sum(each.speed.samples for each in states)
+        return server.answers > before or any(each.all_in_flight() > 0 for each in states)
 
     async def _look(self, server: _Server) -> Sighting | None:
         """Ask what the server is known to answer, else what it may. Raises what the way there raises."""

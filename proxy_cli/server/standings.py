@@ -4,12 +4,18 @@ Three know something: whoever operates the proxy, the looks in the background, a
 not. The first in this order who has a reason against a deployment names its state.
 """
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from proxy_cli.routing.fleet import Fleet, Operator, Probed
 from proxy_cli.shapes import Deployment, Json
 
-_ILL: Final = frozenset({Probed.DOWN, Probed.LOADING, Probed.DRAINING})
+# What was found is known to all processes, what exactly was heard only to the one that looks.
+_ILL: Final[Mapping[Probed, str]] = {
+    Probed.DOWN: "it does not answer as it should; the log says how",
+    Probed.LOADING: "it is loading its model",
+    Probed.DRAINING: "it is about to end",
+}
 
 
 class Standing(NamedTuple):
@@ -29,7 +35,7 @@ def standing(deployment: Deployment, fleet: Fleet, now_s: float) -> Standing:
         return Standing(str(word), False, f"taken out of use by hand, {end}", 503)
     probed, why = fleet.probed(deployment.id)
     if probed in _ILL:
-        return Standing(str(probed), False, why or f"it is {probed}", 503)
+        return Standing(str(probed), False, why or _ILL[probed], 503)
     state = fleet.state(deployment)
     if (rests_s := state.rests_s(now_s)) > 0:
         reason = f": {state.last_failure}" if state.last_failure else ""

@@ -216,6 +216,7 @@ def deployment(name: str, host: str, port: int) -> Deployment:
         ("gpu:80", ["id-c"]),
         ("gpu", ["id-c"]),
         ("[::1]:1", ["id-d"]),
+        ("id-long-na", ["id-long-name"]),
     ],
 )
 def test_a_name_is_an_id_a_model_or_a_server(name, ids):
@@ -226,6 +227,7 @@ def test_a_name_is_an_id_a_model_or_a_server(name, ids):
             deployment("b", "gpu", 8000),
             deployment("c", "gpu", 80),
             deployment("d", "::1", 1),
+            deployment("long-name", "far", 1),
         ]
     )
 

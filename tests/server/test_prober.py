@@ -248,6 +248,22 @@ async def test_a_server_that_is_at_our_work_and_does_not_answer_is_busy():
             assert await soon(is_seen(fleet, Probed.BUSY))
 
 
+async def test_a_server_that_answers_requests_but_no_looks_is_busy():
+    """Others may give it so much to do that a look has to wait; what it answers tells that it is not dead."""
+
+    async def hang():
+        await asyncio.sleep(30)
+
+    async with server({"/v1/models": hang}) as here, looking(one := deployment(here.port)) as (fleet, _):
+
+        def is_busy_while_it_answers() -> bool:
+            fleet.state(one).succeeded(waited_s=0.1, stream=False)
+            return fleet.probed("m")[0] is Probed.BUSY
+
+        assert await soon(is_busy_while_it_answers)
+        assert await soon(is_seen(fleet, Probed.DOWN))
+
+
 async def test_deployments_of_one_server_are_found_out_by_one_look():
     """Ten names on one server are no reason to ask it ten times."""
     async with server({"/v1/models": (200, MODELS)}) as here:
