@@ -134,6 +134,7 @@ class Gateway:
                 forget_frames(failure)
             else:
                 if attempts.made > 1 or attempts.errors:
+                    attempts.answered()
                     answer.history = attempts
                 return answer
 
@@ -201,8 +202,7 @@ class Gateway:
             other = self._places.take_now([each for each in order if each is not deployment], tokens(call, order[0]))
             if other is None:
                 return None
-            attempts.made += 1
-            attempts.maybe_duplicate = True
+            attempts.took_too(other)
             return self._at(call, other)
 
         return await self._hedge.race(self._at(call, deployment), second, after_s)

@@ -19,10 +19,10 @@ ANY: Final = "*"
 
 # The failures that a request can ask for, to see what its fallbacks do.
 _ASKED_FOR: Final = {
-    "mock_testing_context_fallbacks": (400, "context_length_exceeded"),
-    "mock_testing_content_policy_fallbacks": (400, "content_policy_violation"),
-    "mock_testing_rate_limit_error": (429, "rate_limit_exceeded"),
-    "mock_testing_fallbacks": (500, "internal_server_error"),
+    "mock_testing_context_fallbacks": (400, "invalid_request_error", "context_length_exceeded"),
+    "mock_testing_content_policy_fallbacks": (400, "invalid_request_error", "content_policy_violation"),
+    "mock_testing_rate_limit_error": (429, "rate_limit_error", "rate_limit_exceeded"),
+    "mock_testing_fallbacks": (500, "internal_server_error", "internal_server_error"),
 }
 
 
@@ -100,8 +100,8 @@ def redirected(call: Call, target: Target) -> Call:
 def asked_failure(names: frozenset[str]) -> GatewayError:
     """The failure that a request has asked for."""
     name = next((each for each in _ASKED_FOR if each in names), "mock_testing_fallbacks")
-    status, code = _ASKED_FOR[name]
-    return BackendError(status, f"this request asks for a failure: {name} is true", code=code)
+    status, kind, code = _ASKED_FOR[name]
+    return BackendError(status, f"this request asks for a failure: {name} is true", kind=kind, code=code)
 
 
 def _of(table: Targets, names: tuple[str, ...]) -> tuple[Target, ...]:

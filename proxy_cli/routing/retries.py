@@ -118,8 +118,8 @@ class Budget:
 
     An account that each call pays a fifth of a retry into, and each retry takes one from. It never holds more than a
     fifth of the calls under way, or three: what was saved up in good times is not spent at once in bad ones. Where
-    calls are rare it is filled up to three every ten seconds. So in the long run there are 1.2 attempts a call, and
-    nothing has to be given back by a call that ends.
+    calls are rare it is filled up to three every ten seconds, and a retry that helped is given back. So while a fleet
+    is sick there are 1.2 attempts a call in the long run, and a lonely caller of a flaky server has all his retries.
     """
 
     __slots__ = ("_balance", "_calls", "_filled_s", "_paid", "calls")
@@ -146,6 +146,11 @@ class Budget:
             return False
         self._balance -= 1.0
         return True
+
+    def give_back(self, count: int, active: int) -> None:
+        """Of a call that was answered in the end, where few are under way: nobody is melted by so little."""
+        if self.SHARE * active <= self.LEAST:
+            self._balance = min(self._balance + count, max(self._balance, self.LEAST))
 
     def _for_quiet_times(self, now_s: float) -> float:
         """What is missing to three retries in ten seconds, once those have passed."""

@@ -133,6 +133,11 @@ class Attempts(msgspec.Struct, eq=False):
         self.maybe_duplicate = True
         self._at_work |= {deployment.id}
 
+    def answered(self) -> None:
+        """Say that the last attempt has brought an answer, where it was not the first."""
+        if self.retries:
+            self._ground.budget.give_back(self.retries, self._ground.active())
+
     def _after(self, failure: GatewayError) -> Step:
         asked, self._asked = self._asked, None
         previous, self._previous = self._previous, failure

@@ -78,6 +78,7 @@ class Stage:
             self.now_s += step.wait_s
             failure = self._ask(step.order[0], played, backends, lasting_s)
             if failure is None:
+                attempts.answered()
                 return played
 
     def _ask(self, asked: Deployment, played: Played, backends: Backends, lasting_s: float) -> GatewayError | None:

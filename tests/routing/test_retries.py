@@ -197,3 +197,15 @@ def test_a_budget_without_calls_fills_up_in_ten_seconds():
     assert [budget.take(1, 0.0) for _ in range(4)] == [True, True, True, False]
     assert not budget.take(1, 9.9)
     assert [budget.take(1, 10.0) for _ in range(4)] == [True, True, True, False]
+
+
+def test_what_is_given_back_fills_a_budget_to_three_and_not_beyond():
+    """Only where few calls are under way."""
+    budget = Budget(0.0)
+    while budget.take(1, 0.0):
+        pass
+
+    budget.give_back(9, 16)
+    assert not budget.take(1, 0.0)
+    budget.give_back(9, 15)
+    assert [budget.take(1, 0.0) for _ in range(4)] == [True, True, True, False]

@@ -459,6 +459,24 @@ def test_a_sick_fleet_gets_few_retries(count, active, lasting_s):
     assert 1190 <= made <= 1.2 * 1000 + 3
 
 
+@pytest.mark.row("U-24")
+def test_a_lonely_caller_of_a_flaky_server_has_all_his_retries():
+    """500, 500, 200, time and again: a retry that helped is not counted where few calls are under way."""
+    stage = Stage(group("a", 1), active=1, before=0)
+
+    for _ in range(50):
+        assert stage.play(call(), scripted(*[BackendError(500, "no")] * 2)).failure is None
+
+
+def test_many_callers_of_a_flaky_server_have_a_fifth():
+    """What helps one of them would be three times the work for a server that fails because it has too much."""
+    stage = Stage(group("a", 1), active=1000, before=0)
+
+    made = [stage.play(call(), scripted(*[BackendError(500, "no")] * 2)).attempts.made for _ in range(500)]
+
+    assert sum(made) <= 1.2 * 500 + 3
+
+
 def test_retries_come_back_with_time():
     """Ten seconds after the last one, a lonely caller gets his three again."""
     stage = Stage(group("a", 1), Rules(rests=False, retries=3), active=1, before=0)
