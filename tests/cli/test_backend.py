@@ -7,8 +7,11 @@ import pytest
 
 from proxy_cli.cli.backend import Span, run
 from proxy_cli.cli.client import ClientOptions
+from tests.fakes.command import ask as request
 from tests.fakes.proxy import running_proxy
 
+PATH = "/v1/chat/completions"
+CHAT = {"model": "hello", "messages": [{"role": "user", "content": "hi"}]}
 KEY = "sk-0123456789abcdef"
 CONFIG = f"""
     model_list:
@@ -116,3 +119,22 @@ def test_mistakes_are_told_before_anything_is_asked(command, arguments, sentence
 
     assert done.returncode == 2
     assert sentence in done.stderr
+
+
+def test_a_word_holds_for_all_worker_processes(command, port):
+    """Whichever of them it was said to; the short form of a made-up id is enough."""
+    command.write(
+        "config.yaml",
+        "model_list:\n  - {model_name: hello, litellm_params: {model: openai/hello, mock_response: hi}}\n",
+    )
+    command.serve("--config", "config.yaml", "--port", str(port), "--local", "--num_workers", "2", port=port)
+
+    identity = request(port, "/backends")[1]["backends"][0]["id"]
+    drained = request(port, f"/backends/{identity[:12]}/drain", {"for_s": 3600})
+    refused = {request(port, PATH, CHAT)[0] for _ in range(8)}
+    request(port, "/backends/hello/resume", {})
+    answered = {request(port, PATH, CHAT)[0] for _ in range(8)}
+
+    assert [each["state"] for each in drained[1]["backends"]] == ["draining"]
+    assert refused == {503}
+    assert answered == {200}
