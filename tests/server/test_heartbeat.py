@@ -492,3 +492,26 @@ def test_debug_view_shows_the_early_head_that_left(caplog):
     block = "\n".join(shown.block)
     assert "x-request-id: " in block
     assert "x-litellm-model-id" not in block
+
+
+@WAYS
+def test_stream_that_waits_for_its_turn_is_kept_alive(lane):
+    """A place in a queue is silence like any other."""
+
+    async def queued():
+        async with RawBackend([REQUEST, 100.0, HEAD + sent(EVENT) + END, REQUEST, HEAD + sent(EVENT) + END]) as raw:
+            text = configured(raw).replace("api_key: None}", "api_key: None, max_parallel_requests: 1}", 1)
+            async with running_proxy(text) as proxy:
+                first = asyncio.ensure_future(parts_of(proxy, request_of(lane=lane)))
+                while not raw.requests:
+                    await asyncio.sleep(0.01)
+                second = await parts_of(proxy, request_of(lane=lane))
+                await first
+                return second
+
+    parts = turned(queued())
+
+    _, body = unchunked(parts)
+    assert parts[-1][0] > 95
+    assert body.startswith(PING * 3)
+    assert body.endswith(EVENT.replace(b'"m"', b'"gpt-3.5-turbo"') + DONE)
