@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.fakes.proxy import running_proxy
 
 PATH = "/v1/chat/completions"
 CHAT = {"model": "hello", "messages": [{"role": "user", "content": "hi"}]}
+HEARD_S = 0.4  # after this, every process has heard a word
 KEY = "sk-0123456789abcdef"
 CONFIG = f"""
     model_list:
@@ -131,8 +133,10 @@ def test_a_word_holds_for_all_worker_processes(command, port):
 
     identity = request(port, "/backends")[1]["backends"][0]["id"]
     drained = request(port, f"/backends/{identity[:12]}/drain", {"for_s": 3600})
+    time.sleep(HEARD_S)
     refused = {request(port, PATH, CHAT)[0] for _ in range(8)}
     request(port, "/backends/hello/resume", {})
+    time.sleep(HEARD_S)
     answered = {request(port, PATH, CHAT)[0] for _ in range(8)}
 
     assert [each["state"] for each in drained[1]["backends"]] == ["draining"]
