@@ -5,7 +5,7 @@ from proxy_cli.gateway import Answer
 from proxy_cli.outbox import Outbox
 from proxy_cli.relay import Relay
 from proxy_cli.secret import Scrubber
-from proxy_cli.server.flow import Flow
+from proxy_cli.server.flow import Flow, chunk
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.reply import Outgoing
 from proxy_cli.shapes import Call, Operation, Record
@@ -26,7 +26,7 @@ class AtOnce(Outbox):
 OUTBOX = AtOnce()
 
 
-async def flowing(reply, headers=EVENTS, first=True):
+async def flowing(reply, headers=EVENTS, first=True, head=b"HEAD"):
     """A flow over a reply, and the client that it goes to."""
     transport = Transport()
     relay = Relay(reply, Reader())
@@ -36,7 +36,7 @@ async def flowing(reply, headers=EVENTS, first=True):
     call = Call(request_id="r", operation=Operation.CHAT, model="m", body=b"{}", stream=True)
     record = Record(request_id="r", route="/")
     outgoing = Outgoing(call, answer, relay, "", record, Problems(Scrubber(())), lambda: 1.0)
-    return Flow(transport, OUTBOX, b"HEAD", outgoing), transport, record
+    return Flow(transport, OUTBOX, head, outgoing), transport, record
 
 
 async def test_the_head_leaves_with_the_first_event_and_each_event_as_a_chunk():
@@ -87,3 +87,18 @@ async def test_the_backend_is_held_back_while_the_client_takes_nothing():
     flow.resume()
 
     assert (held, reply.paused) == (True, False)
+
+
+def test_chunk_tells_its_length_in_hexadecimal():
+    """And ends as RFC 9112 has it, section 7.1."""
+    assert chunk(b": ping\n\n") == b"8\r\n: ping\n\n\r\n"
+    assert chunk(b"x" * 255) == b"ff\r\n" + b"x" * 255 + b"\r\n"
+
+
+async def test_nothing_but_events_leaves_where_the_head_has_left_already():
+    """A stream that was begun before it had an answer goes on with its first event."""
+    flow, transport, _ = await flowing(Reply(b"one", b"end"), head=b"")
+
+    assert await flow.run()
+
+    assert transport.written == b"3\r\none\r\n3\r\nend\r\n0\r\n\r\n"

@@ -13,6 +13,7 @@ from proxy_cli.server.connection import Listener
 from proxy_cli.server.front import Front
 from proxy_cli.server.lane import Lane
 from proxy_cli.server.strict import HEAD
+from proxy_cli.shapes import Operation
 from proxy_cli.telemetry.log import configure
 from tests.fakes.proxy import running_proxy
 from tests.fakes.raw_backend import REQUEST, RawBackend
@@ -351,3 +352,33 @@ async def test_a_client_that_takes_again_is_not_cut_off(lane):
     it.look_at(asyncio.get_running_loop().time() + 9)
 
     assert not transport.ended
+
+
+async def test_early_head_and_pings_go_to_a_client_that_is_there_and_takes_them(lane):
+    """Once it has left, or as long as something is unsent, nothing is written."""
+    it, transport = lane
+
+    it.begin("x-request-id: r\r\n", Operation.CHAT)
+    it._house.outbox.flush()
+    head = transport.written
+    transport.unsent = 1
+    it.ping()
+    transport.unsent = 0
+    it.ping()
+    it._house.outbox.flush()
+
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert head.endswith(b"\r\n\r\n8\r\n: ping\n\n\r\n")
+    assert transport.written == head + b"8\r\n: ping\n\n\r\n"
+
+
+async def test_nothing_is_begun_for_a_client_that_has_left(lane):
+    """Its request is about to be cancelled."""
+    it, transport = lane
+    transport.close()
+
+    it.begin("", Operation.CHAT)
+    it.ping()
+    it._house.outbox.flush()
+
+    assert (it.begun, transport.written) == (None, b"")

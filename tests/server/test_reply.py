@@ -7,6 +7,7 @@ import json
 import aiohttp
 import pytest
 
+from proxy_cli.server.reply import at_once
 from tests.fakes.proxy import running_proxy
 from tests.fakes.raw_backend import FIN, REQUEST, RawBackend
 from tests.server.conftest import chat, seed_like
@@ -258,3 +259,22 @@ async def test_a_caller_that_hangs_up_at_the_end_mark_has_got_everything(caplog,
 
     (line,) = [each.getMessage() for each in caplog.records if "POST" in each.getMessage()]
     assert status in line
+
+
+async def test_what_is_done_at_once_may_not_wait():
+    """It is ended where it would, and whoever asked is told."""
+    done = []
+
+    async def work(*, waits):
+        try:
+            if waits:
+                await asyncio.sleep(0)
+            done.append("all")
+        finally:
+            done.append("end")
+
+    at_once(work(waits=False))
+    with pytest.raises(RuntimeError, match="at once"):
+        at_once(work(waits=True))
+
+    assert done == ["all", "end", "end"]
