@@ -50,8 +50,8 @@ class Fleet:
         return state
 
     def states(self) -> Iterator[State]:
-        """Those of all deployments that were asked for or spoken of."""
-        return iter(self._states.values())
+        """Those of all deployments that were asked for or spoken of by now."""
+        return iter(tuple(self._states.values()))
 
     def is_plain(self, deployment: Deployment, now_s: float) -> bool:
         """Whether nothing at all is said against asking a deployment."""

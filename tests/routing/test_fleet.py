@@ -221,8 +221,9 @@ def test_words_are_heard_in_all_processes_and_the_newest_counts(clock, shared):
 
 
 def test_a_process_that_is_started_later_knows_what_was_said_before(clock, shared):
-    """Rests and words of processes that have ended hold for those that replace them."""
+    """Rests and words of processes that have ended hold for those that replace them, also in the same slot."""
     these = fleet(clock, shared=shared)
+    these.state(deployment())
 
     def first():
         these.enter(1)
@@ -230,9 +231,50 @@ def test_a_process_that_is_started_later_knows_what_was_said_before(clock, share
         these.set_operator("b", Operator.DISABLED, None)
 
     def second():
-        these.enter(1)  # the same slot
+        these.enter(1)
         assert these.state(deployment()).rests_s(clock()) == 30
         assert these.operator("b") == (Operator.DISABLED, None)
 
     in_a_child(first)
     in_a_child(second)
+
+
+def test_a_trial_that_another_process_has_decided_is_over(clock, shared):
+    """A trial under way here does not keep the others out after a rest that began since then."""
+    these = fleet(clock, shared=shared)
+    state = these.state(deployment())
+    state.failed(LIMITED)
+    clock.turn(30)
+    trial = state.begin()
+
+    def finds_that_it_works_and_then_not():
+        these.enter(1)
+        theirs = these.state(deployment())
+        theirs.begin()
+        theirs.succeeded(waited_s=1.0, stream=False)
+        clock.turn(0.1)
+        theirs.failed(LIMITED)
+
+    def finds_no_trial():
+        these.enter(2)
+        theirs = these.state(deployment())
+        assert theirs.rests_s(clock()) == 0
+        assert theirs.begin() > 0
+
+    in_a_child(finds_that_it_works_and_then_not)
+    clock.turn(0.3)
+    assert state.rests_s(clock()) > 29
+    clock.turn(30)
+
+    in_a_child(finds_no_trial)
+    state.end(trial)
+
+
+def test_states_may_be_made_while_they_are_gone_through(clock):
+    """Whoever reads all of them may ask for more meanwhile."""
+    these = fleet(clock)
+    these.state(deployment("a"))
+
+    seen = [these.state(deployment(f"{state.id}2")).id for state in these.states()]
+
+    assert seen == ["a2"]

@@ -297,6 +297,7 @@ def test_only_plain_answers_tell_how_long_a_token_takes(clock):
     assert state.speed.token_s == 0
 
     state.used(Usage(completion_tokens=10), 5.0)
+    state.used(Usage(completion_tokens=10), 0.0)
     assert state.speed.token_s == 0.5
 
 

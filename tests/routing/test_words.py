@@ -63,7 +63,25 @@ def test_one_kind_of_word_does_not_hide_the_other():
     for words in (me, you):
         assert words.operator(clock())[0] is Operator.DISABLED
         assert words.probed is Probed.DOWN
+        assert not words.allow(clock())
     assert (you.why, me.why) == ("refused", "")
+
+
+def test_a_word_that_was_heard_speaks_against_asking():
+    """Each kind does by itself, and the next one takes it back."""
+    clock, [one, other] = rows(2)
+    says, hears = Words(), Words()
+
+    says.say_probed(Probed.DOWN, "refused", one)
+    hears.hear(one.cells, one.at)
+    assert not hears.allow(clock())
+    says.say_probed(Probed.READY, "", one)
+    hears.hear(one.cells, one.at)
+    assert hears.allow(clock())
+
+    Words().say_operator(Operator.DISABLED, None, other)
+    hears.hear(other.cells, other.at)
+    assert not hears.allow(clock())
 
 
 def test_what_is_known_already_is_not_said_again():
