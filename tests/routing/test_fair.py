@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import count
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,20 +71,21 @@ def test_a_caller_who_was_away_has_saved_nothing_up():
     assert Counter(callers(line.turns(10))) == {"a": 5, "b": 5}
 
 
-def test_leaving_and_coming_again_wins_no_turns():
+@pytest.mark.parametrize(("weight", "turns"), [(1.0, 10), (0.2, 2)])
+def test_leaving_and_coming_again_wins_no_turns(weight: float, turns: int):
     """A caller whose calls come one at a time, each after the turn of the one before, gets no more than its share."""
     line = Line()
-    for _ in range(100):
-        line.add("a")
-    line.add("b")
+    line.add("z", weight=weight)
+    for caller in "abcdefghi" * 20:
+        line.add(caller)
     served = Counter[str]()
-    for _ in range(60):
+    while served["a"] < 10:
         ticket = line.turn()
         served[ticket.caller] += 1
-        if ticket.caller == "b":
-            line.add("b")
+        if ticket.caller == "z":
+            line.add("z", weight=weight)
 
-    assert abs(served["a"] - served["b"]) <= 1
+    assert abs(served["z"] - turns) <= 1
 
 
 def test_many_names_keep_nobody_away():

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_cli.routing.lane import Lane, Waiter
+from proxy_cli.routing.neighbours import Neighbours
 from proxy_cli.shapes import Backend, Deployment
+from proxy_cli.shared import Shared
 
 BACKEND = Backend("http", "127.0.0.1", 9)
 
@@ -62,6 +64,24 @@ def waiter(number: int) -> Waiter:
 def test_every_limit_counts(limits: dict[str, int], load: Said, free: bool):
     """There is a place when one more call, of ten tokens, is within each of the limits."""
     assert Lane("a").take(deployment(**limits), load, 10, 0.0) is free
+
+
+class Racing(Said):
+    """A load to which another process adds a call right after it was first looked at."""
+
+    def all_in_flight(self) -> int:
+        found, self.elsewhere = super().all_in_flight(), 1
+        return found
+
+
+def test_a_place_that_another_process_takes_in_the_same_moment_is_given_back():
+    """Of two that take the last place at once, the one that finds the other there has none."""
+    row = Neighbours(Shared(slots=1, slot_bytes=4096)).row("a")
+    lane = Lane("a", row)
+
+    assert not lane.take(deployment(max_parallel=1), Racing(), 0, 0.0)
+    assert lane.held == 0
+    assert Lane("a").take(deployment(max_parallel=1), Racing(), 0, 0.0), "alone, nobody looks twice"
 
 
 def test_what_has_not_begun_yet_counts():

@@ -141,6 +141,46 @@ def test_a_place_goes_to_the_one_who_waits_for_it():
     turned(work)
 
 
+def test_a_small_call_does_not_overtake_a_large_one_that_waits():
+    """While a call waits for more tokens than are free, a later one that would fit waits behind it."""
+
+    async def work() -> None:
+        house = House(max_wait_s=3600)
+        only = deployment(tpm=1000)
+        await house.take([only], tokens=600)
+        large = asyncio.create_task(house.take([only], tokens=600, caller="large"))
+        await turns()
+
+        assert house.places.take_now([only], 100) is None
+        house.give_back(only)
+        await large
+
+        assert house.places.take_now([only], 100) is only
+
+    turned(work)
+
+
+def test_a_late_event_loop_gives_no_place_after_the_deadline():
+    """A place that becomes free when a call's time is up, before its timer has run, is not given to that call."""
+
+    async def work() -> None:
+        house, now = House(), [100.0]
+        places = Places(house.fleet, house.rules, clock=lambda: now[0])
+        only = deployment(max_parallel=1)
+        assert places.take_now([only], 0) is only
+        late = asyncio.create_task(places.take([only], caller="", priority=0, deadline_s=105, tokens=0))
+        await turns()
+
+        now[0] = 105.5
+        places.give_back(only)
+
+        with pytest.raises(RateLimited):
+            await late
+        assert places.take_now([only], 0) is only
+
+    turned(work)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_two_places_and_fifty_callers_of_three_keys(seed: int):
     """Never more than two at once, a fair share for each key, no wait past a deadline; who leaves is gone at once."""
