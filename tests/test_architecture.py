@@ -22,6 +22,7 @@ OPTIONAL_EXTRAS = {"brotli", "gunicorn", "zstandard"}
 BOUNDARIES = {
     "server/counter.py": "request",
     "server/reply.py": "request, once its response has begun",
+    "errand.py": "errand: nobody awaits it; the event loop is told, as of any callback",
     "telemetry/recorder.py": "exporter",
     "upstream/exchange.py": "sink: what it raises is raised again in the task that awaits the reply",
     "__main__.py": "command",

@@ -11,8 +11,10 @@ Keeps: one request at a time; what a client sends ahead waits, bounded; a client
 
 import asyncio
 import re
+from collections.abc import Coroutine
 from typing import Final, cast
 
+from proxy_cli.errand import Errand
 from proxy_cli.errors import GatewayError, SlowClient, forget_frames
 from proxy_cli.server.body import MAX_INLINE_BYTES, Pace, too_slow
 from proxy_cli.server.connection import STALL_S
@@ -36,7 +38,7 @@ _PING: Final = chunk(PING)
 class Lane(asyncio.Protocol):
     """One client's connection.
 
-    Owns the transport; what was read and not used yet; the body that is coming in and its pace; the task of the
+    Owns the transport; what was read and not used yet; the body that is coming in and its pace; the errand of the
     request that is answered, and its stream; the guest, and how many bytes of a request it has yet to get; the time
     at which patience ends, whatever is waited for.
     """
@@ -46,6 +48,7 @@ class Lane(asyncio.Protocol):
         "_body",
         "_client",
         "_closes",
+        "_errand",
         "_flow",
         "_guest",
         "_has_answered",
@@ -57,7 +60,6 @@ class Lane(asyncio.Protocol):
         "_match",
         "_missing",
         "_pace",
-        "_task",
         "_transport",
         "_unsent_bytes",
         "_waits",
@@ -78,7 +80,7 @@ class Lane(asyncio.Protocol):
         self._body: list[bytes] = []
         self._missing = 0
         self._pace: Pace | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._errand: Errand | None = None
         self._flow: Flow | None = None
         self._closes = False
         self._guest: Guest | None = None
@@ -102,7 +104,7 @@ class Lane(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head, of a body, of the guest's request, or of what comes after."""
-        if self._task is not None or self._waits:
+        if self._errand is not None or self._waits:
             self._hold(data)
         elif self._lent is not None:
             self._pass_on(data)
@@ -122,8 +124,8 @@ class Lane(asyncio.Protocol):
         self._transport = None
         self.due_s = self.stall_due_s = _NEVER_S
         self._house.left(self)
-        if self._task is not None:
-            self._task.cancel()
+        if self._errand is not None:
+            self._errand.cancel()
         if self._guest is not None:
             self._guest.connection_lost(error)
             self._guest = None
@@ -153,7 +155,7 @@ class Lane(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether nothing is asked here, and nothing is on its way in."""
-        return self._task is None and self._lent is None and not self._missing and not self._ahead
+        return self._errand is None and self._lent is None and not self._missing and not self._ahead
 
     @property
     def _is_full(self) -> bool:
@@ -210,7 +212,12 @@ class Lane(asyncio.Protocol):
         else:
             # A probe: in this turn, whatever else is under way. With requests behind it, it takes the guest's time.
             self.due_s = _NEVER_S
-            at_once(self._answer(b""))
+            try:
+                at_once(self._answer(b""))
+            except ConnectionError as error:
+                self._answered(error)
+            else:
+                self._answered(None)
 
     def _wait_for_head(self, data: bytes) -> None:
         if not _may_become_plain(data):
@@ -238,7 +245,8 @@ class Lane(asyncio.Protocol):
         self._missing = 0
         self._pace = None
         self.due_s = _NEVER_S
-        self._task = self._loop.create_task(self._answer(data))
+        self._errand = errand = Errand(self._answer(data), self._loop, self._answered)
+        errand.go_on()
 
     def _await_body(self, data: bytes) -> None:
         now_s = self._loop.time()
@@ -271,13 +279,22 @@ class Lane(asyncio.Protocol):
             return
         if self._is_full:
             self._waits = True
-            return
-        ahead = self._ahead
-        if not ahead:
+        elif self._ahead:
+            # In a turn of its own, or a client could stack as many on each other as it sends at once.
+            self._waits = True
+            self._loop.call_soon(self._read_on)
+        else:
             self.due_s = self._loop.time() + self._house.keepalive_s
             if len(self._head_bytes) > _KEPT_BYTES:
                 self._head_bytes, self._head, self._match = b"", None, None
+
+    def _read_on(self) -> None:
+        """Read what was sent ahead, unless the client must take something first."""
+        transport = self._transport
+        if not self._waits or self._is_full or transport is None or transport.is_closing():
             return
+        self._waits = False
+        ahead = self._ahead
         if len(ahead) > _AHEAD_BYTES:
             transport.resume_reading()
         self._ahead = b""
@@ -343,8 +360,8 @@ class Lane(asyncio.Protocol):
 
     # Answering.
 
-    async def _answer(self, body: bytes) -> None:
-        """One request, to the last byte of its answer."""
+    def _answer(self, body: bytes) -> Coroutine[object, None, None]:
+        """One request, to the last byte of its answer; behind that, `_answered`."""
         head, match, desk = self._head, self._match, self._house.desk
         assert head is not None
         assert match is not None
@@ -352,13 +369,16 @@ class Lane(asyncio.Protocol):
         counter = desk.counter
         record = counter.begun(head.method, match.route.path_template, self._client)
         own = counter.own_headers(record, head.fields.get("x-litellm-call-id"), head.fields.get("origin"))
-        try:
-            await counter.guard(record, own, self._ask(desk, match, head, record, own, body), self)
-        except ConnectionError as error:
+        return counter.guard(record, own, self._ask(desk, match, head, record, own, body), self)
+
+    def _answered(self, error: BaseException | None) -> None:
+        self._errand = self.begun = None
+        if isinstance(error, ConnectionError):
             forget_frames(error)
             self.cut_off()
-        finally:
-            self._task = self.begun = None
+        elif error is not None and not isinstance(error, asyncio.CancelledError):
+            self._loop.call_exception_handler({"message": "a request failed behind its boundary", "exception": error})
+            self.cut_off()
         self._go_on()
 
     async def _ask(self, desk: Desk, match: Match, head: Head, record: Record, own: Lines, body: bytes) -> None:

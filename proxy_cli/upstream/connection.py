@@ -44,6 +44,9 @@ class Listener(Protocol):
     def ended(self) -> bool:
         """The reply is complete; says whether the request was, too."""
 
+    def tell(self) -> None:
+        """The connection is as it will be after what came: whoever waits for that may go on."""
+
     def broke(self, failure: BackendBroken) -> None:
         """There will be no (more) reply."""
 
@@ -179,6 +182,7 @@ class Connection(asyncio.Protocol):
                 self._complete = True
                 self._exchange = None
                 self._keep(exchange.answered(head, body))
+                exchange.tell()
             else:
                 self._left_bytes = head.length or 0
                 exchange.head_came(head)
@@ -312,6 +316,7 @@ class Connection(asyncio.Protocol):
         if exchange is None:
             return
         self._keep(exchange.ended())
+        exchange.tell()
 
     def _keep(self, sent: bool) -> None:
         """Wait for the next exchange, or end: where the last one was not complete in both directions."""
@@ -334,6 +339,7 @@ class Connection(asyncio.Protocol):
         if error is None and exchange.head is not None and exchange.head.ends_by_close:
             self._exchange = None
             exchange.ended()
+            exchange.tell()
         elif self._read_bytes == 0:
             self._break(BackendBroken(f"{self.backend} closed the connection without a reply", code=EMPTY))
         else:

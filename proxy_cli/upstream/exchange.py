@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from proxy_cli.errand import Pause
 from proxy_cli.errors import BackendBroken, GatewayError, forget_frames
 from proxy_cli.shapes import Headers, UpstreamRequest
 from proxy_cli.upstream.connection import Connection
@@ -24,7 +25,7 @@ MAX_STREAM_BYTES: Final = 2 * 1024**3
 class Exchange:
     """An `UpstreamReply` whose head is awaited first.
 
-    Owns the pieces of the body that wait, the future of who waits for them, where they are poured to, whether that is
+    Owns the pieces of the body that wait, the pause of who waits for them, where they are poured to, whether that is
     held up, the timers, the task of a streamed upload, and the connection until the reply is complete.
     """
 
@@ -43,7 +44,7 @@ class Exchange:
     _paused = False
     _finished = False
     _failure: BaseException | None = None
-    _waiter: asyncio.Future[None] | None = None
+    _pause: Pause | None = None
     _upload: asyncio.Task[None] | None = None
 
     def __init__(
@@ -167,7 +168,6 @@ class Exchange:
         self._stop_upload()
         self._connection = None
         self._finished = True
-        self._wake()
         return sent
 
     def data_came(self, data: bytes) -> None:
@@ -182,14 +182,14 @@ class Exchange:
         # segment may well leave in one.
         if self.head is None:
             return
-        if self._sink is None:
-            self._wake()
-        else:
+        if self._sink is not None:
             self._hand_on()  # which may be the end of it
         # A head alone is no answer yet: some servers send it at once, and think afterwards.
         if self._watch is not None and self._has_data and not self._paused:
             self._watch.await_data()
             self._set_pace()
+        if self._sink is None:
+            self.tell()
 
     def request_moved(self) -> None:
         """The backend has taken more of the request: the time to its reply's head counts from now."""
@@ -202,8 +202,12 @@ class Exchange:
         self._let_go()
         self._hand_on()
         self._finished = True
-        self._wake()
         return sent
+
+    def tell(self) -> None:
+        """What came has found its place, in the connection too: who waits for it goes on, in this turn."""
+        if self._pause is not None:
+            self._pause.end()
 
     def broke(self, failure: BackendBroken) -> None:
         """The connection ended or sent what is no reply."""
@@ -288,18 +292,18 @@ class Exchange:
         """Come back when something has happened. Raises the failure if there is one; cancelled, it closes."""
         if self._failure is not None:
             raise self._failure
-        self._waiter = self._loop.create_future()
+        self._pause = Pause(loop=self._loop)
         try:
-            await self._waiter
+            await self._pause
         except asyncio.CancelledError:
             self.close()
             raise
         finally:
-            self._waiter = None
+            self._pause = None
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._pause is not None:
+            self._pause.end_soon()
 
     def _uploaded(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
