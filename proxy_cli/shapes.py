@@ -284,6 +284,12 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Headers = ()  # the caller's own
     controls: Controls = NO_CONTROLS
     received_s: float = 0.0  # monotonic
+    named: str = ""  # what the caller named, where a fallback asks for another model
+
+    @property
+    def shown_model(self) -> str:
+        """The model's name as the caller is to see it: the one asked for, whoever has answered."""
+        return self.named or self.model
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

@@ -38,10 +38,10 @@ class OpenAICompatible:
         """A reader that shows the name asked for and keeps a usage chunk only for who wants it."""
         if call.operation in _CHAT:
             scrub = partial(scrubbed, deployment)
-            reader = ChatStream(call.model, keep_usage=call.wants_usage, rename=True, scrub=scrub)
+            reader = ChatStream(call.shown_model, keep_usage=call.wants_usage, rename=True, scrub=scrub)
             return calling_back(call, reader) if prompts_tools(call, deployment) else reader
         if call.operation is Operation.RESPONSES:
-            return ResponsesStream(call.model, rename=True, scrub=partial(scrubbed, deployment))
+            return ResponsesStream(call.shown_model, rename=True, scrub=partial(scrubbed, deployment))
         return PassingStream(spoken(call))
 
     def reply_headers(self, headers: Headers) -> Headers:

@@ -102,7 +102,7 @@ def _chat(call: Call, text: str) -> dict[str, Json]:
         "id": f"chatcmpl-{call.request_id}",
         "object": "chat.completion",
         "created": CREATED,
-        "model": call.model,
+        "model": call.shown_model,
         "choices": [
             {"index": index, "message": message, "finish_reason": "stop"}
             for index in range(_count(call, "n", 1, _MOST_CHOICES))
@@ -116,7 +116,7 @@ def _completion(call: Call, text: str) -> dict[str, Json]:
         "id": f"cmpl-{call.request_id}",
         "object": "text_completion",
         "created": CREATED,
-        "model": call.model,
+        "model": call.shown_model,
         "choices": [
             {"index": index, "text": text, "logprobs": None, "finish_reason": "stop"}
             for index in range(_count(call, "n", 1, _MOST_CHOICES))
@@ -144,7 +144,7 @@ def _embeddings(call: Call, _text: str) -> dict[str, Json]:
     size = _count(call, "dimensions", _DIMENSIONS, _MOST_DIMENSIONS)
     return {
         "object": "list",
-        "model": call.model,
+        "model": call.shown_model,
         "data": [
             {"object": "embedding", "index": index, "embedding": _embedding(text, size, packed=packed)}
             for index, text in enumerate(given if several else [given])
@@ -167,7 +167,7 @@ def _moderation(call: Call, _text: str) -> dict[str, Json]:
     verdict = {"flagged": False, "categories": {}, "category_scores": {}}
     return {
         "id": f"modr-{call.request_id}",
-        "model": call.model,
+        "model": call.shown_model,
         "results": [verdict] * (len(given) if isinstance(given, list) else 1),
     }
 
@@ -200,7 +200,7 @@ def _response(call: Call, text: str) -> dict[str, Json]:
         "object": "response",
         "created_at": CREATED,
         "status": "completed",
-        "model": call.model,
+        "model": call.shown_model,
         "output": [
             {
                 "id": f"msg_{call.request_id}",

@@ -23,7 +23,7 @@ def read_reply(call: Call, deployment: Deployment, status: int, headers: Headers
         return PlainAnswer(status, reply_headers(headers), body, spoken(call))
     kept = json_headers(headers)
     if call.operation not in _COUNTS and (plain := _plain_reply(body)) is not None:
-        body = with_model(body, plain.model, encode(call.model))
+        body = with_model(body, plain.model, encode(call.shown_model))
         return PlainAnswer(status, kept, body, plain.usage.counted() if plain.usage else None)
     fields = object_fields(body)
     if fields is None:
@@ -31,7 +31,7 @@ def read_reply(call: Call, deployment: Deployment, status: int, headers: Headers
             raise not_json(deployment, status, headers, body)
         return PlainAnswer(status, kept, body, _units(call, {}, None))
     if is_text(fields.get("model")):
-        body = edit(body, {"model": encode(call.model)}, fields)
+        body = edit(body, {"model": encode(call.shown_model)}, fields)
     return PlainAnswer(status, kept, body, _units(call, fields, usage_of(fields.get("usage"))))
 
 

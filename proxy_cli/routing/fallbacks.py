@@ -87,14 +87,15 @@ def special_targets(kind: Kind, names: tuple[str, ...], call: Call, rules: Rules
 def redirected(call: Call, target: Target) -> Call:
     """The call for another name. Raises InvalidRequest for fields that cannot be set in it."""
     values = target.fields
+    call = msgspec.structs.replace(call, model=target.model, named=call.shown_model)
     if not values:
-        return msgspec.structs.replace(call, model=target.model)
+        return call
     if not isinstance(call.body, bytes):
         raise InvalidRequest(
             f"the fallback {target.model!r} sets {', '.join(map(repr, values))}, which cannot be done in a form"
         )
     body, fields = overlaid(call.body, call.fields, values)
-    return msgspec.structs.replace(call, model=target.model, body=body, fields=fields)
+    return msgspec.structs.replace(call, body=body, fields=fields)
 
 
 def asked_failure(names: frozenset[str]) -> GatewayError:

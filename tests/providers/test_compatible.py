@@ -3,6 +3,7 @@
 import json
 import re
 
+import msgspec
 import pytest
 
 from proxy_cli.providers.catalog import ROWS
@@ -35,10 +36,13 @@ def test_every_provider_sends_the_call_with_its_own_key_and_model(make_call, mak
 
 
 @pytest.mark.parametrize("provider", ROWS)
-def test_every_provider_shows_the_name_that_was_asked_for(make_call, make_deployment, provider):
-    """Plain and streamed, the backend's own name stays behind."""
+@pytest.mark.parametrize("asked_instead", ["", "another"])
+def test_every_provider_shows_the_name_that_was_asked_for(make_call, make_deployment, provider, asked_instead):
+    """Plain and streamed, the backend's own name stays behind, and so does that of a fallback."""
     dialect, target = PROVIDERS[provider], make_deployment(provider=provider)
     call = make_call(stream=True)
+    if asked_instead:
+        call = msgspec.structs.replace(call, model=asked_instead, named=call.model)
 
     plain = dialect.read(call, target, 200, (), b'{"model":"vicuna-13b"}')
     reader = dialect.stream_reader(call, target)

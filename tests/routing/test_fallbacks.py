@@ -117,6 +117,15 @@ def test_a_call_for_another_name_keeps_its_bytes():
     assert (after.model, after.body) == ("b", before.body)
 
 
+def test_the_caller_sees_the_name_that_was_asked_for_first():
+    """However many names were asked instead, and whatever fields went with them."""
+    target = Target("c", {"seed": msgspec.Raw(b"7")})
+
+    after = redirected(redirected(call(asking("hi")), Target("b")), target)
+
+    assert (after.model, after.shown_model) == ("c", "a")
+
+
 def test_the_fields_of_a_fallback_are_laid_over_the_body():
     """One is replaced and one added; the others stay, in the body and in what is known of it."""
     target = Target("b", {"temperature": msgspec.Raw(b"0"), "seed": msgspec.Raw(b"7")})
