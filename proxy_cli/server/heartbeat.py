@@ -77,7 +77,9 @@ class Beat(msgspec.Struct, eq=False):
 
     def _wait_on(self, now_s: float) -> None:
         """There is no answer yet. Who is to hear nothing while it waits is not begun either."""
-        self.pace_s = self.beats.pace_s(self.call, self.table.find(self.call.model))
+        name = self.call.model
+        # A name that nobody knows may be answered by another one's deployments.
+        self.pace_s = self.beats.pace_s(self.call, self.table.find(name) if self.table.knows(name) else ())
         self.due_s = now_s + self.pace_s
         if self.outlet.begun is not None:
             self.outlet.ping()

@@ -8,6 +8,7 @@ from typing import Any
 
 import openai
 import pytest
+from msgspec import structs
 
 from proxy_cli.gateway import Answer
 from proxy_cli.relay import Relay
@@ -101,6 +102,14 @@ def test_call_without_an_answer_gets_its_head_and_then_a_ping_at_every_beat():
 
     assert looked(beat, 80) == [30, 45, 60, 75]
     assert beat.outlet.said == ["head", "ping", "ping", "ping"]
+
+
+def test_call_for_a_name_that_nobody_knows_is_looked_at_like_others():
+    """Another name's deployments may answer it, and the look must not fail for those that come after it."""
+    beat = beat_of(Ear())
+    beat.call = structs.replace(beat.call, model="nobody")
+
+    assert looked(beat, 50) == [30, 45]
 
 
 @pytest.mark.parametrize(
