@@ -180,3 +180,23 @@ async def test_the_local_servers_example_serves_its_team(tmp_path):
         assert third.last.body["input"] == "query: 夕飯はお肉です。"
         assert first.last.headers["authorization"] == "Bearer None"
         assert "ランダムに" in (tmp_path / "log").read_text("utf-8")
+
+
+async def test_several_backends_stand_in_for_each_other_as_the_example_says(tmp_path):
+    """While the first two are away the spare one answers, and while all three are, the small model does."""
+    text = (ROOT / "examples" / "several-backends.yaml").read_text("utf-8")
+    text = re.sub(r"gpu-[12]\.internal:8000", "127.0.0.1:9", text)  # nobody listens on the port of `discard`
+    file = tmp_path / "config.yaml"
+    async with running_backend() as small:
+        with contextlib.ExitStack() as opened:
+            async with running_backend() as spare:
+                text = text.replace("spare.internal:8000", f"127.0.0.1:{spare.port}")
+                file.write_text(text.replace("cpu-1.internal:8000", f"127.0.0.1:{small.port}"), "utf-8")
+                port = await asyncio.to_thread(opened.enter_context, serving("--config", file, home=tmp_path))
+                answers = [await asyncio.to_thread(chat, port, "chat")]
+            answers.append(await asyncio.to_thread(chat, port, "chat"))
+            await asyncio.to_thread(opened.close)
+
+        assert [status for status, _ in answers] == [200, 200]
+        assert [json.loads(body)["model"] for _, body in answers] == ["chat", "chat"]
+        assert [spare.last.body["model"], small.last.body["model"]] == ["qwen3-14b", "qwen3-4b"]
