@@ -78,7 +78,7 @@ class Beat(msgspec.Struct, eq=False):
     def _wait_on(self, now_s: float) -> None:
         """There is no answer yet. Who is to hear nothing while it waits is not begun either."""
         name = self.call.model
-        # A name that nobody knows may be answered by another one's deployments.
+        # What raises here would keep the others from being looked at.
         self.pace_s = self.beats.pace_s(self.call, self.table.find(name) if self.table.knows(name) else ())
         self.due_s = now_s + self.pace_s
         if self.outlet.begun is not None:

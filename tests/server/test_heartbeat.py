@@ -105,7 +105,7 @@ def test_call_without_an_answer_gets_its_head_and_then_a_ping_at_every_beat():
 
 
 def test_call_for_a_name_that_nobody_knows_is_looked_at_like_others():
-    """Another name's deployments may answer it, and the look must not fail for those that come after it."""
+    """What fails for one would keep the others from being looked at."""
     beat = beat_of(Ear())
     beat.call = structs.replace(beat.call, model="nobody")
 
