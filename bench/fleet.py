@@ -19,7 +19,7 @@ _EVENT_S: Final = 0.02
 _EVENTS: Final = 20
 _AT_ONCE: Final = 32  # answers that a server gives at full speed
 _DIES_EVERY_S: Final = 60.0
-_DEAD_S: Final = 15.0
+_DEAD_S: Final = 10.0
 
 
 class Refused(Exception):

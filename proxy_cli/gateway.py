@@ -23,7 +23,7 @@ from proxy_cli.relay import LocalExchange, Relay, labelled, reshaped, says_event
 from proxy_cli.routing.estimates import learn, tokens
 from proxy_cli.routing.fleet import State
 from proxy_cli.routing.queue import Places
-from proxy_cli.routing.retries import end_s
+from proxy_cli.routing.retries import end_s, with_time_left
 from proxy_cli.routing.router import Router
 from proxy_cli.routing.turns import Attempts, Step
 from proxy_cli.shapes import (
@@ -161,7 +161,7 @@ class Gateway:
     async def _attempt(self, step: Step, attempts: Attempts) -> Answer:
         """One deployment asked, once it has a place for the call; where that is slow to begin, perhaps a second."""
         call, order = step.call, step.order
-        deployment = self._places.take_now(order, 0 if order[0].tpm is None else tokens(call, order[0]))
+        deployment = self._places.take_now(order, _weight(call, order))
         if deployment is None:
             return await self._queued(call, order, attempts)
         attempts.took(deployment)
@@ -181,13 +181,13 @@ class Gateway:
             caller=caller_of(call.headers),
             priority=self.router.rules.priority if call.controls.priority is None else call.controls.priority,
             deadline_s=end_s(call, order[0]),
-            tokens=tokens(call, order[0]),
+            tokens=_weight(call, order),
             told=told,
         )
         attempts.took(deployment)
-        waited_s = self._clock() - began_s
-        answer = await self._at(call, deployment)
-        answer.queued = (position, waited_s)
+        now_s = self._clock()
+        answer = await self._at(with_time_left(call, now_s), deployment)
+        answer.queued = (position, now_s - began_s)
         return answer
 
     async def _hedged(
@@ -199,7 +199,7 @@ class Gateway:
             return await self._at(call, deployment)
 
         def second() -> Coroutine[Any, Any, Answer] | None:
-            other = self._places.take_now([each for each in order if each is not deployment], tokens(call, order[0]))
+            other = self._places.take_now([each for each in order if each is not deployment], _weight(call, order))
             if other is None:
                 return None
             attempts.took_too(other)
@@ -299,6 +299,14 @@ def _event_limits(request: UpstreamRequest | LocalReply, holds_events: bool) -> 
         return None, None, False
     limits = request.timeouts
     return limits.gap_s, limits.first_byte_s, limits.set_by_caller
+
+
+def _weight(call: Call, order: Sequence[Deployment]) -> int:
+    """The tokens of a call, where one of the deployments limits them; nobody else needs to know."""
+    for each in order:
+        if each.tpm is not None:
+            return tokens(call, each)
+    return 0
 
 
 _BINARY: Final = frozenset({Operation.SPEECH})

@@ -31,6 +31,8 @@ TRIAL_S: Final = 1.0  # the wait that is told while a trial is under way: nobody
 _CALM_S: Final = 60.0  # without a rest, and the growth has been forgotten
 _MOST_STEPS: Final = 10  # doublings; the longest rest is reached before
 _JITTER: Final = 0.25  # of a growing rest, taken off
+HALF_LIFE_S: Final = 300.0  # of the memory of failures that led to a rest
+LEAST_TRUST: Final = 0.05
 
 
 class Cause(IntEnum):
@@ -114,6 +116,8 @@ class Breaker:
         "_bad_before",
         "_begun",
         "_fails",
+        "_falls",
+        "_falls_s",
         "_good",
         "_good_before",
         "_minute",
@@ -142,6 +146,18 @@ class Breaker:
         self._minute = 0.0
         self._good = self._bad = self._good_before = self._bad_before = 0
         self._fails: dict[str, int] = {}
+        self._falls = 0.0  # how often it has failed so that it rests, the older ones counted for less
+        self._falls_s = 0.0  # when that was worked out
+
+    def trust(self, now_s: float) -> float:
+        """The part of its share that it should get: half for each time that it fell lately, while others are there.
+
+        A server that dies once a minute is well most of the time, but calls that are under way die with it.
+        """
+        if not self._falls:
+            return 1.0
+        trust = 0.5 ** self._fallen(now_s)
+        return float(max(trust, LEAST_TRUST))
 
     def rests_s(self, now_s: float) -> float:
         """How long it still rests; 0 when it may be asked."""
@@ -199,6 +215,7 @@ class Breaker:
             self._close(now_s, step)
             return
         self.until_s, self.step, self.cause = until_s, step, cause
+        self._fell(now_s, cause)
         self.trial = self._begun = 0
         self._forget()
 
@@ -242,8 +259,17 @@ class Breaker:
         self.cause = fault.cause
         self.trial = self._begun = 0
         self.rested += 1
+        self._fell(now_s, fault.cause)
         self._forget()
         return True
+
+    def _fallen(self, now_s: float) -> float:
+        return float(self._falls * 0.5 ** ((now_s - self._falls_s) / HALF_LIFE_S))
+
+    def _fell(self, now_s: float, cause: Cause) -> None:
+        """One that is asked for too much is well: only those that fail are trusted less."""
+        if cause is Cause.FAILURES:
+            self._falls, self._falls_s = self._fallen(now_s) + 1.0, now_s
 
     def _close(self, now_s: float, step: int) -> None:
         self.until_s = 0.0

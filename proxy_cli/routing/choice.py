@@ -7,6 +7,7 @@ The rule to keep: reads only. A choice may be made twice for a call, or for nobo
 """
 
 from collections.abc import Container, Sequence
+from math import inf
 from random import Random
 from typing import Final
 
@@ -182,7 +183,7 @@ def _ordered(
             each.deployment.id in tried,
             each.state.probed()[0] in _LAST,
             _NO_ORDER if each.deployment.order is None else each.deployment.order,
-            now_s - each.state.closed_s < _SLOW_START_S and _lets_others_go(each.state, contest.random, now_s),
+            _lets_others_go(each.state, contest.random, now_s),
         )
         classes.setdefault(key, []).append(each)
     order: list[Entrant] = []
@@ -197,4 +198,8 @@ def _ordered(
 
 def _lets_others_go(state: State, random: Random, now_s: float) -> bool:
     """Whether a deployment that has rested lets the others go first this time: ever more seldom."""
-    return random.random() >= max((now_s - state.closed_s) / _SLOW_START_S, _SMALLEST_SHARE)
+    since_s = now_s - state.closed_s
+    if since_s == inf:
+        return False
+    share = min(max(since_s / _SLOW_START_S, _SMALLEST_SHARE), 1.0) * state.trust(now_s)
+    return random.random() >= share

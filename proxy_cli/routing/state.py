@@ -186,6 +186,10 @@ class State:
         """When it came back from its last rest; long ago where it has not rested."""
         return self._breaker.closed_s
 
+    def trust(self, now_s: float) -> float:
+        """The part of its share that it should get after its latest falls, while others are there."""
+        return self._breaker.trust(now_s)
+
     def requests_in_minute(self) -> float:
         """Attempts of the last sixty seconds, of all processes."""
         return self._row.in_minute(REQUESTS)

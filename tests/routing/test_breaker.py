@@ -14,7 +14,7 @@ from proxy_cli.errors import (
     InvalidRequest,
     RateLimited,
 )
-from proxy_cli.routing.breaker import TRIAL_S, Breaker, Cause, Fault, judged, rest_s
+from proxy_cli.routing.breaker import HALF_LIFE_S, LEAST_TRUST, TRIAL_S, Breaker, Cause, Fault, judged, rest_s
 from proxy_cli.routing.rules import Rules
 from proxy_cli.shapes import Backend, Deployment
 
@@ -365,3 +365,26 @@ def test_what_another_process_found_is_taken_over():
 
     breaker.adopt(0.0, 1, Cause.FAILURES, START_S + 9)
     assert (breaker.rests_s(START_S + 9), breaker.cause) == (0, Cause.FAILURES)
+
+
+def test_one_that_falls_again_and_again_is_trusted_ever_less():
+    """Half of its share for each fall, never none of it; and the memory fades."""
+    breaker = Breaker()
+    told = [breaker.trust(START_S)]
+    for _ in range(6):
+        for _ in range(5):
+            breaker.failed(START_S, USUAL, 0.0)
+        told.append(breaker.trust(START_S))
+        breaker.adopt(0.0, 0, Cause.FAILURES, START_S)
+
+    assert told == [1.0, 0.5, 0.25, 0.125, 0.0625, LEAST_TRUST, LEAST_TRUST]
+    assert breaker.trust(START_S + HALF_LIFE_S) == pytest.approx(0.5**3)
+    assert breaker.trust(START_S + 20 * HALF_LIFE_S) == pytest.approx(1.0, abs=0.001)
+
+
+def test_one_that_is_asked_for_too_much_is_trusted_all_the_same():
+    """A limit is no sickness."""
+    breaker = Breaker()
+
+    assert breaker.failed(START_S, Fault(cause=Cause.LIMITED), 0.0)
+    assert breaker.trust(START_S) == 1.0
