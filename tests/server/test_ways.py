@@ -84,15 +84,16 @@ async def test_connection_that_does_not_come_about_goes_to_another_deployment():
 
 
 @pytest.mark.row("U-08")
-async def test_request_that_a_fresh_connection_swallowed_is_never_sent_again():
-    """Neither to the same deployment nor to another: the model may be at work on it."""
-    async with RawBackend([REQUEST, FIN]) as first, RawBackend([REQUEST, FIN]) as second:
+async def test_request_that_a_fresh_connection_swallowed_goes_to_another_deployment_only():
+    """Never to the same one again: its model may be at work on it."""
+    swallows = [REQUEST, FIN]
+    async with RawBackend(swallows, swallows) as first, RawBackend(swallows, swallows) as second:
         text = config(entry(f"{first.backend}"), entry(f"{second.backend}"))
         async with running_proxy(text) as proxy, proxy.post("/v1/chat/completions", ASKED) as response:
             assert response.status == 502
             assert (await response.json())["error"]["code"] == "upstream_empty_response"
 
-        assert len(first.requests) + len(second.requests) == 1
+        assert (len(first.requests), len(second.requests)) == (1, 1)
 
 
 @pytest.mark.row("L-05")
