@@ -63,6 +63,10 @@ class Spliced:
         self._parts = _parts(body, fields.members, changes)[::-1]
         self.length = sum(map(len, self._parts))
 
+    def whole(self) -> bytes:
+        """All that was not read yet, put together for somebody who wants to see it."""
+        return b"".join(reversed(self._parts))
+
     async def read(self) -> bytes:
         """The next piece; empty at the end."""
         while self._parts:
@@ -134,6 +138,8 @@ def only_model(body: bytes, value: bytes) -> int:
 
 def _replaced(body: bytes, at: int, length: int, new: bytes, added: bytes = b"") -> bytes:
     """The body with other bytes at a place, and members added behind its last one."""
+    if not added and len(body) < _SMALL:
+        return body[:at] + new + body[at + length :]
     end = _end_of_members(body) if added else len(body)
     # Without copies of the two halves: a body may be a hundred megabytes.
     whole: bytes | memoryview = body if len(body) < _SMALL else memoryview(body)
