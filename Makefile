@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types fmt deep bench bench-peers docs lock clean
+.PHONY: help run test lint types fmt deep bench simulate bench-peers docs lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ deep: $(DEV)  ## run the tests whole: long ones at full length
 
 bench: $(DEV)  ## measure llmproxy beside nginx and the peers that are installed (BENCH="--scenario requests --only nginx,llmproxy")
 	@$(BIN)/python -m bench $(BENCH)
+
+simulate: $(DEV)  ## show what routing makes of bad servers, in virtual time (SIMULATE="--ours --seconds 120")
+	@$(BIN)/python -m bench.simulate $(SIMULATE)
 
 bench-peers: $(DEV)  ## install the gateways that `make bench` compares with, each below build/peers
 	@$(BIN)/python -m bench.peers

@@ -23,6 +23,7 @@ from tests.fakes.traffic import Callers, FaultyBackend, Listeners, config
 
 ROUNDS, ROUND = 4, 360
 NOISE = 180  # blocks; half a block for each request of a round is more
+GARBAGE = 20  # objects; where failures of one kind keep a frame each, it is more
 FIRST, LAST = 200_000, 1_000_000
 MOST = 2 * 1024 * 1024
 
@@ -103,7 +104,7 @@ def test_nothing_waits_for_the_garbage_collector():
     finally:
         gc.enable()
 
-    assert left < NOISE
+    assert left < GARBAGE
 
 
 EXPECTED = {
