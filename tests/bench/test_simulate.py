@@ -16,10 +16,10 @@ def assert_kept(found, *, share):
 
 
 @pytest.mark.row("U-30")
-@pytest.mark.parametrize("strategy", ["simple-shuffle", "least-busy", "latency-based-routing", "power-of-two"])
+@pytest.mark.parametrize("strategy", ["simple-shuffle", "power-of-two"])
 def test_bad_servers_get_little_and_nobody_suffers(strategy):
     """One ten times slower, one that says 429 at once, one that dies each minute, one that stalls in its streams."""
-    found = fleet_ours.result(strategy, callers=16, seconds=180.0)
+    found = fleet_ours.result(strategy, callers=24, seconds=240.0)
 
     # In the first minutes each of them has to show what it is.
     assert_kept(found, share=0.25)
