@@ -264,6 +264,7 @@ class Controls:
     mock_failures: frozenset[str] = frozenset()  # the `mock_testing_...` fields that are true
     heartbeat_s: float | None = None  # x-litellm-keepalive-seconds
     region: str | None = None  # allowed_model_region
+    explain: bool = False  # x-llmproxy-explain: a dry run, nothing is sent
     present: tuple[str, ...] = ()  # every steering field found at the root of the body: not sent on
     unused: tuple[str, ...] = ()  # those of them that do nothing yet: named in a response header
 

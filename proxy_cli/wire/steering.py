@@ -17,6 +17,7 @@ from proxy_cli.wire.members import FIELDS_DECODER
 from proxy_cli.wire.splice import is_null
 from proxy_cli.wire.values import count, flag, names, read, seconds, text, texts, unreadable, value_of, wrong_type
 
+EXPLAIN_HEADER: Final = "x-llmproxy-explain"
 MOST_RETRIES: Final = 100
 MOST_FALLBACKS: Final = 100
 LAST_PRIORITY: Final = 255
@@ -218,6 +219,8 @@ def _with_headers(found: Controls, headers: Headers) -> Controls:
     for name, value in headers:
         if name == _TAGS_HEADER:
             tags += [tag for each in value.split(",") if (tag := each.strip())]
+        elif name == EXPLAIN_HEADER:
+            found = replace(found, explain=_switch(name, value))
         elif (control := _BY_HEADER.get(name)) is not None:
             field, reader = control
             if getattr(found, field) is None:
@@ -235,6 +238,17 @@ def _number(name: str, value: str, wanted: str, *, most: float, zero: bool = Tru
     if 0 < amount <= most or (zero and amount == 0):
         return amount
     raise InvalidRequest(f"the header {name} must be {wanted}", code="invalid_value", param=name)
+
+
+def _switch(name: str, value: str) -> bool:
+    if (word := value.strip().lower()) not in _SWITCHES:
+        raise InvalidRequest(f"the header {name} must be 1 or 0", code="invalid_value", param=name)
+    return _SWITCHES[word]
+
+
+def asks_to_explain(headers: Headers) -> bool:
+    """Whether a request that could not be read asks for a dry run."""
+    return any(name == EXPLAIN_HEADER and _SWITCHES.get(value.strip().lower(), False) for name, value in headers)
 
 
 def _limit(name: str, value: str) -> float:
@@ -260,6 +274,7 @@ def _whole(name: str, value: str, most: int) -> int:
 
 
 _LONGEST_S: Final = 1e7
+_SWITCHES: Final = {"1": True, "true": True, "0": False, "false": False}
 _TAGS_HEADER: Final = "x-litellm-tags"
 _BY_HEADER: Final[Mapping[str, tuple[str, Callable[[str, str], float]]]] = {
     "x-litellm-timeout": ("timeout_s", _limit),
@@ -267,5 +282,7 @@ _BY_HEADER: Final[Mapping[str, tuple[str, Callable[[str, str], float]]]] = {
     "x-litellm-num-retries": ("retries", _retries),
     "x-litellm-priority": ("priority", _priority),
     "x-litellm-keepalive-seconds": ("heartbeat_s", _interval),
+    # These two have readers of their own; they stand here to be seen.
     _TAGS_HEADER: ("tags", _limit),
+    EXPLAIN_HEADER: ("explain", _limit),
 }

@@ -11,7 +11,7 @@ from proxy_cli.errors import InvalidRequest
 from proxy_cli.shapes import NO_CONTROLS, Controls
 from proxy_cli.wire.forbidden import refuse_server_fields
 from proxy_cli.wire.request import cut
-from proxy_cli.wire.steering import HONOURED, MOCK_FAILURES, UNUSED, controls, with_headers
+from proxy_cli.wire.steering import HONOURED, MOCK_FAILURES, UNUSED, asks_to_explain, controls, with_headers
 
 
 def found(model="m", **fields):
@@ -229,6 +229,9 @@ def test_a_fallback_that_is_no_plain_json_is_refused(where):
         ("x-litellm-priority", "255", "priority", 255),
         ("x-litellm-keepalive-seconds", "0", "heartbeat_s", 0.0),
         ("x-litellm-tags", "a, b", "tags", ("a", "b")),
+        ("x-llmproxy-explain", "1", "explain", True),
+        ("x-llmproxy-explain", "True", "explain", True),
+        ("x-llmproxy-explain", "0", "explain", False),
     ],
 )
 def test_headers_say_what_the_body_may_say(name, value, field, wanted):
@@ -265,6 +268,7 @@ def test_the_body_wins_over_the_header_and_the_first_header_over_the_second():
         ("x-litellm-priority", "256"),
         ("x-litellm-keepalive-seconds", "-1"),
         ("x-litellm-keepalive-seconds", "nan"),
+        ("x-llmproxy-explain", "yes, please"),
     ],
 )
 def test_a_header_that_cannot_be_read_is_refused(name, value):
@@ -273,6 +277,14 @@ def test_a_header_that_cannot_be_read_is_refused(name, value):
         with_headers(NO_CONTROLS, ((name, value),))
 
     assert (caught.value.status, caught.value.param) == (400, name)
+
+
+def test_a_dry_run_is_asked_for_also_where_nothing_else_can_be_read():
+    """By the header alone; one that says no, or nothing, asks for none."""
+    assert asks_to_explain((("accept", "*/*"), ("x-llmproxy-explain", "1")))
+    assert not asks_to_explain((("x-llmproxy-explain", "0"),))
+    assert not asks_to_explain((("x-llmproxy-explain", "perhaps"),))
+    assert not asks_to_explain(())
 
 
 JSON = st.recursive(
