@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 from proxy_cli.errors import UnknownModel
 from proxy_cli.shapes import Deployment
@@ -23,6 +24,19 @@ class Alias:
 
     target: str
     hidden: bool = False
+
+
+By = Literal["name", "id", "wildcard", "any"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """How a requested name leads to deployments: by what it is, and over which alias."""
+
+    found: tuple[Deployment, ...]
+    by: By
+    group: str  # the model_name; of a wildcard its pattern
+    alias_of: str | None = None
 
 
 class Table:
@@ -60,6 +74,19 @@ class Table:
         if self.any_name:
             return self.deployments
         raise UnknownModel(self._unknown(name), param="model")
+
+    def resolve(self, name: str) -> Resolution:
+        """How `find` gets from a name to its deployments. Raises UnknownModel as it does."""
+        found = self.find(name)
+        alias = self._aliases.get(name)
+        wanted = alias.target if alias else name
+        if found is self._exact.get(wanted):
+            by: By = "name"
+        elif found is self._by_id.get(wanted):
+            by = "id"
+        else:
+            by = "any" if found is self.deployments else "wildcard"
+        return Resolution(found, by, found[0].group, alias.target if alias else None)
 
     def by_id(self, identity: str) -> Deployment | None:
         """The deployment with this id."""

@@ -105,3 +105,33 @@ def test_a_name_beyond_all_measure_is_neither_matched_nor_compared():
         table.find(name)
 
     assert caught.value.message == "the model's name is 600000 characters long; GET /v1/models lists the names"
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "group", "alias_of"),
+    [
+        ("a", "name", "a", None),
+        ("nick", "name", "a", "a"),
+        ("id-a", "id", "a", None),
+        ("openai/gpt-4o", "wildcard", "openai/*", None),
+        ("gpt", "wildcard", "openai/*", "openai/gpt-4o"),
+    ],
+)
+def test_how_a_name_is_found_can_be_told(name, by, group, alias_of):
+    """By the same search that serves, with what an alias stands for and the pattern that matched."""
+    table = Table(
+        [deployment("a"), deployment("openai/*", "*")],
+        aliases={"nick": Alias("a"), "gpt": Alias("openai/gpt-4o", hidden=True)},
+    )
+
+    resolution = table.resolve(name)
+
+    assert resolution.found == table.find(name)
+    assert (resolution.by, resolution.group, resolution.alias_of) == (by, group, alias_of)
+
+
+def test_one_model_that_answers_to_every_name_is_told_as_such():
+    """A name that nobody has is no wildcard's; a table without such a model refuses it."""
+    assert Table([deployment("a")], any_name=True).resolve("anything").by == "any"
+    with pytest.raises(UnknownModel):
+        Table([deployment("a")]).resolve("anything")
