@@ -9,7 +9,8 @@ groups find it as the current one. Keeps: it is carried on by one at a time, nev
 import asyncio
 from asyncio.tasks import _enter_task, _leave_task  # the documented way for a task of one's own ("Extending")
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, cast
+from inspect import CORO_CLOSED, getcoroutinestate
+from typing import Any, Final
 
 _NOTHING: Final = object()
 
@@ -23,11 +24,14 @@ class Pause(asyncio.Future[None]):
 
     def end(self) -> None:
         """Carry the errand on now: for who is called by the event loop and has brought its own state in order."""
-        if not self.done():
-            self.set_result(None)
-            errand: Errand | None = getattr(self, "errand", None)
-            if errand is not None:
-                errand.go_on()
+        if self.done():
+            return
+        self.set_result(None)
+        try:
+            errand = self.errand
+        except AttributeError:
+            return
+        errand.go_on()
 
     def end_soon(self) -> None:
         """Carry it on in a turn of its own."""
@@ -43,15 +47,15 @@ class Errand:
 
     `ended` is called behind that, with what it raised: who has no use for an error must tell it.
 
-    Owns the coroutine; the pause it waits in; the task it was given to; how often it was asked to end, whether it has
-    yet to be told, and whether it is over.
+    Owns the coroutine; the pause it waits in; the task it was given to; how often it was asked to end, and whether it
+    has yet to be told.
     """
 
-    __slots__ = ("_cancels", "_ended", "_is_over", "_loop", "_must_cancel", "_pause", "_task", "_work")
+    __slots__ = ("_cancels", "_ended", "_loop", "_must_cancel", "_pause", "_task", "_work")
 
     def __init__(
         self,
-        work: Coroutine[object, None, None],
+        work: Coroutine[Any, None, None],
         loop: asyncio.AbstractEventLoop,
         ended: Callable[[BaseException | None], None],
     ) -> None:
@@ -61,30 +65,34 @@ class Errand:
         self._pause: Pause | None = None
         self._task: asyncio.Task[None] | None = None
         self._cancels = 0
-        self._must_cancel = self._is_over = False
+        self._must_cancel = False
 
     def go_on(self) -> None:
         """Carry it on until it waits again; called once to begin, and then by its pause."""
-        me = cast("asyncio.Task[None]", self)
+        loop = self._loop
         try:
-            _enter_task(self._loop, me)
+            _enter_task(loop, self)  # type: ignore[arg-type]
         except RuntimeError:
             # Another task's turn: ours comes next.
-            self._loop.call_soon(self.go_on)
+            loop.call_soon(self.go_on)
             return
         self._pause = None
         try:
             waits_for = self._work.send(None) if not self._must_cancel else self._told()
         except StopIteration:
-            self._is_over = True
             self._ended(None)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - nobody awaits an errand: `ended` is told
-            self._is_over = True
             self._ended(error)
         else:
-            self._wait(waits_for)
+            if type(waits_for) is Pause:
+                self._pause = waits_for
+                waits_for.errand = self
+            else:
+                self._become_task(waits_for)
+            if self._must_cancel:
+                self._end_wait()
         finally:
-            _leave_task(self._loop, me)
+            _leave_task(loop, self)  # type: ignore[arg-type]
 
     # What a task has, too.
 
@@ -108,17 +116,11 @@ class Errand:
 
     def done(self) -> bool:
         """Whether it has ended."""
-        return self._is_over
+        return self._task.done() if self._task is not None else getcoroutinestate(self._work) == CORO_CLOSED
 
-    def _wait(self, waits_for: object) -> None:
-        if type(waits_for) is Pause:
-            self._pause = waits_for
-            waits_for.errand = self
-        else:
-            self._task = self._loop.create_task(_Rest(self._work, waits_for))
-            self._task.add_done_callback(self._task_ended)
-        if self._must_cancel:
-            self._end_wait()
+    def _become_task(self, waits_for: object) -> None:
+        self._task = self._loop.create_task(_Rest(self._work, waits_for))
+        self._task.add_done_callback(self._task_ended)
 
     def _end_wait(self) -> None:
         """Where it waits it is told; else when it waits next, or goes on."""
@@ -135,7 +137,6 @@ class Errand:
         return self._work.throw(asyncio.CancelledError())
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        self._is_over = True
         self._ended(asyncio.CancelledError() if task.cancelled() else task.exception())
 
 
