@@ -116,7 +116,7 @@ class Gateway:
         self._budget = budget
         self._clock = clock
         self._tap = tap
-        self._hedge = Hedge()
+        self.hedge = Hedge()
         self._without_usage: set[str] = set()
 
     async def answer(self, call: Call) -> Answer:
@@ -137,6 +137,10 @@ class Gateway:
                     attempts.answered()
                     answer.history = attempts
                 return answer
+
+    def asks_usage(self, deployment: Deployment) -> bool:
+        """Whether a deployment is asked for the usage of streams: until it is known to refuse that."""
+        return deployment.id not in self._without_usage
 
     def settle(self, call: Call, answer: Answer) -> float | None:
         """Put down what an ended answer used: its price, None where that is not known, and what it tells of speed."""
@@ -205,7 +209,7 @@ class Gateway:
             attempts.took_too(other)
             return self._at(call, other)
 
-        return await self._hedge.race(self._at(call, deployment), second, after_s)
+        return await self.hedge.race(self._at(call, deployment), second, after_s)
 
     async def _at(self, call: Call, deployment: Deployment) -> Answer:
         """One deployment, and what came of it made known."""

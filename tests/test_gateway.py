@@ -1,3 +1,4 @@
+import asyncio
 from random import Random
 
 import msgspec
@@ -6,6 +7,7 @@ import pytest
 from proxy_cli.access.budgets import ProcessBudget
 from proxy_cli.errors import BackendError, BackendUnreachable, BudgetExceeded, StreamOptionsRefused, UnknownModel
 from proxy_cli.gateway import Gateway
+from proxy_cli.hedge import Hedge
 from proxy_cli.routing.fleet import Fleet
 from proxy_cli.routing.queue import Places
 from proxy_cli.routing.router import Router
@@ -195,3 +197,67 @@ async def test_a_stream_that_was_left_costs_what_has_come():
     answer.close()
 
     assert heart.settle(call(stream=True), answer) == 2.0
+
+
+async def test_a_failure_tells_what_was_tried():
+    """So that a caller sees that the proxy has done what it could."""
+    pair = (deployment("a", id="1"), deployment("a", id="2"))
+    heart = gateway(Provider(), Upstream(*[BackendUnreachable("x")] * 3), *pair)
+
+    with pytest.raises(BackendUnreachable) as caught:
+        await heart.answer(call())
+
+    assert dict(caught.value.headers)["x-litellm-attempted-retries"] == "2"
+    assert dict(caught.value.headers)["x-litellm-attempted-fallbacks"] == "0"
+
+
+class SlowUpstream:
+    """Of two deployments the first that is asked says nothing, the second answers; who was let go is kept."""
+
+    def __init__(self):
+        self.sent = 0
+        self.let_go = 0
+
+    async def send(self, request):
+        self.sent += 1
+        if self.sent == 1:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                self.let_go += 1
+                raise
+        return EventReply(b"a", b"end")
+
+
+async def test_a_late_stream_is_asked_for_at_a_second_deployment():
+    """Where hedging is on, and the deployment's own measure says that it is late; the loser is cancelled."""
+    upstream, loop = SlowUpstream(), asyncio.get_running_loop()
+    pair = (deployment("a", id="1"), deployment("a", id="2"))
+    heart = gateway(Provider(), upstream, *pair, rules=Rules(hedges=True), clock=loop.time)
+    heart.hedge = Hedge(1.0)
+    states = [heart.router.fleet.state(each) for each in pair]
+    for state in states:
+        for _ in range(64):
+            state.succeeded(waited_s=0.01, stream=True)
+
+    answer = await heart.answer(call(stream=True))
+    assert answer.history is not None
+    told = (answer.attempts, answer.history.retries, answer.history.maybe_duplicate)
+    answer.close()
+    await asyncio.sleep(0)
+
+    assert (upstream.sent, upstream.let_go, told) == (2, 1, (2, 0, True))
+    assert [state.in_flight for state in states] == [0, 0]
+
+
+async def test_without_a_measure_nobody_is_late():
+    """A deployment that has answered too few streams to know is waited for."""
+    upstream = SlowUpstream()
+    pair = (deployment("a", id="1"), deployment("a", id="2"))
+    heart = gateway(Provider(), upstream, *pair, rules=Rules(hedges=True))
+    heart.hedge = Hedge(1.0)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(heart.answer(call(stream=True)), 0.05)
+
+    assert upstream.sent == 1

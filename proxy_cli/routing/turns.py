@@ -217,6 +217,10 @@ class Attempts(msgspec.Struct, eq=False):
                 self.maybe_duplicate = self.maybe_duplicate or is_doubtful(failure)
                 return step
         assert self._final is not None
+        self._final.headers += (
+            ("x-litellm-attempted-retries", str(self.retries)),
+            ("x-litellm-attempted-fallbacks", str(self.fallbacks)),
+        )
         raise self._final
 
     def _begin(self, way: Way) -> Step | None:

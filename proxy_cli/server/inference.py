@@ -16,15 +16,18 @@ from proxy_cli.relay import Relay
 from proxy_cli.routing.queue import queue_headers
 from proxy_cli.server.admission import Admission
 from proxy_cli.server.calls import Calls
+from proxy_cli.server.explain import DryRun
 from proxy_cli.server.heartbeat import Beat, Beats, Heart
 from proxy_cli.server.mirroring import Mirrors
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.reply import Lines, Outgoing, Outlet, Sent, lines, pairs
 from proxy_cli.server.routes import Visit
-from proxy_cli.shapes import Call, Deployment, Record, header_text
+from proxy_cli.shapes import Call, Deployment, Headers, Json, Record, header_text
 from proxy_cli.telemetry.tap import Tap
+from proxy_cli.wire.steering import asks_to_explain
 
 _FIRST_TRY: Final[Lines] = "x-litellm-attempted-retries: 0\r\nx-litellm-attempted-fallbacks: 0\r\n"
+_JSON: Final[Lines] = "content-type: application/json\r\n"
 _MOST_ERRORS: Final = 5
 _MOST_WORDS: Final = 200  # of an error, in a header
 
@@ -43,6 +46,7 @@ class Inference:
         heart: Heart,
         beats: Beats,
         mirrors: Mirrors,
+        dry_run: DryRun,
         tap: Tap | None = None,
     ) -> None:
         self._gateway = gateway
@@ -53,12 +57,17 @@ class Inference:
         self._heart = heart
         self._beats = beats
         self._mirrors = mirrors
+        self._dry_run = dry_run
         self._tap = tap
         self._streams: set[Relay] = set()
 
     async def answer(self, visit: Visit) -> web.StreamResponse:
         """One request that aiohttp has read, to the last byte of its answer."""
-        return await self.respond(await self.calls.read(visit), visit.record, visit.own_headers, visit.outlet)
+        try:
+            call = await self.calls.read(visit)
+        except GatewayError as failure:
+            return self.refused(failure, visit.headers, visit.record, visit.own_headers, visit.outlet)
+        return await self.respond(call, visit.record, visit.own_headers, visit.outlet)
 
     @property
     def streams(self) -> int:
@@ -72,6 +81,8 @@ class Inference:
 
     async def respond(self, call: Call, record: Record, own: Lines, outlet: Outlet[Sent]) -> Sent:
         """One call, to the last byte of its answer. Raises the GatewayError that the caller should see."""
+        if call.controls.explain:
+            return self._explained(call, record, own, outlet)
         record.model, record.stream = call.model, call.stream
         answer: Answer | None = None
         beat = self._heart.begin(call, own, outlet, self._beats, self._gateway.router.table) if call.stream else None
@@ -94,14 +105,32 @@ class Inference:
                 self._tap.client_reply(call.request_id, answer.status, pairs(head), answer.body)
             return outlet.whole(answer.status, head, answer.body)
         except GatewayError as failure:
-            if failure.model_id:
-                record.deployment = self._gateway.router.table.by_id(failure.model_id)
+            self._note(record, failure)
             raise
         finally:
             if beat is not None:
                 self._heart.end(beat)
             if answer is not None:
                 answer.close()
+            if not isinstance(call.body, bytes):
+                call.body.close()
+
+    def refused(
+        self, failure: GatewayError, headers: Headers, record: Record, own: Lines, outlet: Outlet[Sent]
+    ) -> Sent:
+        """Tell why a request has become no call, to one that asks for a dry run. Raises the failure to any other."""
+        if not asks_to_explain(headers):
+            raise failure
+        self._dry_run.admit(record.key)
+        return _account(self._dry_run.of_refusal(failure), record, own, outlet)
+
+    def _explained(self, call: Call, record: Record, own: Lines, outlet: Outlet[Sent]) -> Sent:
+        """Tell what would become of a call. Raises Forbidden."""
+        record.model = call.model
+        try:
+            self._dry_run.admit(record.key)
+            return _account(self._dry_run.of_call(call), record, own, outlet)
+        finally:
             if not isinstance(call.body, bytes):
                 call.body.close()
 
@@ -125,6 +154,10 @@ class Inference:
             # Also when the caller has left: what was used until then is spent.
             self._settle(record, call, answer)
 
+    def _note(self, record: Record, failure: GatewayError) -> None:
+        if failure.model_id:
+            record.deployment = self._gateway.router.table.by_id(failure.model_id)
+
     def _settle(self, record: Record, call: Call, answer: Answer) -> None:
         record.usage = answer.usage
         record.cost_usd = self._gateway.settle(call, answer)
@@ -140,6 +173,12 @@ class Inference:
             f"x-litellm-response-duration-ms: {total_ms:.1f}\r\n"
             f"x-litellm-overhead-duration-ms: {overhead_ms if overhead_ms > 0 else 0.0:.3f}\r\n{more}"
         )
+
+
+def _account(told: Json, record: Record, own: Lines, outlet: Outlet[Sent]) -> Sent:
+    body = msgspec.json.encode(told)
+    record.status, record.bytes_out = 200, len(body)
+    return outlet.whole(200, own + _JSON, body)
 
 
 def _not_events() -> GatewayError:
@@ -186,6 +225,7 @@ def _named(deployment: Deployment) -> Lines:
             ("x-litellm-model-group", deployment.group),
             ("x-litellm-model-name", str(deployment.params.get("model", deployment.model))),
             ("x-litellm-version", __version__),
+            *((("x-litellm-model-region", deployment.region),) if deployment.region else ()),
         ]
         if deployment.mock_response is None:
             headers.append(("x-litellm-model-api-base", f"{deployment.backend}{deployment.base_path}"))
