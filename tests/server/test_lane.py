@@ -188,6 +188,40 @@ async def test_one_connection_carries_what_the_lane_reads_and_what_it_does_not(c
         assert (await client.response())[0] == 404
 
 
+async def test_refusals_sent_ahead_do_not_stack_up(client):
+    """However many requests come at once, each of which is answered in the turn in which it is read."""
+    count = 400
+    client.send(post(b"{}") * count)
+
+    statuses = [(await client.response())[0] for _ in range(count)]
+
+    assert statuses == [400] * count
+
+
+async def test_request_over_kept_connections_makes_no_task(client):
+    """It begins in the turn in which it was read, and goes on in the one in which its answer came."""
+    made: list[str] = []
+
+    def make(loop, work, **more):
+        made.append(work.__name__)
+        return asyncio.Task(work, loop=loop, **more)
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(make)
+    try:
+        client.send(post())
+        await client.response()
+        first = made.copy()
+        made.clear()
+        client.send(post())
+        await client.response()
+    finally:
+        loop.set_task_factory(None)
+
+    assert "Counter.guard" in first, "it waits for a new connection as a task"
+    assert [name for name in made if name != "_handle_request"] == [], "all but the backend's own"
+
+
 @pytest.mark.row("H-25")
 async def test_requests_sent_ahead_are_answered_in_order(client):
     """Whoever answers each of them."""
