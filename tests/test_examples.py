@@ -200,3 +200,24 @@ async def test_several_backends_stand_in_for_each_other_as_the_example_says(tmp_
         assert [status for status, _ in answers] == [200, 200]
         assert [json.loads(body)["model"] for _, body in answers] == ["chat", "chat"]
         assert [spare.last.body["model"], small.last.body["model"]] == ["qwen3-14b", "qwen3-4b"]
+
+
+def test_the_routing_example_answers_as_its_comments_say(tmp_path):
+    """The two versions share `chat`, other names stand in for those that fail, and tags choose."""
+    with serving("--config", ROOT / "examples" / "routing.yaml", home=tmp_path) as port:
+
+        def said(model: str, **fields: object) -> str:
+            status, body = chat(port, model, **fields)
+            return str(json.loads(body)["choices"][0]["message"]["content"]) if status == 200 else body
+
+        versions = {said("gpt-4o") for _ in range(200)}  # one in ten is new: never to see it takes luck of 1e-9
+        others = [said(model) for model in ("unlucky", "short", "tagged")]
+        tagged = said("tagged", tags=["research"])
+
+    assert versions == {"Hello from the usual version.", "Hello from the new version."}
+    assert others == [
+        "Hello from the small model.",
+        "Hello from the model with the long window.",
+        "Hello from everybody's.",
+    ]
+    assert tagged == "Hello from research."
