@@ -104,11 +104,13 @@ async def test_a_refusal_of_stream_options_is_remembered():
     """One more request, without; and never with again."""
     provider = Provider(StreamOptionsRefused(400, "stream_options"), None, None)
     heart = gateway(provider, Upstream(Reply(), Reply(), Reply()))
+    before = heart.asks_usage(deployment("a", id="1"))
 
     await heart.answer(call())
     await heart.answer(call())
 
     assert provider.asked == [("1", True), ("1", False), ("1", False)]
+    assert (before, heart.asks_usage(deployment("a", id="1"))) == (True, False)
 
 
 async def test_a_refusal_that_goes_on_is_a_failure():

@@ -51,6 +51,10 @@ class Keys:
             return self._hint
         return self._judged(self._presented(carried), self._master)
 
+    def is_admin(self, accepted: str) -> bool:
+        """Whether the caller of whom `admit` has said this may see and do all: the master key's, or any without one."""
+        return self._master is None or accepted == self._hint
+
     def _judged(self, presented: Sequence[str], master: bytes) -> str:
         if not presented:
             raise Unauthenticated(

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "init": "Write a first file, with comments.",
     "health": "Ask every model of a file once; or the proxy, without a file.",
     "backend": "See how a running proxy's backends stand; drain, disable or resume one.",
+    "explain": "Say what would become of a request: who is asked, why, and what is sent.",
     "test": "Send a running proxy a test request, plain and streamed.",
     "mock": "A backend to try things with: deterministic answers, errors on request.",
 }

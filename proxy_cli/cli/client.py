@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -28,6 +29,7 @@ from proxy_cli.shapes import Json
 DEFAULT_PORT: Final = 4000
 # Addresses a server listens on and nobody can call.
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _KEY_VARIABLES: Final = ("LLMPROXY_API_KEY", "LITELLM_MASTER_KEY")
 
 
@@ -195,13 +197,15 @@ class Client:
         self._timeout_s = timeout_s
 
     @contextmanager
-    def exchange(self, method: str, path: str, body: Json = None) -> Iterator[Reply]:
-        """One request and its reply. Raises ClientProblem when there is none."""
+    def exchange(
+        self, method: str, path: str, body: Json = None, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> Iterator[Reply]:
+        """One request and its reply; bytes are sent as they are. Raises ClientProblem when there is none."""
         connection = self._connection()
-        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         try:
             with _told(self.target, self._timeout_s):
-                connection.request(method, self.target.path + path, data, self._headers(data))
+                connection.request(method, self.target.path + path, data, {**self._headers(data), **headers})
                 response = connection.getresponse()
             yield Reply(response, self.target, self._timeout_s)
         finally:

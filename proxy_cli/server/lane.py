@@ -388,7 +388,11 @@ class Lane(asyncio.Protocol):
             return
         if not counter.admits(record, head.headers, public=public):
             await counter.admit_later(record, head.headers, public=public)
-        call = desk.inference.calls.of_json(match, record, head.headers, body, head.target)
+        try:
+            call = desk.inference.calls.of_json(match, record, head.headers, body, head.target)
+        except GatewayError as failure:
+            desk.inference.refused(failure, head.headers, record, own, self)
+            return
         await desk.inference.respond(call, record, own, self)
 
     def _refuse_late(self, error: GatewayError, match: Match | None) -> None:

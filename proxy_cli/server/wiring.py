@@ -1,7 +1,7 @@
 """How one configuration is wired: everything that a request passes through, put together once for each snapshot."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -16,6 +16,7 @@ from proxy_cli.server.admission import Admission
 from proxy_cli.server.calls import Calls
 from proxy_cli.server.counter import Counter
 from proxy_cli.server.drain import Drain
+from proxy_cli.server.explain import DryRun
 from proxy_cli.server.fleet_routes import FleetRoutes
 from proxy_cli.server.heartbeat import Beats, Heart
 from proxy_cli.server.inference import Inference
@@ -28,6 +29,8 @@ from proxy_cli.server.reload_route import Ask, ReloadRoute
 from proxy_cli.server.routes import Answer, Routes, served
 from proxy_cli.server.setup import Setup
 from proxy_cli.server.snapshot import Snapshot
+from proxy_cli.shapes import Deployment
+from proxy_cli.telemetry.masking import Mask
 from proxy_cli.telemetry.recorder import Recorder
 from proxy_cli.telemetry.tap import Tap
 from proxy_cli.upstream.client import Upstream
@@ -101,6 +104,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         mirrors=mirrors,
         heart=process.heart,
         beats=Beats(general.stream_keepalive_seconds, general.early_commit_seconds),
+        dry_run=dry_run_of(setup, router, process.places, gateway.asks_usage),
         tap=tap,
     )
     health = Health(
@@ -120,6 +124,21 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         health=health,
         mirrors=mirrors,
         upstream=upstream,
+    )
+
+
+def dry_run_of(setup: Setup, router: Router, places: Places, asks_usage: Callable[[Deployment], bool]) -> DryRun:
+    """What tells of calls that are not made."""
+    return DryRun(
+        router=router,
+        places=places,
+        providers=provider_for,
+        budget=setup.budget,
+        asks_usage=asks_usage,
+        mask=Mask(setup.scrubber),
+        clock=time.monotonic,
+        random=Random(),  # noqa: S311 - which of equal servers is shown is no secret
+        is_admin=setup.keys.is_admin,
     )
 
 

@@ -29,6 +29,16 @@ def test_without_a_master_key_anyone_may_call():
     assert keys.admit(presented("authorization", "None")) == ""
 
 
+def test_the_master_keys_holder_is_an_administrator_and_so_is_anybody_where_there_is_none():
+    """By what was said when he was let in; whoever was let in without a key is none."""
+    keys = Keys(Secret(MASTER))
+
+    assert keys.is_admin(keys.admit(presented("x-api-key", MASTER)))
+    assert not keys.is_admin("")
+    assert not keys.is_admin("sk-…0000")
+    assert Keys(None).is_admin("")
+
+
 def test_a_missing_key_says_how_to_send_one():
     """The refusal names the header."""
     with pytest.raises(Unauthenticated, match="Authorization") as caught:

@@ -138,6 +138,25 @@ async def test_a_request_carries_the_key_and_its_body():
         assert backend.last.body["input"] == "夕飯はお肉です。"
 
 
+async def test_a_body_in_bytes_is_sent_as_it_is_with_the_headers_that_are_given():
+    """Those of the command's own win over the client's."""
+    async with running_backend() as backend:
+        client = Client(Target("http", "127.0.0.1", backend.port), None, 10)
+        body = b'{"model" : "a", "messages" : []}'
+
+        def ask():
+            with client.exchange("POST", "/v1/chat/completions", body, {"x-team": "search", "accept": "a/b"}) as reply:
+                return reply.status
+
+        status = await asyncio.to_thread(ask)
+        seen = backend.last
+
+    assert status == 200
+    assert seen.headers["x-team"] == "search"
+    assert seen.headers["accept"] == "a/b"
+    assert seen.body == {"model": "a", "messages": []}
+
+
 async def test_a_wrong_key_is_answered_with_the_servers_words_and_where_keys_come_from():
     """A refusal tells the server's message and how to name another key, and not the key."""
     async with running_backend(key="another-key-than-that") as backend:
