@@ -414,6 +414,28 @@ async def test_reload_keeps_what_is_known_of_deployments(tmp_path):
     assert (len(full.requests), chats(well)) == (1, 3)
 
 
+async def test_rest_of_a_deployment_holds_for_all_processes(tmp_path):
+    """What one worker was told, the others need not ask."""
+    async with RawBackend(again(limited("retry-after: 200"))) as full, running_backend() as well:
+        text = config(url_of(full), well.url)
+        statuses = await asyncio.to_thread(partial(_asked_of_two_workers, Command(tmp_path), text))
+
+    assert statuses == [200] * 30
+    assert (len(full.requests), chats(well)) == (1, 30)
+
+
+def _asked_of_two_workers(command: Command, text: str) -> list[int]:
+    """The statuses of thirty chats, each over a connection of its own, which the kernel deals out."""
+    try:
+        port = free_port()
+        command.write("config.yaml", text)
+        flags = ["--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port), "--num_workers", "2"]
+        command.serve(*flags, port=port)
+        return [ask(port, PATH, chat())[0] for _ in range(30)]
+    finally:
+        command.close()
+
+
 def _asked_around_a_reload(command: Command, text: str) -> list[int]:
     """The statuses of two chats, a reload, and one chat more."""
     try:
