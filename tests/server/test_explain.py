@@ -259,6 +259,36 @@ def test_the_first_candidate_is_the_one_that_is_asked(strategy):
         assert told["candidates"][0]["id"] == told["request"]["id"]
 
 
+def test_a_mock_that_fails_is_passed_over_as_it_is_served():
+    """What a deployment answers without a backend is known beforehand."""
+    setup = prepared(
+        """
+    model_list:
+      - {model_name: fails, litellm_params: {model: openai/a, mock_response: litellm.InternalServerError}}
+      - {model_name: talks, litellm_params: {model: openai/b, mock_response: hello}}
+    router_settings: {fallbacks: [{fails: [talks]}]}
+    """
+    )
+
+    told, alone = account(setup, "fails"), account(setup, "fails", disable_fallbacks=True)
+
+    assert [each["model"] for each in told["passed_over"]] == ["fails"]
+    assert told["request"]["for"] == "talks"
+    assert alone["refused"]["status"] == 500
+
+
+def test_a_spent_budget_refuses_and_the_way_is_told_nevertheless():
+    """The candidates are known, the request is not made."""
+    setup = prepared(config("http://127.0.0.1:9/v1") + "\n    litellm_settings: {max_budget: 0.5}\n")
+    setup.budget.add(1.0)
+
+    told = account(setup, "fast")
+
+    assert told["refused"]["code"] == "budget_exceeded"
+    assert len(told["candidates"]) == 2
+    assert told["request"] is None
+
+
 def test_a_field_that_the_target_does_not_take_is_refused():
     """By the provider's own words."""
     setup = prepared(
