@@ -26,9 +26,9 @@ from proxy_cli.config.flags import Flags
 if TYPE_CHECKING:
     from proxy_cli.cli.client import ClientOptions
     from proxy_cli.config.problem import Problem
+    from proxy_cli.processes.workers import Plan
     from proxy_cli.server.reload import Renewal
     from proxy_cli.server.setup import Prepared, Setup
-    from proxy_cli.server.workers import Plan
 
     Run = Callable[[ClientOptions, Mapping[str, str]], int]
 
@@ -119,7 +119,7 @@ def _keep(values: Values, surroundings: Surroundings) -> bool:
 
 def _listen(flags: Flags, surroundings: Surroundings, notes: Sequence[str]) -> int:
     """Load, check, open the port and serve."""
-    from proxy_cli.server.listen import CannotListen, check_address  # noqa: PLC0415 - loaded only to serve
+    from proxy_cli.processes.listen import CannotListen, check_address  # noqa: PLC0415 - loaded only to serve
     from proxy_cli.server.tls import UnusableTls  # noqa: PLC0415
 
     try:
@@ -218,12 +218,12 @@ def _failed(sentence: str, code: int, *, as_json: bool) -> int:
 
 def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
     """Open the port, set up the log, and serve until the end."""
+    from proxy_cli.processes.listen import open_listeners, unix_path  # noqa: PLC0415
+    from proxy_cli.processes.open_files import raise_limit  # noqa: PLC0415
+    from proxy_cli.processes.workers import Plan  # noqa: PLC0415
     from proxy_cli.server.app import Server  # noqa: PLC0415
-    from proxy_cli.server.listen import open_listeners, unix_path  # noqa: PLC0415
-    from proxy_cli.server.open_files import raise_limit  # noqa: PLC0415
     from proxy_cli.server.reload import File  # noqa: PLC0415
     from proxy_cli.server.tls import tls_context  # noqa: PLC0415
-    from proxy_cli.server.workers import Plan  # noqa: PLC0415
     from proxy_cli.telemetry.log import configure  # noqa: PLC0415
 
     setup = prepared.setup
@@ -306,11 +306,11 @@ def _address(setup: "Setup", *, secure: bool) -> str:
 def _way_to_run(flags: Flags) -> "Callable[[Plan], int]":
     """Through our own parent of workers, or through gunicorn's."""
     if not flags.run_gunicorn:
-        from proxy_cli.server.supervisor import run  # noqa: PLC0415
+        from proxy_cli.processes.supervisor import run  # noqa: PLC0415
 
         return run
     try:
-        from proxy_cli.server import gunicorn_worker  # noqa: PLC0415 - an optional extra
+        from proxy_cli.processes import gunicorn_worker  # noqa: PLC0415 - an optional extra
     except ImportError as problem:
         raise click.ClickException(_NO_GUNICORN) from problem
     return lambda plan: gunicorn_worker.run(plan, flags.num_workers)

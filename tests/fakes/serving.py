@@ -12,11 +12,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from proxy_cli.server import gunicorn_worker
-from proxy_cli.server.listen import open_listeners
+from proxy_cli.processes import gunicorn_worker
+from proxy_cli.processes.listen import open_listeners
+from proxy_cli.processes.supervisor import run
+from proxy_cli.processes.workers import Plan
 from proxy_cli.server.reload import Renewal
-from proxy_cli.server.supervisor import run
-from proxy_cli.server.workers import Plan
 
 
 class Word:

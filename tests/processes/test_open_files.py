@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from proxy_cli.server.open_files import warning
+from proxy_cli.processes.open_files import warning
 
-RAISE = "from proxy_cli.server.open_files import raise_limit; import resource as r; "
+RAISE = "from proxy_cli.processes.open_files import raise_limit; import resource as r; "
 PRINT = "print(raise_limit()); print(r.getrlimit(r.RLIMIT_NOFILE)[0])"
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy_cli.server.watch import Watch
+from proxy_cli.processes.watch import Watch
 
 
 async def notices(watch, *, within_s=0.2):

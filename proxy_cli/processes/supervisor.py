@@ -15,10 +15,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
-from proxy_cli.server import link
-from proxy_cli.server.link import Link
+from proxy_cli.processes import link
+from proxy_cli.processes.link import Link
+from proxy_cli.processes.workers import Plan, run_here
 from proxy_cli.server.reload import RETRY_S, Renewal
-from proxy_cli.server.workers import Plan, run_here
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger as BaseLogger
 from gunicorn.workers.base import Worker as BaseWorker
 
+from proxy_cli.processes.workers import Plan, Serving
 from proxy_cli.server.reload import Renewal
 from proxy_cli.server.reload_route import Ask
 from proxy_cli.server.setup import Setup
-from proxy_cli.server.workers import Plan, Serving
 
 logger = logging.getLogger(__name__)
 

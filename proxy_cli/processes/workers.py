@@ -17,12 +17,12 @@ from typing import Final, Protocol
 
 import uvloop
 
-from proxy_cli.server import link
-from proxy_cli.server.link import Link
+from proxy_cli.processes import link
+from proxy_cli.processes.link import Link
+from proxy_cli.processes.watch import Watch
 from proxy_cli.server.reload import Reloader, Renewal, Source, tell
 from proxy_cli.server.reload_route import Ask
 from proxy_cli.server.setup import Setup
-from proxy_cli.server.watch import Watch
 from proxy_cli.tasks import Tasks
 
 logger = logging.getLogger(__name__)

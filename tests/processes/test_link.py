@@ -1,6 +1,6 @@
 """What a worker and its parent say to each other."""
 
-from proxy_cli.server import link
+from proxy_cli.processes import link
 from proxy_cli.server.reload import Renewal
 
 

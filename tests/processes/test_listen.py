@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy_cli.server.listen import CannotListen, check_address, open_listeners, port_holder
+from proxy_cli.processes.listen import CannotListen, check_address, open_listeners, port_holder
 
 NOBODY = 65534
 
@@ -102,7 +102,7 @@ def test_listeners_refuse_a_low_port_without_rights():
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 80:
         pytest.skip("this system gives low ports to everybody")
     code = """
-from proxy_cli.server.listen import CannotListen, open_listeners
+from proxy_cli.processes.listen import CannotListen, open_listeners
 import encodings.idna, os
 if os.getuid() == 0:
     os.setgid(65534); os.setuid(65534)
