@@ -35,6 +35,7 @@ from proxy_cli.shapes import Call, Deployment
 
 ALL_REST: Final = "all_deployments_in_cooldown"
 _LONG_PAUSE_S: Final = 8.0  # longer than this nobody waits who has somewhere else to go
+_TURNED_AWAY: Final = frozenset({Kind.RATE_LIMIT, Kind.AUTHENTICATION})  # before any model has seen the call
 # Of an upload: a part has gone, so that no other attempt can be made. The failure before it is what there is to say.
 _NOT_KEPT: Final = "upload_not_kept"
 
@@ -169,14 +170,23 @@ class Attempts(msgspec.Struct, eq=False):
         step = self._step_within(turn, kind, now_s)
         if step is None:
             return None
-        # Where nothing was sent and somebody else is there, the fleet gets no more work by it than it had.
-        is_free = failure.elsewhere and step.order[0].id not in turn.tried
+        is_free = self._is_free(turn, step, failure, kind)
         if not is_free and not ground.budget.take(ground.active(), now_s):
             return None
         self.retries += 1
         turn.retries += 1
         self.maybe_duplicate = self.maybe_duplicate or is_doubtful(failure)
         return step
+
+    def _is_free(self, turn: _Turn, step: Step, failure: GatewayError, kind: Kind) -> bool:
+        """Whether another attempt makes no more work for the models: none has seen the call, somebody else is there."""
+        following = step.order[0]
+        if following.id in turn.tried:
+            return False
+        # Many that are turned away at the same moment would else be lost beside a server that is well. Where that one
+        # rests too, each would only go round all of them.
+        turned_away = kind in _TURNED_AWAY and self._ground.fleet.is_plain(following, self._ground.clock())
+        return failure.elsewhere or turned_away
 
     def _step_within(self, turn: _Turn, kind: Kind, now_s: float) -> Step | None:
         """Those of the name that were not asked yet; else those that may be asked again, after a pause that fits."""

@@ -190,6 +190,18 @@ async def test_short_wait_that_a_lone_backend_asks_for_is_waited(field):
     assert took_s >= (0.12 if "ms" in field else 1.0)
 
 
+@pytest.mark.row("U-22", "U-25")
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "401 Unauthorized"])
+async def test_all_that_are_turned_away_at_once_are_answered_by_another(status):
+    """No model has seen their calls, so what bounds retries does not leave some of them without an answer."""
+    async with RawBackend(again(reply(LIMITED, status=status))) as full, running_backend() as well:
+        async with running_proxy(config(url_of(full), well.url)) as proxy:
+            answers = await asyncio.gather(*[asked(proxy) for _ in range(20)])
+
+    assert [status for status, _, _ in answers] == [200] * 20
+    assert chats(well) == 20
+
+
 def in_so_long(seconds: int) -> list[str]:
     """A date as `Retry-After` may have it, and the backend's own clock, which is years behind."""
     now = datetime(2020, 1, 1, tzinfo=UTC)
