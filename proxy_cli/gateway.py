@@ -52,7 +52,8 @@ class Held(msgspec.Struct):
     def leave(self) -> None:
         """The deployment has nothing to do for this call any more."""
         self.state.end(self.trial)
-        self.places.give_back(self.deployment)
+        if _is_limited(self.deployment):
+            self.places.give_back(self.deployment)
 
 
 class Answer(msgspec.Struct, kw_only=True):
@@ -145,12 +146,10 @@ class Gateway:
     def settle(self, call: Call, answer: Answer) -> float | None:
         """Put down what an ended answer used: its price, None where that is not known, and what it tells of speed."""
         usage, deployment = answer.usage, answer.deployment
-        state = self._fleet.state(deployment)
-        if answer.relay is None:
-            state.used(usage, answer.waited_s)
-        elif answer.failure is not None:
-            state.failed(answer.failure)
-        else:
+        if answer.relay is not None:
+            state = self._fleet.state(deployment)
+            if answer.failure is not None:
+                state.failed(answer.failure)
             state.used(usage, 0.0)
         if deployment.tpm is not None or self.router.rules.checks_calls:
             learn(call, deployment, usage)
@@ -162,16 +161,19 @@ class Gateway:
             self._budget.add(cost)
         return cost
 
-    async def _attempt(self, step: Step, attempts: Attempts) -> Answer:
+    def _attempt(self, step: Step, attempts: Attempts) -> Coroutine[Any, Any, Answer]:
         """One deployment asked, once it has a place for the call; where that is slow to begin, perhaps a second."""
         call, order = step.call, step.order
-        deployment = self._places.take_now(order, _weight(call, order))
-        if deployment is None:
-            return await self._queued(call, order, attempts)
+        deployment = order[0]
+        if _is_limited(deployment):
+            free = self._places.take_now(order, _weight(call, order))
+            if free is None:
+                return self._queued(call, order, attempts)
+            deployment = free
         attempts.took(deployment)
-        if self.router.rules.hedges and call.stream and len(order) > 1:
-            return await self._hedged(call, deployment, order, attempts)
-        return await self._at(call, deployment)
+        if call.stream and len(order) > 1 and self.router.rules.hedges:
+            return self._hedged(call, deployment, order, attempts)
+        return self._at(call, deployment)
 
     async def _queued(self, call: Call, order: Sequence[Deployment], attempts: Attempts) -> Answer:
         position, began_s = 0, self._clock()
@@ -216,29 +218,27 @@ class Gateway:
         state = self._fleet.state(deployment)
         held = Held(deployment, state, state.begin(), self._places)
         try:
-            answer = await self._asked(call, deployment)
+            try:
+                answer = await self._ask(call, deployment)
+            except StreamOptionsRefused:
+                if not self.asks_usage(deployment):
+                    raise
+                # Asked again at once, and from now on, without the field.
+                self._without_usage.add(deployment.id)
+                answer = await self._ask(call, deployment)
         except BaseException as failure:
             if isinstance(failure, GatewayError):
                 failure.model_id = deployment.id
                 state.failed(failure)
             held.leave()
             raise
-        state.succeeded(waited_s=answer.waited_s, stream=answer.relay is not None)
-        if answer.relay is None:
-            held.leave()
-        else:
+        is_stream = answer.relay is not None
+        state.succeeded(waited_s=answer.waited_s, stream=is_stream, usage=answer.plain_usage)
+        if is_stream:
             answer.held = held
+        else:
+            held.leave()
         return answer
-
-    async def _asked(self, call: Call, deployment: Deployment) -> Answer:
-        try:
-            return await self._ask(call, deployment)
-        except StreamOptionsRefused:
-            if deployment.id in self._without_usage:
-                raise
-        # Asked again at once, and from now on, without the field.
-        self._without_usage.add(deployment.id)
-        return await self._ask(call, deployment)
 
     async def _ask(self, call: Call, deployment: Deployment) -> Answer:
         provider = self._providers(deployment)
@@ -303,6 +303,10 @@ def _event_limits(request: UpstreamRequest | LocalReply, holds_events: bool) -> 
         return None, None, False
     limits = request.timeouts
     return limits.gap_s, limits.first_byte_s, limits.set_by_caller
+
+
+def _is_limited(deployment: Deployment) -> bool:
+    return not (deployment.max_parallel is None and deployment.rpm is None and deployment.tpm is None)
 
 
 def _weight(call: Call, order: Sequence[Deployment]) -> int:

@@ -21,7 +21,6 @@ _MINUTE_S: Final = 60.0
 _FRESH: Final = 0.2  # how much of the average time is the newest place's
 _GUESS_S: Final = 1.0  # how long a place is held where none was given back yet
 _TURN_S: Final = 0.1  # a process goes on for so long before it leaves places to others: to hand on costs a wait too
-_SETTLES_S: Final = 1.0  # a place is given back a moment before its call's usage is counted: until then, its estimate
 _LEFT_S: Final = 0.15  # a process that waits looks at least twice in that time
 _NEVER_S: Final = float("inf")
 
@@ -68,7 +67,6 @@ class Lane:
         "_minute",
         "_reserved",
         "_row",
-        "_settling",
         "_starts",
         "_turn_s",
         "fair",
@@ -88,7 +86,6 @@ class Lane:
         self._turn_s = -_TURN_S  # when this process began to take places that others wait for too
         self._starts: deque[tuple[float, int]] = deque()  # and tokens, of the places that are taken
         self._reserved = 0
-        self._settling: deque[tuple[float, int]] = deque()  # until when tokens count that were given back
         self._minute: deque[float] = deque()  # starts, where there is an rpm
         self._row = row
 
@@ -113,8 +110,6 @@ class Lane:
         start_s, tokens = self._starts.popleft()
         held_s = max(0.0, now_s - start_s)
         self.hold_s += (held_s - self.hold_s) * _FRESH if self.hold_s else held_s
-        if tokens:
-            self._settling.append((now_s + _SETTLES_S, tokens))
         self._less(tokens)
 
     def undo(self) -> None:
@@ -196,13 +191,7 @@ class Lane:
         if deployment.rpm is not None and not self._has_turn(deployment.rpm, load, pending, more, now_s):
             return False
         reserved = self._reserved + reserved_elsewhere + tokens
-        return deployment.tpm is None or self._used(load, now_s) + reserved <= deployment.tpm
-
-    def _used(self, load: Load, now_s: float) -> int:
-        settling = self._settling
-        while settling and settling[0][0] <= now_s:
-            settling.popleft()
-        return int(load.tokens_in_minute()) + sum(tokens for _, tokens in settling)
+        return deployment.tpm is None or int(load.tokens_in_minute()) + reserved <= deployment.tpm
 
     def _has_turn(self, rpm: int, load: Load, pending: int, more: int, now_s: float) -> bool:
         self._pass(now_s)

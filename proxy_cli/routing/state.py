@@ -108,13 +108,15 @@ class State:
             row.cells[row.at + TRIAL] = 1.0
         return trial
 
-    def succeeded(self, *, waited_s: float, stream: bool) -> None:
-        """It answered, after a wait: a stream's first bytes came, or the whole of a plain answer."""
+    def succeeded(self, *, waited_s: float, stream: bool, usage: Usage | None = None) -> None:
+        """It answered, after a wait: a stream's first bytes came, or the whole of a plain answer, with its usage."""
+        now_s = self.common.clock()
         if stream:
             self.speed.began(waited_s)
         else:
             self.speed.answered(waited_s)
-        now_s = self.common.clock()
+            if usage is not None:
+                self._count(usage, waited_s, now_s)
         if self._breaker.succeeded(now_s):
             self._warned = False
             self._say_rest(now_s)
@@ -138,12 +140,14 @@ class State:
 
     def used(self, usage: Usage | None, lasted_s: float) -> None:
         """What an answer came to; `lasted_s` is the time of a whole plain answer, 0 for a stream."""
-        if usage is None:
-            return
+        if usage is not None:
+            self._count(usage, lasted_s, self.common.clock())
+
+    def _count(self, usage: Usage, lasted_s: float, now_s: float) -> None:
         written = usage.completion_tokens
         if written > 0 and lasted_s > 0:
             self.speed.wrote(written, lasted_s)
-        self._row.count(TOKENS, usage.prompt_tokens + written, self.common.clock())
+        self._row.count(TOKENS, usage.prompt_tokens + written, now_s)
 
     def end(self, trial: int = 0) -> None:
         """The attempt is over, however; `trial` is what its `begin` has given."""

@@ -142,19 +142,7 @@ def test_what_was_taken_and_given_back_is_all_free(calls: list[tuple[int, int]])
         lane.give_back(100.0)
 
     assert lane.held == 0
-    assert lane.take(limited, Said(), 1000, 101.0)
-
-
-def test_tokens_count_until_their_usage_is_known():
-    """The next in the line does not get a place on tokens that have been used but are not counted yet."""
-    lane, limited = Lane("a"), deployment(tpm=1000)
-    lane.take(limited, Said(), 600, 0.0)
-
-    lane.give_back(10.0)
-
-    assert not lane.take(limited, Said(), 600, 10.0)
-    assert not lane.take(limited, Said(tokens=600), 600, 11.0)
-    assert lane.take(limited, Said(), 600, 11.0)
+    assert lane.take(limited, Said(), 1000, 100.0)
 
 
 def test_the_time_a_place_is_held_is_learned():
