@@ -29,6 +29,8 @@ class Family(NamedTuple):
 
 
 _MODEL: Final = ("requested_model", "model", "model_id", "api_provider", "api_base")
+_DEPLOYMENT: Final = ("requested_model", "model_id")
+_FALLBACK: Final = ("requested_model", "fallback_model")
 
 
 def _seconds(name: str, text: str, buckets: tuple[float, ...] = LATENCY_S) -> Family:
@@ -60,7 +62,7 @@ FAILURES: Final = (
     Family(
         "llmproxy_upstream_errors_total",
         "Requests that a deployment answered with an error or not to the end.",
-        ("requested_model", "model_id", "code"),
+        (*_DEPLOYMENT, "code"),
     ),
 )
 
@@ -79,6 +81,12 @@ COUNTS: Final = {
         Family("llmproxy_upstream_retries_total", "Requests sent again over a fresh connection.", ("backend",)),
         Family("llmproxy_mirror_skipped_total", "Copies that were not sent because too many were under way."),
         Family("llmproxy_upstream_pool_full_total", "Requests that found no connection in time.", ("backend",)),
+        Family("litellm_deployment_cooled_down_total", "Times that a deployment was made to rest.", _MODEL),
+        Family("litellm_deployment_successful_fallbacks_total", "Answers that came from another name.", _FALLBACK),
+        Family("litellm_deployment_failed_fallbacks_total", "Other names that were asked in vain.", _FALLBACK),
+        Family("llmproxy_retries_total", "Further attempts under the same name.", ("requested_model",)),
+        Family("llmproxy_retries_refused_total", "Retries that were too many by their bound.", ("requested_model",)),
+        Family("llmproxy_hedges_total", "Second tries beside a slow first one."),
     )
 }
 # Set by name, by each process for itself; of a process that has ended they do not count any more.
@@ -92,6 +100,17 @@ GAUGES: Final = {
         Family("llmproxy_event_loop_lag_seconds", "How late the busiest process is.", (), "gauge", largest=True),
         Family("llmproxy_upstream_connections", "Connections to backends.", ("backend", "state"), "gauge"),
         Family("llmproxy_upstream_waiting", "Requests that wait for a connection.", ("backend",), "gauge"),
+        # Of each process's own account, which the others hear of within a moment: the worst is the newest.
+        Family(
+            "litellm_deployment_state",
+            "0: it is asked. 1: it is busy or loading, and asked last. 2: it is not asked.",
+            _MODEL,
+            "gauge",
+            largest=True,
+        ),
+        Family("llmproxy_deployment_in_flight", "Attempts under way at a deployment.", _DEPLOYMENT, "gauge"),
+        Family("llmproxy_deployment_places_taken", "Places taken at one with limits.", _DEPLOYMENT, "gauge"),
+        Family("llmproxy_deployment_waiting", "Requests that wait for a place at it.", _DEPLOYMENT, "gauge"),
     )
 }
 # Made of others when they are told.

@@ -17,6 +17,7 @@ from proxy_cli.telemetry.families import ANSWERS, COUNTS, GAUGES, KINDS, LATENCY
 
 OTHER: Final = "other"
 _CLIENT_LEFT: Final = 499
+_SLOT_BYTES: Final = 1024 * 1024  # some thousand deployments' figures; memory only as far as it is written
 _CODES: Final = 64  # ways to fail that are told apart: a backend's codes are words of its own choice
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,48}")
 _REQUEST, _ANSWER, _FAILURE = (KINDS[each[0].name] for each in (REQUESTS, ANSWERS, families.FAILURES))
@@ -43,7 +44,7 @@ class Metrics:
     """The figures of one server. Made before the fork; every process has its own object over the same memory."""
 
     def __init__(self, shared: Shared | None = None) -> None:
-        self._shared = shared if shared is not None else Shared()
+        self._shared = shared if shared is not None else Shared(slot_bytes=_SLOT_BYTES)
         self._cells = self._shared.cells
         # Owned here: what may be named, and where what was named before stands.
         self._routes: Collection[str] = frozenset()
@@ -91,7 +92,11 @@ class Metrics:
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Say how something of `families.GAUGES` is in this process now."""
-        self._cells[self._counts.get((name, labels)) or self._named(name, labels, GAUGES)] = value
+        at = self._counts.get((name, labels)) or self._named(name, labels, GAUGES)
+        if at == self._untold:
+            self._cells[at] += 1.0
+        else:
+            self._cells[at] = value
 
     def add(self, record: Record) -> None:
         """Count a request that has ended."""

@@ -149,6 +149,19 @@ def test_names_that_find_no_room_are_counted_together():
     assert found["llmproxy_metrics_untold_total",] > 0
 
 
+def test_a_gauge_that_finds_no_room_spoils_no_other_figure():
+    """What cannot be named is counted as untold, one for each time, whatever the gauge says."""
+    metrics = known(slots=1, slot_bytes=8192)
+
+    for number in range(200):
+        metrics.set("llmproxy_upstream_waiting", 1e9, f"backend {number}")
+
+    found = samples(metrics.exposition())
+    told = [key for key in found if key[0] == "llmproxy_upstream_waiting"]
+    assert 0 < len(told) < 200
+    assert found["llmproxy_metrics_untold_total",] == 200 - len(told)
+
+
 def test_figures_of_processes_add_up_and_gauges_end_with_them():
     """Counters of a process that has ended stay; what it said of its state goes."""
     metrics = known()
