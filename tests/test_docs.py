@@ -26,6 +26,17 @@ def test_tables_are_those_of_the_program(page):
     assert filled(text) == text, "run `make docs`"
 
 
+def test_every_code_of_an_error_is_explained():
+    """Whatever `code` a failure of ours is given stands on the page of errors."""
+    sources = [each for each in (ROOT / "proxy_cli").rglob("*.py") if each.parent.name not in {"mock", "cli"}]
+    page = (ROOT / "docs" / "errors.md").read_text("utf-8")
+
+    given = {code for each in sources for code in re.findall(r'\bcode="([a-z_]+)"', each.read_text("utf-8"))}
+
+    assert given
+    assert {code for code in given if f"`{code}`" not in page} == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     """Every link to a file of ours finds it."""
