@@ -52,7 +52,7 @@ class Held(msgspec.Struct):
     def leave(self) -> None:
         """The deployment has nothing to do for this call any more."""
         self.state.end(self.trial)
-        if _is_limited(self.deployment):
+        if self.deployment.is_limited:
             self.places.give_back(self.deployment)
 
 
@@ -165,7 +165,7 @@ class Gateway:
         """One deployment asked, once it has a place for the call; where that is slow to begin, perhaps a second."""
         call, order = step.call, step.order
         deployment = order[0]
-        if _is_limited(deployment):
+        if deployment.is_limited:
             free = self._places.take_now(order, _weight(call, order))
             if free is None:
                 return self._queued(call, order, attempts)
@@ -303,10 +303,6 @@ def _event_limits(request: UpstreamRequest | LocalReply, holds_events: bool) -> 
         return None, None, False
     limits = request.timeouts
     return limits.gap_s, limits.first_byte_s, limits.set_by_caller
-
-
-def _is_limited(deployment: Deployment) -> bool:
-    return not (deployment.max_parallel is None and deployment.rpm is None and deployment.tpm is None)
 
 
 def _weight(call: Call, order: Sequence[Deployment]) -> int:

@@ -228,6 +228,11 @@ class Deployment:
     # What a room has worked out of the fields above, once: written by that room alone, under a type of its own. A
     # changed copy begins without.
     worked_out: dict[type, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    is_limited: bool = field(init=False, repr=False, compare=False)  # whether calls may have to wait for a place
+
+    def __post_init__(self) -> None:
+        limited = not (self.max_parallel is None and self.rpm is None and self.tpm is None)
+        object.__setattr__(self, "is_limited", limited)
 
     def url(self, path: str) -> str:
         """The full address of a path below the base, as people read it."""

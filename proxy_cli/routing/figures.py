@@ -91,7 +91,7 @@ class Figures:
 class Row:
     """This process's row of one deployment, and the others' beside it. Owned by the deployment's `State`."""
 
-    __slots__ = ("_figures", "_heard", "_living", "_looks", "_name", "_others", "_turns_s", "at", "cells")
+    __slots__ = ("_figures", "_heard", "_living", "_looks", "_name", "_others", "at", "cells", "turns_s")
 
     def __init__(self, name: str, figures: Figures) -> None:
         self._name = name
@@ -101,7 +101,7 @@ class Row:
     def settle(self) -> None:
         """Lie where this process writes; the process may be another one than before."""
         self.cells, self.at = self._figures.own(self._name)
-        self._turns_s = (self.cells[self.at + MINUTE] + 1) * _MINUTE_S  # when the row's minute is over
+        self.turns_s = (self.cells[self.at + MINUTE] + 1) * _MINUTE_S  # when the row's minute is over
         self._looks = -1
         self._others: Places = ()
         self._living: Places = ()
@@ -109,8 +109,8 @@ class Row:
 
     def count(self, what: int, amount: float, now_s: float) -> None:
         """Add to a figure of the minute."""
-        if now_s >= self._turns_s:
-            self._turn(now_s // _MINUTE_S)
+        if now_s >= self.turns_s:
+            self.turn(now_s)
         self.cells[self.at + what] += amount
 
     def in_minute(self, what: int) -> float:
@@ -163,15 +163,16 @@ class Row:
             self._others, self._living = figures.others(self._name)
             self._heard = [0.0] * len(self._others)
 
-    def _turn(self, minute: float) -> None:
-        """Begin another minute."""
+    def turn(self, now_s: float) -> None:
+        """Begin another minute: once `turns_s` is reached, before anything is counted."""
+        minute = now_s // _MINUTE_S
         cells, at = self.cells, self.at
         just_before = cells[at + MINUTE] == minute - 1
         for what in (REQUESTS, TOKENS):
             cells[at + what + 1] = cells[at + what] if just_before else 0.0
             cells[at + what] = 0.0
         cells[at + MINUTE] = minute
-        self._turns_s = (minute + 1) * _MINUTE_S
+        self.turns_s = (minute + 1) * _MINUTE_S
 
 
 def _in_minute(cells: Cells, at: int, what: int, now_s: float) -> float:

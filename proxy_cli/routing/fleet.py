@@ -57,6 +57,11 @@ class Fleet:
         """Whether nothing at all is said against asking a deployment."""
         return self.state(deployment).is_plain(now_s)
 
+    def is_quiet(self, deployment: Deployment) -> bool:
+        """Whether it is seen at one look that nothing is said against asking a deployment; False says nothing."""
+        state: State | None = deployment.worked_out.get(State)
+        return state is not None and state.common is self._common and state.is_quiet
+
     def keep(self, ids: Collection[str]) -> None:
         """Forget the deployments that are not among these, unless something of them is still under way."""
         gone = [name for name, state in self._states.items() if name not in ids and not state.in_flight]

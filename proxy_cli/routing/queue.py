@@ -79,7 +79,7 @@ class Places:
     def take_now(self, order: Sequence[Deployment], tokens: int) -> Deployment | None:
         """The first that has a free place, which is then taken; None where all are full or others wait for them."""
         for deployment in order:
-            if deployment.max_parallel is None and deployment.rpm is None and deployment.tpm is None:
+            if not deployment.is_limited:
                 return deployment
             lane = self._lane(deployment)
             if not lane.fair and lane.take(deployment, self._fleet.state(deployment), tokens, self._clock()):
@@ -132,7 +132,7 @@ class Places:
 
     def give_back(self, deployment: Deployment) -> None:
         """A place that was taken is free; to be called after the attempt has ended in the fleet's count."""
-        if deployment.max_parallel is None and deployment.rpm is None and deployment.tpm is None:
+        if not deployment.is_limited:
             return
         lane = self._lane(deployment)
         now_s = self._clock()

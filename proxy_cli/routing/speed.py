@@ -49,11 +49,14 @@ class Speed:
         firsts[self._next] = waited_s
         self._next = (self._next + 1) % _KEPT
 
-    def answered(self, waited_s: float) -> None:
-        """A whole plain answer came after a wait."""
+    def answered(self, waited_s: float, tokens: int = 0) -> None:
+        """A whole plain answer came after a wait; of so many tokens, if they were counted."""
         self.samples += 1
         known = self.answer_s
         self.answer_s = known + _NEWEST * (waited_s - known) if known else waited_s
+        if tokens > 0 and waited_s > 0:
+            known, newest = self.token_s, waited_s / tokens
+            self.token_s = known + _NEWEST * (newest - known) if known else newest
 
     def wrote(self, tokens: int, lasted_s: float) -> None:
         """So many tokens of a plain answer were written in a time."""

@@ -99,8 +99,11 @@ class State:
         row = self._row
         self.begun_s = now_s
         self.in_flight += 1
-        row.cells[row.at] = self.in_flight
-        row.count(REQUESTS, 1, now_s)
+        if now_s >= row.turns_s:
+            row.turn(now_s)
+        cells, at = row.cells, row.at
+        cells[at] = self.in_flight
+        cells[at + REQUESTS] += 1
         if not self._breaker.until_s:
             return 0
         trial = self._breaker.begin(now_s)
@@ -114,9 +117,9 @@ class State:
         if stream:
             self.speed.began(waited_s)
         else:
-            self.speed.answered(waited_s)
+            self.speed.answered(waited_s, usage.completion_tokens if usage else 0)
             if usage is not None:
-                self._count(usage, waited_s, now_s)
+                self._row.count(TOKENS, usage.prompt_tokens + usage.completion_tokens, now_s)
         if self._breaker.succeeded(now_s):
             self._warned = False
             self._say_rest(now_s)
@@ -140,14 +143,12 @@ class State:
 
     def used(self, usage: Usage | None, lasted_s: float) -> None:
         """What an answer came to; `lasted_s` is the time of a whole plain answer, 0 for a stream."""
-        if usage is not None:
-            self._count(usage, lasted_s, self.common.clock())
-
-    def _count(self, usage: Usage, lasted_s: float, now_s: float) -> None:
+        if usage is None:
+            return
         written = usage.completion_tokens
         if written > 0 and lasted_s > 0:
             self.speed.wrote(written, lasted_s)
-        self._row.count(TOKENS, usage.prompt_tokens + written, now_s)
+        self._row.count(TOKENS, usage.prompt_tokens + written, self.common.clock())
 
     def end(self, trial: int = 0) -> None:
         """The attempt is over, however; `trial` is what its `begin` has given."""
@@ -201,6 +202,11 @@ class State:
     def tokens_in_minute(self) -> float:
         """Tokens of the last sixty seconds as the backends have counted them, of all processes."""
         return self._row.in_minute(TOKENS)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is seen without a look at a clock or at other processes that nothing is said against it."""
+        return not (self._is_shared or self._breaker.until_s) and self._words.are_none
 
     def is_plain(self, now_s: float) -> bool:
         """Whether nothing is said against asking it: it does not rest, nobody has it out, no look found it down."""

@@ -16,6 +16,8 @@ from proxy_cli.shapes import Deployment
 _EXPANSIONS_KEPT = 1024
 # No model is called like that: a longer name is neither matched nor kept nor compared with the known ones.
 _LONGEST_NAME = 1024
+_MOST_COMPARED = 200
+_BEGINNING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +66,22 @@ class Table:
 
     def find(self, name: str) -> tuple[Deployment, ...]:
         """The deployments behind a name. Raises UnknownModel with the near names."""
+        found = self.known(name)
+        if not found:
+            raise UnknownModel(self._unknown(name), param="model")
+        return found
+
+    def known(self, name: str) -> tuple[Deployment, ...]:
+        """The deployments behind a name, none where nobody has it; nothing is compared, so it may be asked often.
+
+        Raises UnknownModel where a wildcard fits that no provider serves by this name.
+        """
         alias = self._aliases.get(name)
         wanted = alias.target if alias else name
         found = self._exact.get(wanted) or self._by_id.get(wanted)
         if found is None and len(wanted) <= _LONGEST_NAME:
             found = self._match(wanted)
-        if found:
-            return found
-        if self.any_name:
-            return self.deployments
-        raise UnknownModel(self._unknown(name), param="model")
+        return found or (self.deployments if self.any_name else ())
 
     def resolve(self, name: str) -> Resolution:
         """How `find` gets from a name to its deployments. Raises UnknownModel as it does."""
@@ -95,7 +103,7 @@ class Table:
     def knows(self, name: str) -> bool:
         """Whether `find` would answer."""
         try:
-            return bool(self.find(name))
+            return bool(self.known(name))
         except UnknownModel:
             return False
 
@@ -110,8 +118,8 @@ class Table:
         return self._groups.get(alias.target if alias else name, ())
 
     def _matched(self, name: str) -> tuple[Deployment, ...]:
-        for pattern, group in self._wildcards:
-            if pattern.fullmatch(name):
+        for parts, group in self._wildcards:
+            if _fits(parts, name):
                 return tuple(self._expand(deployment, name) for deployment in group)
         return ()
 
@@ -120,7 +128,7 @@ class Table:
         if len(name) > _LONGEST_NAME:
             return f"the model's name is {len(name)} characters long; GET /v1/models lists the names"
         shown = name if len(name) <= 100 else f"{name[:100]}…"
-        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name.lower(), _compared(name, known), n=3, cutoff=0.5)
         if not near:
             near = known if len(known) <= 5 else []
         # A request without a key to see the list still gets the near names: they are what a typo needs.
@@ -128,10 +136,35 @@ class Table:
         return f"no model named {shown!r} is configured{cure}"
 
 
-def _wildcards(groups: Mapping[str, tuple[Deployment, ...]]) -> list[tuple[re.Pattern[str], tuple[Deployment, ...]]]:
-    """Patterns with the longest first: the most specific wins."""
+def _compared(name: str, known: Sequence[str]) -> Sequence[str]:
+    """Those that a name is compared with: of many the ones that begin alike, for it holds up everybody else."""
+    if len(known) <= _MOST_COMPARED:
+        return known
+    begins = name[:_BEGINNING].lower()
+    return [each for each in known if each[:_BEGINNING].lower() == begins][:_MOST_COMPARED]
+
+
+def _wildcards(groups: Mapping[str, tuple[Deployment, ...]]) -> list[tuple[list[str], tuple[Deployment, ...]]]:
+    """What stands around the stars, the longest pattern first: the most specific wins."""
     starred = sorted((name for name in groups if "*" in name), key=lambda name: (-len(name), name))
-    return [(_pattern(name), groups[name]) for name in starred]
+    return [(name.split("*"), groups[name]) for name in starred]
+
+
+def _fits(parts: Sequence[str], name: str) -> bool:
+    """Whether a name holds these parts in their order, from end to end.
+
+    In one walk: a regular expression of three stars takes seconds to find that a name does not fit.
+    """
+    first, *middle, last = parts
+    at, end = len(first), len(name) - len(last)
+    if not (name.startswith(first) and name.endswith(last)):
+        return False
+    for part in middle:
+        found = name.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return at <= end
 
 
 def _pattern(name: str) -> re.Pattern[str]:

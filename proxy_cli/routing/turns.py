@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from proxy_cli.clock import Clock
-from proxy_cli.errors import GatewayError, Overloaded, RateLimited, forget_frames
+from proxy_cli.errors import GatewayError, Overloaded, RateLimited, UnknownModel, forget_frames
 from proxy_cli.routing.choice import Choice, choose
 from proxy_cli.routing.fallbacks import Way, Ways, asked_failure, redirected, special_targets, targets
 from proxy_cli.routing.fleet import Fleet
@@ -31,9 +31,10 @@ from proxy_cli.routing.retries import (
 )
 from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.table import Table
-from proxy_cli.shapes import Call, Deployment
+from proxy_cli.shapes import NO_CONTROLS, Call, Deployment
 
 ALL_REST: Final = "all_deployments_in_cooldown"
+_LONGEST_SHOWN: Final = 100  # of a name that a caller has sent
 _LONG_PAUSE_S: Final = 8.0  # longer than this nobody waits who has somewhere else to go
 _TURNED_AWAY: Final = frozenset({Kind.RATE_LIMIT, Kind.AUTHENTICATION})  # before any model has seen the call
 # Of an upload: a part has gone, so that no other attempt can be made. The failure before it is what there is to say.
@@ -43,7 +44,7 @@ _NOT_KEPT: Final = "upload_not_kept"
 class Ground:
     """What the attempts of all calls stand on."""
 
-    __slots__ = ("active", "budget", "clock", "fleet", "random", "rules", "table")
+    __slots__ = ("active", "asks_all", "budget", "clock", "fleet", "random", "rules", "table")
 
     def __init__(
         self, table: Table, fleet: Fleet, rules: Rules, *, random: Random, clock: Clock, active: Callable[[], int]
@@ -51,6 +52,7 @@ class Ground:
         self.table = table
         self.fleet = fleet
         self.rules = rules
+        self.asks_all = not (rules.by_tags or rules.checks_calls)  # whatever the call is like
         self.random = random
         self.clock = clock
         self.active = active  # how many calls this process has under way
@@ -92,7 +94,7 @@ class Attempts(msgspec.Struct, eq=False):
 
     _ground: Ground
     _call: Call
-    _found: Sequence[Deployment]
+    _found: tuple[Deployment, ...]
     made: int = 0
     retries: int = 0
     fallbacks: int = 0
@@ -109,14 +111,15 @@ class Attempts(msgspec.Struct, eq=False):
         """What to do now. Raises the failure that the caller should see when nothing is left to do."""
         if failure is None:
             call = self._call
+            ground, found = self._ground, self._found
+            # What nearly all calls come to: one deployment of the name, and nothing said against it or by the call.
+            if len(found) == 1 and ground.asks_all and call.controls is NO_CONTROLS and ground.fleet.is_quiet(found[0]):
+                return Step(found, call)
             if call.controls.mock_failures:
                 return self._give_up(asked_failure(call.controls.mock_failures))
-            ground = self._ground
             try:
                 # Not by way of `ground.choose`: every request comes along here.
-                choice = choose(
-                    call, self._found, ground.fleet, ground.rules, random=ground.random, now_s=ground.clock()
-                )
+                choice = choose(call, found, ground.fleet, ground.rules, random=ground.random, now_s=ground.clock())
                 return Step(choice.order, call)
             except GatewayError as refusal:
                 forget_frames(refusal)
@@ -239,7 +242,10 @@ class Attempts(msgspec.Struct, eq=False):
         found: Sequence[Deployment] = ()
         try:
             call = redirected(self._call, way.target)
-            found = self._ground.table.find(call.model)
+            found = self._ground.table.known(call.model)
+            if not found:
+                # Without the near names: a list may be long, and to look for them takes longer than an attempt.
+                raise UnknownModel(f"no model named {_cut(call.model)!r} is configured")
             order = self._ground.choose(call, self._idle(found)).order
         except GatewayError as refusal:
             forget_frames(refusal)
@@ -279,6 +285,10 @@ class Attempts(msgspec.Struct, eq=False):
         if failure.retry_after_s is None:
             failure.retry_after_s = soonest_s
         return failure
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"
 
 
 def _all_rest(failure: GatewayError, kind: Kind, group: str, count: int, soonest_s: float) -> GatewayError:
