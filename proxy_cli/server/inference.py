@@ -30,6 +30,7 @@ _FIRST_TRY: Final[Lines] = "x-litellm-attempted-retries: 0\r\nx-litellm-attempte
 _JSON: Final[Lines] = "content-type: application/json\r\n"
 _MOST_ERRORS: Final = 5
 _MOST_WORDS: Final = 200  # of an error, in a header
+_LONGEST_NAME: Final = 100  # likewise: a fallback that a request names may be called anything
 
 
 class Inference:
@@ -201,7 +202,10 @@ def _told(answer: Answer) -> Lines:
             ("x-litellm-attempted-fallbacks", str(history.fallbacks)),
         ]
         if history.errors:
-            errors = [{"model": name, "error": words[:_MOST_WORDS]} for name, words in history.errors[:_MOST_ERRORS]]
+            errors = [
+                {"model": name[:_LONGEST_NAME], "error": words[:_MOST_WORDS]}
+                for name, words in history.errors[:_MOST_ERRORS]
+            ]
             headers.append(("x-litellm-fallback-errors", msgspec.json.encode(errors).decode()))
         if history.maybe_duplicate:
             headers.append(("x-llmproxy-maybe-duplicate", "true"))

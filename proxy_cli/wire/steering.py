@@ -15,11 +15,24 @@ from proxy_cli.errors import InvalidRequest
 from proxy_cli.shapes import NO_CONTROLS, Controls, Fields, Headers, Target, Targets
 from proxy_cli.wire.members import FIELDS_DECODER
 from proxy_cli.wire.splice import is_null
-from proxy_cli.wire.values import count, flag, names, read, seconds, text, texts, unreadable, value_of, wrong_type
+from proxy_cli.wire.values import (
+    LONGEST_S,
+    count,
+    flag,
+    names,
+    read,
+    seconds,
+    text,
+    texts,
+    unreadable,
+    value_of,
+    wrong_type,
+)
 
 EXPLAIN_HEADER: Final = "x-llmproxy-explain"
 MOST_RETRIES: Final = 100
 MOST_FALLBACKS: Final = 100
+MOST_TARGETS: Final = 100  # names in one list of fallbacks
 LAST_PRIORITY: Final = 255
 MOCK_FAILURES: Final = frozenset(
     {
@@ -131,6 +144,8 @@ def _fallbacks(fields: Fields, model: str) -> tuple[Target, ...] | None:
     if raw is None or is_null(raw):
         return None
     entries = _entries(raw, "fallbacks", _SHAPE)
+    if len(entries) > MOST_TARGETS:
+        raise _too_many("fallbacks")
     if entries and all(map(_is_by_name, entries)):
         found = _by_name(fields, "fallbacks") or {}
         return found.get(model) or found.get(_ANY) or ()
@@ -150,10 +165,14 @@ def _by_name(fields: Fields, name: str) -> Targets | None:
     if raw is None or is_null(raw):
         return None
     found: dict[str, tuple[Target, ...]] = {}
+    seen = 0
     for index, entry in enumerate(_entries(raw, name, _MAP_SHAPE)):
         for source, targets in _members(entry, f"{name}[{index}]", "an object").items():
             path = f"{name}[{index}].{source}"
             steps = _entries(targets, path, _SHAPE)
+            seen += len(steps)
+            if seen > MOST_TARGETS:
+                raise _too_many(name)
             found[source] = (
                 *found.get(source, ()),
                 *(_target(each, f"{path}[{step}]") for step, each in enumerate(steps)),
@@ -170,6 +189,12 @@ def _for_long_prompts(fields: Fields) -> Targets | None:
     if not isinstance(longer, dict) or not all(isinstance(each, str) for each in longer.values()):
         raise wrong_type("context_window_fallback_dict", "an object of names", longer)
     return {**{name: (Target(other),) for name, other in longer.items()}, **(found or {})}
+
+
+def _too_many(name: str) -> InvalidRequest:
+    """Each of them may be an attempt of its own, so that one request would make the work of thousands."""
+    message = f"'{name}' names more than {MOST_TARGETS} models to ask instead; send fewer"
+    return InvalidRequest(message, code="invalid_value", param=name)
 
 
 def _target(raw: msgspec.Raw, path: str) -> Target:
@@ -252,11 +277,11 @@ def asks_to_explain(headers: Headers) -> bool:
 
 
 def _limit(name: str, value: str) -> float:
-    return _number(name, value, "a number of seconds above 0", most=_LONGEST_S, zero=False)
+    return _number(name, value, "a number of seconds above 0", most=LONGEST_S, zero=False)
 
 
 def _interval(name: str, value: str) -> float:
-    return _number(name, value, "a number of seconds, 0 or more", most=_LONGEST_S)
+    return _number(name, value, "a number of seconds, 0 or more", most=LONGEST_S)
 
 
 def _retries(name: str, value: str) -> int:
@@ -273,7 +298,6 @@ def _whole(name: str, value: str, most: int) -> int:
     return int(_number(name, digits, f"a whole number from 0 to {most}", most=most))
 
 
-_LONGEST_S: Final = 1e7
 _SWITCHES: Final = {"1": True, "true": True, "0": False, "false": False}
 _TAGS_HEADER: Final = "x-litellm-tags"
 _BY_HEADER: Final[Mapping[str, tuple[str, Callable[[str, str], float]]]] = {

@@ -13,6 +13,7 @@ from proxy_cli.errors import InvalidRequest
 from proxy_cli.shapes import Fields, Json
 from proxy_cli.wire.splice import decoded
 
+LONGEST_S: Final = 1e7
 _FLAGS: Final = {b"true": True, b"false": False, b"null": False}
 _KINDS: Final = (
     (bool, "a boolean"),
@@ -75,7 +76,8 @@ def seconds(fields: Fields, name: str) -> float | None:
         raise wrong_type(name, "a number of seconds", value)
     if value <= 0:
         raise InvalidRequest(f"'{name}' must be more than 0 seconds, got {value}", code="invalid_value", param=name)
-    return float(value)
+    # What is longer is as good as no limit, and may be more than a timer takes.
+    return float(min(value, LONGEST_S))
 
 
 def count(fields: Fields, name: str, most: int) -> int | None:

@@ -135,3 +135,45 @@ def test_one_model_that_answers_to_every_name_is_told_as_such():
     assert Table([deployment("a")], any_name=True).resolve("anything").by == "any"
     with pytest.raises(UnknownModel):
         Table([deployment("a")]).resolve("anything")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("a-*-b-*", "a-1-b-2", True),
+        ("a-*-b-*", "a-b-2", False),
+        ("a*a", "a", False),
+        ("a*a", "aa", True),
+        ("*x*x", "x", False),
+        ("*x*x", "1x2x", True),
+        ("*", "", True),
+        ("*a*", "bab", True),
+        ("*a*", "bb", False),
+        ("a*", "a\nb", True),
+    ],
+)
+def test_a_wildcard_fits_what_has_its_parts_in_their_order(pattern, name, fits):
+    """Each `*` stands for anything, nothing too; no part is used twice."""
+    assert Table([deployment(pattern)]).knows(name) is fits
+
+
+@pytest.mark.timeout(10)
+def test_a_name_made_to_nearly_fit_a_wildcard_is_told_from_it_in_one_walk():
+    """Tried in every way it could fit, this one would hold up everybody for hours."""
+    table = Table([deployment("a*-*-*-*-*x")])
+
+    assert not table.knows("a" + "-" * 1000)
+
+
+def test_of_many_names_only_those_that_begin_alike_are_compared_with_a_wrong_one():
+    """A comparison takes long, and whoever mistypes a name is not to hold up everybody else."""
+    table = Table([deployment(f"model-{number}") for number in range(500)] + [deployment("gpt-4o")])
+
+    assert "did you mean 'gpt-4o'?" in str(_refused(table, "gpt-4oo"))
+    assert "GET /v1/models lists the names" in str(_refused(table, "xgpt-4o"))
+
+
+def _refused(table, name):
+    with pytest.raises(UnknownModel) as caught:
+        table.find(name)
+    return caught.value

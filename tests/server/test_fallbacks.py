@@ -290,3 +290,15 @@ async def test_steering_fields_never_reach_a_backend():
 
     assert status == 200
     assert sorted(backend.last.body) == ["messages", "model"]
+
+
+async def test_a_fallback_with_a_name_beyond_all_measure_does_not_swell_the_headers():
+    """Clients and hops refuse a response whose headers are larger than a few KB."""
+    async with running_proxy(config(*ALL)) as proxy:
+        status, headers, _ = await asked(proxy, "sick", fallbacks=["x" * 100_000, "y\r\nset-cookie: z", "well"])
+
+    assert status == 200
+    told = headers["x-litellm-fallback-errors"]
+    assert len(told) < 2000
+    assert "set-cookie" not in headers
+    assert "y%5Cr%5Cnset-cookie" in told

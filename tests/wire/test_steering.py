@@ -313,3 +313,21 @@ def outcome_of(fields):
         return controls(cut(msgspec.json.encode(fields)), "m")
     except InvalidRequest as error:
         return error.param
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fallbacks", ["m"] * 101),
+        ("fallbacks", [{"m": ["a"] * 51}, {"*": ["b"] * 50}]),
+        ("context_window_fallbacks", [{f"m{number}": ["a"]} for number in range(101)]),
+        ("content_policy_fallbacks", [{"m": ["a"] * 101}]),
+    ],
+)
+def test_a_request_names_no_more_than_a_hundred_fallbacks(name, value):
+    """Each may be an attempt: one request would make the work of thousands."""
+    with pytest.raises(InvalidRequest) as caught:
+        found(**{name: value})
+
+    assert (caught.value.status, caught.value.param) == (400, name)
+    assert "more than 100" in caught.value.message

@@ -7,7 +7,7 @@ import pytest
 
 from proxy_cli.errors import InvalidRequest
 from proxy_cli.wire.request import cut
-from proxy_cli.wire.values import count, flag, names, seconds, text, texts
+from proxy_cli.wire.values import LONGEST_S, count, flag, names, seconds, text, texts
 
 
 def fields_of(**values):
@@ -73,3 +73,9 @@ def test_a_number_that_fits_nowhere_cannot_be_read():
     """It is valid as bytes only."""
     with pytest.raises(InvalidRequest, match="'x' cannot be read"):
         text(cut(b'{"x": [1e999]}'), "x")
+
+
+@pytest.mark.parametrize("value", [10**300, 1e308, 1e9])
+def test_a_time_beyond_all_measure_is_the_longest_there_is(value):
+    """As a limit it is as good as none, and a timer takes no more."""
+    assert math.isclose(seconds(fields_of(seconds=value), "seconds") or 0, LONGEST_S)
