@@ -15,6 +15,8 @@ from typing import Any
 from bench.fleet import SERVERS, Broken, Fleet, Full, Refused, crowd, told
 from bench.virtual import run
 
+_READ_S = 120.0  # the entries' timeout, and llmproxy's own gap between two events
+_PIECE = {"text": "", "tool_use": None, "is_finished": False, "finish_reason": "", "usage": None, "index": 0}
 _WORDS = [{"role": "user", "content": "Hi"}]
 
 
@@ -34,10 +36,12 @@ def _provider(litellm: Any, fleet: Fleet) -> Any:
 
         async def acompletion(self, model: str, *_: Any, **__: Any) -> Any:
             try:
-                async for _number in await self._open(model):
+                async for _number in _read(await self._open(model)):
                     pass
             except Broken:
                 raise litellm.InternalServerError("broken", llm_provider="fake", model=model) from None
+            except TimeoutError:
+                raise litellm.Timeout("no more of it", llm_provider="fake", model=model) from None
             return litellm.ModelResponse(
                 model=model,
                 choices=[{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}],
@@ -45,33 +49,30 @@ def _provider(litellm: Any, fleet: Fleet) -> Any:
             )
 
         async def astreaming(self, model: str, *_: Any, **__: Any) -> Any:
-            async for number in await self._open(model):
-                yield {
-                    "text": "x",
-                    "tool_use": None,
-                    "is_finished": False,
-                    "finish_reason": "",
-                    "usage": None,
-                    "index": 0,
-                    "number": number,
-                }
-            yield {
-                "text": "",
-                "tool_use": None,
-                "is_finished": True,
-                "finish_reason": "stop",
-                "usage": None,
-                "index": 0,
-            }
+            try:
+                async for _number in _read(await self._open(model)):
+                    yield {**_PIECE, "text": "x"}
+            except TimeoutError:
+                raise litellm.Timeout("no more of it", llm_provider="fake", model=model) from None
+            yield {**_PIECE, "is_finished": True, "finish_reason": "stop"}
 
     return Servers()
+
+
+async def _read(events: AsyncIterator[int]) -> AsyncIterator[int]:
+    """The events of a server, each within the read timeout that LiteLLM's HTTP client would have."""
+    while True:
+        try:
+            yield await asyncio.wait_for(anext(events), _READ_S)
+        except StopAsyncIteration:
+            return
 
 
 async def simulated(litellm: Any, strategy: str, callers: int, seconds: float, seed: int) -> dict[str, Any]:
     """One run."""
     fleet = Fleet(random.Random(seed))
     litellm.custom_provider_map = [{"provider": "fake", "custom_handler": _provider(litellm, fleet)}]
-    entries = [{"model_name": "m", "litellm_params": {"model": f"fake/{name}", "timeout": 120}} for name in SERVERS]
+    entries = [{"model_name": "m", "litellm_params": {"model": f"fake/{name}", "timeout": _READ_S}} for name in SERVERS]
     router = litellm.Router(model_list=entries, routing_strategy=strategy)
 
     async def ask(streams: bool) -> AsyncIterator[object]:

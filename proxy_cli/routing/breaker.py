@@ -150,13 +150,13 @@ class Breaker:
         self._falls_s = 0.0  # when that was worked out
 
     def trust(self, now_s: float) -> float:
-        """The part of its share that it should get: half for each time that it fell lately, while others are there.
+        """The part of its share that it should get, while others are there: a quarter for each time it fell lately.
 
         A server that dies once a minute is well most of the time, but calls that are under way die with it.
         """
         if not self._falls:
             return 1.0
-        trust = 0.5 ** self._fallen(now_s)
+        trust = 0.25 ** self._fallen(now_s)
         return float(max(trust, LEAST_TRUST))
 
     def rests_s(self, now_s: float) -> float:

@@ -368,7 +368,7 @@ def test_what_another_process_found_is_taken_over():
 
 
 def test_one_that_falls_again_and_again_is_trusted_ever_less():
-    """Half of its share for each fall, never none of it; and the memory fades."""
+    """A quarter of its share for each fall, never none of it; and the memory fades."""
     breaker = Breaker()
     told = [breaker.trust(START_S)]
     for _ in range(6):
@@ -377,9 +377,9 @@ def test_one_that_falls_again_and_again_is_trusted_ever_less():
         told.append(breaker.trust(START_S))
         breaker.adopt(0.0, 0, Cause.FAILURES, START_S)
 
-    assert told == [1.0, 0.5, 0.25, 0.125, 0.0625, LEAST_TRUST, LEAST_TRUST]
-    assert breaker.trust(START_S + HALF_LIFE_S) == pytest.approx(0.5**3)
-    assert breaker.trust(START_S + 20 * HALF_LIFE_S) == pytest.approx(1.0, abs=0.001)
+    assert told == [1.0, 0.25, 0.0625, LEAST_TRUST, LEAST_TRUST, LEAST_TRUST, LEAST_TRUST]
+    assert breaker.trust(START_S + 2 * HALF_LIFE_S) == pytest.approx(0.25**1.5)
+    assert breaker.trust(START_S + 30 * HALF_LIFE_S) == pytest.approx(1.0, abs=0.001)
 
 
 def test_one_that_is_asked_for_too_much_is_trusted_all_the_same():
