@@ -35,7 +35,6 @@ from proxy_cli.shapes import NO_CONTROLS, Call, Deployment
 
 ALL_REST: Final = "all_deployments_in_cooldown"
 _LONGEST_SHOWN: Final = 100  # of a name that a caller has sent
-_LONGEST_SHOWN: Final = 100  # of a name that a caller has sent
 _LONG_PAUSE_S: Final = 8.0  # longer than this nobody waits who has somewhere else to go
 _TURNED_AWAY: Final = frozenset({Kind.RATE_LIMIT, Kind.AUTHENTICATION})  # before any model has seen the call
 # Of an upload: a part has gone, so that no other attempt can be made. The failure before it is what there is to say.
@@ -286,10 +285,6 @@ class Attempts(msgspec.Struct, eq=False):
         if failure.retry_after_s is None:
             failure.retry_after_s = soonest_s
         return failure
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}…"
 
 
 def _cut(name: str) -> str:
