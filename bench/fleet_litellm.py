@@ -6,10 +6,11 @@ its pauses, cooldowns and timeouts are those of the simulation. Prints one JSON 
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from bench.fleet import SERVERS, Broken, Fleet, Full, Refused, crowd, told
@@ -20,28 +21,30 @@ _PIECE = {"text": "", "tool_use": None, "is_finished": False, "finish_reason": "
 _WORDS = [{"role": "user", "content": "Hi"}]
 
 
+@contextlib.contextmanager
+def _told(litellm: Any, model: str) -> Iterator[None]:
+    """What a server does, as LiteLLM's errors."""
+    about = {"llm_provider": "fake", "model": model}
+    try:
+        yield
+    except Full:
+        raise litellm.RateLimitError("full", **about) from None
+    except Refused:
+        raise litellm.APIConnectionError("refused", **about) from None
+    except Broken:
+        raise litellm.InternalServerError("broken", **about) from None
+    except TimeoutError:
+        raise litellm.Timeout("no more of it", **about) from None
+
+
 def _provider(litellm: Any, fleet: Fleet) -> Any:
     """The servers as LiteLLM asks them."""
 
     class Servers(litellm.CustomLLM):  # type: ignore[misc]
-        async def _open(self, model: str) -> AsyncIterator[int]:
-            try:
-                return await fleet.open(model)
-            except Full:
-                raise litellm.RateLimitError("full", llm_provider="fake", model=model) from None
-            except Refused:
-                raise litellm.APIConnectionError("refused", llm_provider="fake", model=model) from None
-            except Broken:
-                raise litellm.InternalServerError("broken", llm_provider="fake", model=model) from None
-
         async def acompletion(self, model: str, *_: Any, **__: Any) -> Any:
-            try:
-                async for _number in _read(await self._open(model)):
+            with _told(litellm, model):
+                async for _number in _read(await fleet.open(model)):
                     pass
-            except Broken:
-                raise litellm.InternalServerError("broken", llm_provider="fake", model=model) from None
-            except TimeoutError:
-                raise litellm.Timeout("no more of it", llm_provider="fake", model=model) from None
             return litellm.ModelResponse(
                 model=model,
                 choices=[{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}],
@@ -49,11 +52,9 @@ def _provider(litellm: Any, fleet: Fleet) -> Any:
             )
 
         async def astreaming(self, model: str, *_: Any, **__: Any) -> Any:
-            try:
-                async for _number in _read(await self._open(model)):
+            with _told(litellm, model):
+                async for _number in _read(await fleet.open(model)):
                     yield {**_PIECE, "text": "x"}
-            except TimeoutError:
-                raise litellm.Timeout("no more of it", llm_provider="fake", model=model) from None
             yield {**_PIECE, "is_finished": True, "finish_reason": "stop"}
 
     return Servers()
