@@ -5,13 +5,14 @@ whenever metrics are asked for, and what has been counted since the last time is
 where it has the metric.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from proxy_cli.clock import Clock
 from proxy_cli.hedge import Hedge
 from proxy_cli.routing.fleet import Fleet, State
 from proxy_cli.routing.queue import Places
+from proxy_cli.routing.table import Table
 from proxy_cli.routing.tally import Tally
 from proxy_cli.server.standings import standing
 from proxy_cli.shapes import Deployment
@@ -27,8 +28,17 @@ class FleetGauges:
     """Tells how the deployments stand, whenever it is called. Owns what it has told before."""
 
     def __init__(
-        self, fleet: Fleet, places: Places, tally: Tally, hedge: Hedge, metrics: Metrics, *, clock: Clock
+        self,
+        table: Callable[[], Table],
+        fleet: Fleet,
+        places: Places,
+        tally: Tally,
+        hedge: Hedge,
+        metrics: Metrics,
+        *,
+        clock: Clock,
     ) -> None:
+        self._table = table
         self._fleet = fleet
         self._places = places
         self._tally = tally
@@ -55,18 +65,21 @@ class FleetGauges:
 
     def _gauges(self) -> Iterator[tuple[tuple[str, Labels], float]]:
         now_s = self._clock()
-        groups: dict[str, str] = {}
-        for state in self._fleet.states():
-            if (deployment := state.deployment) is None:
-                continue
-            groups[state.id] = deployment.group
-            name = (deployment.group, state.id)
-            yield ("llmproxy_deployment_in_flight", name), state.in_flight
+        for state, deployment in self._known():
+            yield ("llmproxy_deployment_in_flight", (deployment.group, state.id)), state.in_flight
             yield ("litellm_deployment_state", _described(deployment)), self._level(state, deployment, now_s)
+        table = self._table()
         for lane in self._places.figures():
-            name = (groups.get(lane.id, ""), lane.id)
-            yield ("llmproxy_deployment_places_taken", name), lane.held
-            yield ("llmproxy_deployment_waiting", name), lane.waiting
+            if (limited := table.by_id(lane.id)) is not None:
+                yield ("llmproxy_deployment_places_taken", (limited.group, lane.id)), lane.held
+                yield ("llmproxy_deployment_waiting", (limited.group, lane.id)), lane.waiting
+
+    def _known(self) -> Iterator[tuple[State, Deployment]]:
+        """What is known of each, and the deployment as it is configured: a wildcard's has the name of the last call."""
+        table = self._table()
+        for state in self._fleet.states():
+            if (deployment := table.by_id(state.id)) is not None:
+                yield state, deployment
 
     def _level(self, state: State, deployment: Deployment, now_s: float) -> int:
         if state.is_plain(now_s):
@@ -76,8 +89,8 @@ class FleetGauges:
 
     def _totals(self) -> Iterator[tuple[str, int, Labels]]:
         tally = self._tally
-        for state in self._fleet.states():
-            if (deployment := state.deployment) is not None and state.rested:
+        for state, deployment in self._known():
+            if state.rested:
                 yield "litellm_deployment_cooled_down_total", state.rested, _described(deployment)
         for group, number in tuple(tally.retries.items()):
             yield "llmproxy_retries_total", number, (group,)

@@ -19,6 +19,7 @@ OTHER: Final = "other"
 _CLIENT_LEFT: Final = 499
 _SLOT_BYTES: Final = 1024 * 1024  # some thousand deployments' figures; memory only as far as it is written
 _CODES: Final = 64  # ways to fail that are told apart: a backend's codes are words of its own choice
+_MODELS: Final = 256  # behind wildcards, likewise
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,48}")
 _REQUEST, _ANSWER, _FAILURE = (KINDS[each[0].name] for each in (REQUESTS, ANSWERS, families.FAILURES))
 _UNTOLD: Final = KINDS[families.UNTOLD.name]
@@ -52,6 +53,7 @@ class Metrics:
         self._places: dict[tuple[str, str, int, bool], _Place] = {}
         self._counts: dict[tuple[str, tuple[str, ...]], int] = {}
         self._codes: set[str] = set()
+        self._models: set[str] = set()
         self._sources: list[Callable[[], None]] = []
         self._reserve()
 
@@ -169,11 +171,20 @@ class Metrics:
         """Where a request is counted, and the entry of its deployment."""
         labels = (self._route(record), deployment.group, deployment.id, str(record.status), _said(record.stream))
         base = f"{deployment.backend}{deployment.base_path}" if deployment.mock_response is None else ""
-        names = (deployment.group, deployment.model, deployment.id, deployment.provider, base)
+        names = (deployment.group, self._model(deployment), deployment.id, deployment.provider, base)
         place = _Place(self._entry(_REQUEST, labels), self._entry(_ANSWER, names), deployment)
         if record.route in self._routes:
             self._places[record.route, deployment.id, record.status, record.stream] = place
         return place
+
+    def _model(self, deployment: Deployment) -> str:
+        """The backend's name of its model; behind a wildcard it is the caller's word, and only some are told apart."""
+        model = deployment.model
+        if "*" in deployment.group and model not in self._models:
+            if len(self._models) >= _MODELS:
+                return OTHER
+            self._models.add(model)
+        return model
 
     def _place_of_refused(self, record: Record) -> int:
         name = record.model if not record.model or record.model in self._names else OTHER

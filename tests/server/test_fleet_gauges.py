@@ -1,12 +1,14 @@
 """How deployments stand in the metrics, and what became of calls on their way."""
 
 import asyncio
+from dataclasses import replace
 
 from proxy_cli.errors import BackendUnreachable
 from proxy_cli.hedge import Hedge
 from proxy_cli.routing.fleet import Operator, Probed
 from proxy_cli.routing.queue import Places
 from proxy_cli.routing.rules import Rules
+from proxy_cli.routing.table import Table
 from proxy_cli.routing.tally import Tally
 from proxy_cli.server.fleet_gauges import FleetGauges
 from proxy_cli.telemetry.metrics import Metrics
@@ -27,7 +29,10 @@ class Watched:
         self.tally = Tally()
         self.hedge = Hedge()
         self.metrics = Metrics()
-        self.metrics.watch(FleetGauges(self.fleet, self.places, self.tally, self.hedge, self.metrics, clock=self.clock))
+        table = Table([deployment()])
+        self.metrics.watch(
+            FleetGauges(lambda: table, self.fleet, self.places, self.tally, self.hedge, self.metrics, clock=self.clock)
+        )
 
     def told(self):
         """Every sample as it is now."""
@@ -125,6 +130,21 @@ def test_rests_of_one_that_was_forgotten_and_has_come_back_are_counted_on():
     watched.fail(deployment())
 
     assert watched.told()["litellm_deployment_cooled_down_total", *MODEL] == 2
+
+
+def test_a_wildcard_is_one_deployment_whatever_callers_ask_for():
+    """Names that callers made up are in no label, and no rest is counted again under another one."""
+    watched = Watched()
+
+    for name in ("one", "two", "three"):
+        watched.fail(replace(deployment(), model=name))
+        watched.told()
+
+    found = {key: value for key, value in watched.told().items() if key[0].startswith("litellm_deployment")}
+    assert found == {
+        ("litellm_deployment_state", *MODEL): 2,
+        ("litellm_deployment_cooled_down_total", *MODEL): 1,
+    }
 
 
 def test_what_became_of_calls_is_counted_by_name():

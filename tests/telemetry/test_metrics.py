@@ -1,5 +1,6 @@
 """Metrics: what is counted is told, right across processes, under names that are bounded."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -130,6 +131,24 @@ def test_what_callers_make_up_has_no_series_of_its_own():
     assert found[REQUESTS, "route", ROUTE, "requested_model", "other", "status_code", "400", "stream", "false"] == 1000
     errors = [value for key, value in found.items() if key[0] == "llmproxy_upstream_errors_total"]
     assert (len(errors), sum(errors)) == (65, 1000)
+
+
+def test_callers_of_a_wildcard_cannot_make_up_series():
+    """Behind `openai/*` some models are told apart; any more of them are `other`."""
+    metrics = known()
+
+    for number in range(300):
+        metrics.add(record(deployment=replace(DEPLOYMENT, group="openai/*", model=f"m{number}")))
+
+    found = samples(metrics.exposition())
+    spent = {key: value for key, value in found.items() if key[0] == "litellm_output_tokens_metric_total"}
+    assert len(spent) == 257
+    others = [
+        value
+        for key, value in found.items()
+        if key[0] == "litellm_request_total_latency_metric_count" and "other" in key
+    ]
+    assert others == [300 - 256]
 
 
 def test_names_that_find_no_room_are_counted_together():
