@@ -36,6 +36,7 @@ _GROWTH: Final = 1.5  # of the wait for a server that stays away
 _JITTER: Final = 0.1
 _TICK_S: Final = 1.0
 _LARGEST_REPLY: Final = 4 * 1024 * 1024
+_MOST_AT_ONCE: Final = 100  # looks: each takes a connection, and of thousands none would be left for callers
 # Names that only mean something in a network of one's own (RFC 6762, 8375, and what clusters and containers use).
 _OWN_ENDINGS: Final = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".home", ".svc", ".cluster.local")
 
@@ -93,6 +94,7 @@ class Prober:
         self._upstream = Upstream(max_body_bytes=_LARGEST_REPLY)
         self._tasks = Tasks()
         self._changed = Event()
+        self._looks = 0  # under way
 
     def start(self) -> None:
         """Begin to look."""
@@ -155,6 +157,9 @@ class Prober:
             if server.asked:
                 continue
             if server.due_s <= now_s:
+                if self._looks >= _MOST_AT_ONCE:
+                    continue  # the end of a look calls the next
+                self._looks += 1
                 server.asked = True
                 self._tasks.spawn(self._look_at(server), f"a look at {server}")
             else:
@@ -170,6 +175,7 @@ class Prober:
                 self._tell(server, sighting)
             server.due_s = self._clock() + self._pause_s(server, sighting)
         finally:
+            self._looks -= 1
             server.asked = False
             self._changed.set()
 

@@ -35,10 +35,10 @@ class Reply(NamedTuple):
 
     @property
     def json(self) -> Json:
-        """The body decoded; None where it is not JSON."""
+        """The body decoded; None where it is not JSON, or nested without an end."""
         try:
             return msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
 

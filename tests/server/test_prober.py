@@ -408,3 +408,24 @@ def test_the_settings_say_whether_and_how_often(text, probing):
     """)
 
     assert probing_of(setup.config.general_settings) == probing
+
+
+async def test_of_thousands_of_servers_a_hundred_are_looked_at_at_once():
+    """Each look takes a connection, and callers need some too; the others come next."""
+    held, most = asyncio.Event(), 0
+
+    async def hold():
+        nonlocal most
+        most = max(most, len(here.asked))
+        await held.wait()
+        return 200, MODELS
+
+    async with server({f"/{number}/v1/models": hold for number in range(130)}) as here:
+        many = [deployment(here.port, f"m{number}", base_path=f"/{number}/v1") for number in range(130)]
+        async with looking(*many, probing=Probing(first_s=0.0, timeout_s=5.0)) as (fleet, _):
+            assert await soon(lambda: len(here.asked) == 100)
+            await asyncio.sleep(0.05)
+            assert most == 100
+            held.set()
+            assert await soon(lambda: len(here.asked) == 130)
+            assert await soon(is_seen(fleet, Probed.READY, "m129"))

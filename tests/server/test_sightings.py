@@ -38,6 +38,7 @@ def listed(owner: str, *headers: tuple[str, str]) -> Reply:
         (Reply(200, (), b'{"data": [{"owned_by": 1}]}'), Software.OTHER),
         (Reply(200, (), b"<html>"), Software.OTHER),
         (Reply(200, (), b"\xff"), Software.OTHER),
+        (Reply(200, (), b"[" * 100_000), Software.OTHER),
     ],
 )
 def test_a_server_is_known_by_its_list_of_models(reply, software):
