@@ -31,6 +31,7 @@ from proxy_cli.routing.retries import (
 )
 from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.table import Table
+from proxy_cli.routing.tally import Tally
 from proxy_cli.shapes import NO_CONTROLS, Call, Deployment
 
 ALL_REST: Final = "all_deployments_in_cooldown"
@@ -44,10 +45,18 @@ _NOT_KEPT: Final = "upload_not_kept"
 class Ground:
     """What the attempts of all calls stand on."""
 
-    __slots__ = ("active", "asks_all", "budget", "clock", "fleet", "random", "rules", "table")
+    __slots__ = ("active", "asks_all", "budget", "clock", "fleet", "random", "rules", "table", "tally")
 
     def __init__(
-        self, table: Table, fleet: Fleet, rules: Rules, *, random: Random, clock: Clock, active: Callable[[], int]
+        self,
+        table: Table,
+        fleet: Fleet,
+        rules: Rules,
+        *,
+        random: Random,
+        clock: Clock,
+        active: Callable[[], int],
+        tally: Tally | None = None,
     ) -> None:
         self.table = table
         self.fleet = fleet
@@ -57,6 +66,7 @@ class Ground:
         self.clock = clock
         self.active = active  # how many calls this process has under way
         self.budget = Budget(clock())
+        self.tally = tally or Tally()
 
     def choose(self, call: Call, found: Sequence[Deployment], tried: dict[str, float] | None = None) -> Choice:
         """The order in which deployments are asked now."""
@@ -139,14 +149,18 @@ class Attempts(msgspec.Struct, eq=False):
 
     def answered(self) -> None:
         """Say that the last attempt has brought an answer, where it was not the first."""
+        ground, turn = self._ground, self._turn
         if self.retries:
-            self._ground.budget.give_back(self.retries, self._ground.active())
+            ground.budget.give_back(self.retries, ground.active())
+        if turn is not None and turn.depth:
+            ground.tally.good_fallbacks[self._found[0].group, turn.found[0].group] += 1
 
     def _after(self, failure: GatewayError) -> Step:
         asked, self._asked = self._asked, None
         previous, self._previous = self._previous, failure
         kind = kind_of(failure)
         if kind is Kind.CALLER or self._ground.clock() >= asked_end_s(self._call):
+            self._count_fallback()
             raise previous if previous is not None and failure.code == _NOT_KEPT else failure
         turn = self._present_turn()
         if asked is not None and is_doubtful(failure):
@@ -174,8 +188,11 @@ class Attempts(msgspec.Struct, eq=False):
         if step is None:
             return None
         is_free = self._is_free(turn, step, failure, kind)
+        group = turn.found[0].group
         if not is_free and not ground.budget.take(ground.active(), now_s):
+            ground.tally.refused_retries[group] += 1
             return None
+        ground.tally.retries[group] += 1
         self.retries += 1
         turn.retries += 1
         self.maybe_duplicate = self.maybe_duplicate or is_doubtful(failure)
@@ -220,6 +237,7 @@ class Attempts(msgspec.Struct, eq=False):
         """The name has failed: on to the next. Raises what the first one said if there is none."""
         turn, kind = self._present_turn(), kind_of(failure)
         self.errors = (*self.errors, (turn.call.model, failure.message))
+        self._count_fallback()
         self._keep(self._told(failure, kind, turn.found))
         if self._ways is None:
             self._ways = Ways(self._call, self._ground.rules)
@@ -251,11 +269,18 @@ class Attempts(msgspec.Struct, eq=False):
             forget_frames(refusal)
             self.errors = (*self.errors, (way.target.model, refusal.message))
             if found:
+                self._ground.tally.failed_fallbacks[self._found[0].group, found[0].group] += 1
                 self._keep(refusal)
                 self._ways.open(kind_of(refusal), way.target.model, found[0].group, way.depth)
             return None
         self._turn = _Turn(call, found, way.depth)
         return Step(order, with_time_left(call, self._ground.clock()))
+
+    def _count_fallback(self) -> None:
+        """The present name has failed; if it stood in for another one, that was in vain."""
+        turn = self._turn
+        if turn is not None and turn.depth:
+            self._ground.tally.failed_fallbacks[self._found[0].group, turn.found[0].group] += 1
 
     def _idle(self, found: Sequence[Deployment]) -> Sequence[Deployment]:
         """Those of a name that are not at work on this call. Raises Overloaded where all may be."""

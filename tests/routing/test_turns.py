@@ -396,3 +396,30 @@ def test_the_call_of_a_fallback_is_sent_with_its_fields():
     played = stage.play(asking(fallbacks=(target,)), scripted(BackendError(500, "no")))
 
     assert played.steps[-1].call.body == b'{"model": "a","temperature":0}'
+
+
+def test_what_became_of_calls_is_added_up_by_name():
+    """Retries of each name, those that the budget refused, and whether the names that stood in have helped."""
+    rules = Rules(rests=False, retries=1, fallbacks={"a": (Target("b"), Target("c"))})
+    stage = Stage([*group("a", 1), *group("b", 1), *group("c", 1)], rules)
+    no, wrong = BackendError(500, "no"), BackendError(400, "wrong")
+
+    stage.play(call(), scripted(no, no, no, no))
+    stage.play(asking(retries=0), scripted(no, wrong))
+
+    tally = stage.router.tally
+    assert tally.retries == {"a": 1, "b": 1}
+    assert tally.good_fallbacks == {("a", "c"): 2}
+    assert tally.failed_fallbacks == {("a", "b"): 2}
+    assert tally.refused_retries == {}
+
+
+def test_retries_that_are_too_many_are_added_up():
+    """An operator sees that a fleet is so ill that retries are left out."""
+    stage = Stage(group("a", 1), Rules(rests=False), active=0, before=0)
+
+    for _ in range(4):
+        stage.play(call(), scripted(*[BackendError(500, "no")] * 9))
+
+    tally = stage.router.tally
+    assert (tally.retries["a"], tally.refused_retries["a"]) == (3, 3)
