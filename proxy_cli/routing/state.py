@@ -6,6 +6,7 @@ are cheap, because a request makes several.
 """
 
 import logging
+import math
 from random import Random
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ from proxy_cli.shapes import Deployment, Usage
 
 _LOG: Final = logging.getLogger(__name__)
 _USUAL_LIMIT_S: Final = 60.0  # of an attempt whose deployment sets none
+_LATELY_S: Final = 60.0
 _MOST_WORDS: Final = 200  # characters of a failure that are kept
 
 
@@ -61,6 +63,7 @@ class State:
         "begun_s",
         "common",
         "deployment",
+        "good_s",
         "id",
         "in_flight",
         "last_failure",
@@ -75,6 +78,7 @@ class State:
         self.speed = Speed()
         self.in_flight = 0  # of this process
         self.begun_s = 0.0  # when this process last asked it
+        self.good_s = -math.inf  # when it last answered this process
         self.last_failure = ""  # the last that counted, as "503 overloaded: ..."
         self.last_failure_s = 0.0
         self._breaker = Breaker()
@@ -113,7 +117,7 @@ class State:
 
     def succeeded(self, *, waited_s: float, stream: bool, usage: Usage | None = None) -> None:
         """It answered, after a wait: a stream's first bytes came, or the whole of a plain answer, with its usage."""
-        now_s = self.common.clock()
+        now_s = self.good_s = self.common.clock()
         if stream:
             self.speed.began(waited_s)
         else:
@@ -203,6 +207,14 @@ class State:
         """Tokens of the last sixty seconds as the backends have counted them, of all processes."""
         return self._row.in_minute(TOKENS)
 
+    def has_turn_s(self, requests: int) -> float:
+        """The moment before which there were certainly more requests than these in a minute, in all processes."""
+        return self._row.below_s(REQUESTS, requests + 1.0)
+
+    def has_tokens_s(self, tokens: int) -> float:
+        """Likewise for tokens."""
+        return self._row.below_s(TOKENS, tokens + 1.0)
+
     @property
     def is_quiet(self) -> bool:
         """Whether it is seen without a look at a clock or at other processes that nothing is said against it."""
@@ -213,6 +225,12 @@ class State:
         if (self._is_shared or self._breaker.until_s) and self.rests_s(now_s):
             return False
         return self._words.are_none or self._words.allow(now_s)
+
+    def is_proven(self, now_s: float) -> bool:
+        """Whether it is known to be well: it has answered lately, or a look found so, and it has not failed since."""
+        if self.last_failure and now_s - self.last_failure_s < _LATELY_S:
+            return False
+        return self.is_plain(now_s) and (now_s - self.good_s < _LATELY_S or self._words.probed is Probed.READY)
 
     def operator(self) -> tuple[Operator, float | None]:
         """What an operator wants of it, and until when; None: until he says otherwise."""
@@ -310,7 +328,9 @@ class State:
 
 def _told(failure: GatewayError, *, with_words: bool) -> str:
     """A failure in a line. What a backend says of a key it does not take may show parts of it, so that is left out."""
-    what = f"{failure.status} {failure.code or failure.kind}"
+    name = failure.code or failure.kind
+    # Some backends give the status once more as the code.
+    what = name if name == str(failure.status) else f"{failure.status} {name}"
     if not with_words:
         return what
     words = f"{what}: {failure.message}"

@@ -199,10 +199,12 @@ class Attempts(msgspec.Struct, eq=False):
         return step
 
     def _is_free(self, turn: _Turn, step: Step, failure: GatewayError, kind: Kind) -> bool:
-        """Whether another attempt makes no more work for the models: none has seen the call, somebody else is there."""
+        """Whether another attempt cannot make a sick fleet worse: no model has seen the call, or another is well."""
         following = step.order[0]
         if following.id in turn.tried:
             return False
+        if blames_backend(kind) and self._ground.fleet.state(following).is_proven(self._ground.clock()):
+            return True
         # Many that are turned away at the same moment would else be lost beside a server that is well. Where that one
         # rests too, each would only go round all of them.
         turned_away = kind in _TURNED_AWAY and self._ground.fleet.is_plain(following, self._ground.clock())

@@ -21,6 +21,7 @@ from proxy_cli.routing.rules import Rules
 from proxy_cli.shapes import Controls, Target
 from tests.routing.calls import call
 from tests.routing.stage import Stage, group, scripted
+from tests.routing.test_table import deployment
 
 MAKERS: list[Callable[[], GatewayError]] = [
     *(partial(BackendError, status, "no") for status in (400, 401, 404, 408, 409, 429, 500, 502, 503, 504, 529)),
@@ -113,3 +114,36 @@ def test_a_wait_is_never_longer_than_the_longest_pause():
 
     assert all(0 <= wait_s <= 0.25 * 2**index for index, wait_s in enumerate(played.waits))
     assert len(set(played.waits)) == 3
+
+
+def tiers():
+    """A first choice, and another one that is asked when that fails."""
+    return [deployment("a", id="ill", order=1), deployment("a", id="well", order=2)]
+
+
+def ill_is_ill(asked):
+    """The first choice answers 500, the other one well."""
+    return BackendError(500, "no") if asked.id == "ill" else None
+
+
+def test_a_crowd_goes_on_to_a_server_that_is_known_to_be_well():
+    """No budget stands between callers and a healthy server: it gets no more than all the calls."""
+    stage = Stage(tiers(), active=50, before=0)
+    stage.fleet.state(stage.router.table.deployments[1]).succeeded(waited_s=0.1, stream=False)
+
+    played = [stage.play(call(), ill_is_ill) for _ in range(50)]
+
+    assert [each.failure for each in played] == [None] * 50
+    assert sum(each.attempts.made for each in played) == 100
+
+
+def test_a_crowd_does_not_fall_on_a_server_that_has_just_failed():
+    """What is not known to be well may be the next to fall: a fifth of the calls goes on."""
+    stage = Stage(tiers(), active=50, before=0)
+    other = stage.fleet.state(stage.router.table.deployments[1])
+    other.succeeded(waited_s=0.1, stream=False)
+    other.failed(BackendError(500, "no"))
+
+    played = [stage.play(call(), ill_is_ill) for _ in range(50)]
+
+    assert sum(each.attempts.made for each in played) <= 1.2 * 50 + 3
