@@ -38,6 +38,7 @@ class Shared:
         memory = memoryview(mmap.mmap(-1, slots * (_HEADER * _CELL + slot_bytes)))
         self._bytes = memory
         self.cells = memory.cast("d")
+        self._used = self.cells[_USED : slots * _HEADER : _HEADER]  # of all headers
         self.slot = 0  # this process's own
         self._mine: dict[tuple[int, tuple[str, ...]], int] = {}
         self._take(0)
@@ -76,7 +77,7 @@ class Shared:
 
     def mark(self) -> bytes:
         """What differs from the last time if any process has written another entry since: `sizes`, without counting."""
-        return self.cells[_USED : self._slots * _HEADER : _HEADER].tobytes()
+        return self._used.tobytes()
 
     def places(self, slot: int, kind: int) -> Iterator[tuple[tuple[str, ...], int]]:
         """Labels of a slot's entries of a kind, and where in `cells` their figures begin."""

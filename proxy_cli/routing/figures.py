@@ -31,7 +31,19 @@ Places: TypeAlias = tuple[int, ...]  # where rows begin in the shared cells
 class Figures:
     """The rows of all processes. Owns where each is; what is in one belongs to the `Row` over it."""
 
-    __slots__ = ("_living", "_others", "_runs", "_shared", "_sizes", "cells", "clock", "due_s", "is_shared", "looks")
+    __slots__ = (
+        "_living",
+        "_mark",
+        "_others",
+        "_runs",
+        "_shared",
+        "_sizes",
+        "cells",
+        "clock",
+        "due_s",
+        "is_shared",
+        "looks",
+    )
 
     def __init__(self, shared: Shared | None, clock: Clock) -> None:
         self._shared = shared
@@ -40,6 +52,7 @@ class Figures:
         self.clock = clock
         self.due_s = 0.0 if shared else math.inf  # when to look again
         self.looks = 0  # how often a look has found something new
+        self._mark = b""  # of what was written at the latest look
         self._sizes: tuple[int, ...] = ()
         self._runs: frozenset[int] = frozenset()
         self._others: dict[str, Places] = {}
@@ -59,6 +72,7 @@ class Figures:
         if self._shared is None:
             return
         self.due_s = now_s + _LOOK_S
+        self._mark = self._shared.mark()
         sizes, own = self._shared.sizes(), self._shared.slot
         used = [slot for slot, size in enumerate(sizes) if size and slot != own]
         runs = frozenset(slot for slot in used if self._shared.runs(slot))
@@ -68,6 +82,11 @@ class Figures:
         self._others = self._found(self._shared, used)
         self._living = self._found(self._shared, sorted(runs))
         self.looks += 1
+
+    def look_for_new(self, now_s: float) -> None:
+        """Look at once if anybody has added a row since the latest look."""
+        if self._shared is not None and self._shared.mark() != self._mark:
+            self.look(now_s)
 
     def enter(self, number: int) -> None:
         """Write to rows of one's own from now on; what a former owner had under way there is over."""
@@ -119,9 +138,25 @@ class Row:
         own = _in_minute(self.cells, self.at, what, now_s)
         if not self._figures.is_shared:
             return own
+        # A limit of few a minute would be exceeded by what others begin before the next look.
+        self._figures.look_for_new(now_s)
         self._find(now_s)
         cells = self._figures.cells
         return own + sum([_in_minute(cells, at, what, now_s) for at in self._others])
+
+    def below_s(self, what: int, level: float) -> float:
+        """The moment before which a figure of the minute is certainly not below a level, above 0, in all processes."""
+        now_s = self._figures.clock()
+        if self.in_minute(what) < level:
+            return now_s
+        minute, cells = now_s // _MINUTE_S, self._figures.cells
+        rows = [(self.cells, self.at), *((cells, at) for at in self._others)]
+        present = sum([row[at + what] for row, at in rows if row[at + MINUTE] == minute])
+        if present >= level:
+            return (minute + 2.0 - level / present) * _MINUTE_S
+        before = sum([row[at + what + 1] for row, at in rows if row[at + MINUTE] == minute])
+        before += sum([row[at + what] for row, at in rows if row[at + MINUTE] == minute - 1])
+        return (minute + 1.0 - (level - present) / before) * _MINUTE_S
 
     def of_others(self, what: int) -> float:
         """A cell of all other processes that live, added up."""

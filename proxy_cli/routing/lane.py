@@ -41,6 +41,12 @@ class Load(Protocol):
     def tokens_in_minute(self) -> float:
         """Tokens used within the last minute, by all processes."""
 
+    def has_turn_s(self, requests: int) -> float:
+        """The moment before which there are certainly more requests than these in a minute."""
+
+    def has_tokens_s(self, tokens: int) -> float:
+        """Likewise for tokens."""
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Waiter(Ticket):
@@ -124,15 +130,19 @@ class Lane:
         if self._row is not None:
             self._row.write(self.held, len(self.fair), self._reserved, now_s)
 
-    def opens_s(self, deployment: Deployment, now_s: float) -> float:
+    def opens_s(self, deployment: Deployment, load: Load, tokens: int, now_s: float) -> float:
         """The moment before which there is certainly no place, whoever gives one back."""
-        rpm = deployment.rpm
-        if rpm is None:
-            return now_s
-        if rpm <= 0:
+        rpm, tpm = deployment.rpm, deployment.tpm
+        if rpm is not None and rpm <= 0:
             return _NEVER_S
-        self._pass(now_s)
-        return self._minute[-rpm] + _MINUTE_S if len(self._minute) >= rpm else now_s
+        opens_s = now_s
+        if rpm is not None:
+            self._pass(now_s)
+            own_s = self._minute[-rpm] + _MINUTE_S if len(self._minute) >= rpm else now_s
+            opens_s = max(own_s, load.has_turn_s(rpm - 1))
+        if tpm is not None:
+            opens_s = max(opens_s, load.has_tokens_s(tpm - _counted(deployment, tokens)))
+        return opens_s
 
     def pace_s(self, deployment: Deployment, tokens: int, now_s: float) -> float:
         """Seconds from one turn in this line to the next, by what is known."""
@@ -142,7 +152,7 @@ class Lane:
         if deployment.rpm:
             pace_s = max(pace_s, _MINUTE_S / deployment.rpm)
         if deployment.tpm:
-            pace_s = max(pace_s, _MINUTE_S * tokens / deployment.tpm)
+            pace_s = max(pace_s, _MINUTE_S * _counted(deployment, tokens) / deployment.tpm)
         own, others = len(self.fair), self._row.others_waiting(now_s) if self._row is not None else 0
         return pace_s * (own + others) / own if own else pace_s
 

@@ -10,7 +10,7 @@ A deployment without limits is nobody's concern here: it always has a place, and
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from math import inf, isfinite
+from math import ceil, inf, isfinite
 from random import Random, SystemRandom
 from typing import Final, NamedTuple, Protocol
 
@@ -179,7 +179,7 @@ class Places:
         lanes = [lane for lane in lanes if len(lane.fair) < self.rules.most_queued]
         if not lanes:
             raise self._refusal(waiter, now_s, f"and {self.rules.most_queued} calls wait already", "queue_full")
-        opens_s = min(self._lane(each).opens_s(each, now_s) for each in waiter.deployments.values())
+        opens_s = min(self._opens_s(each, waiter.tokens, now_s) for each in waiter.deployments.values())
         if waiter.ends_s <= now_s or opens_s > waiter.ends_s:
             raise self._refusal(waiter, now_s, "and none can be before the call's time is up", "queue_timeout", opens_s)
         for lane in lanes:
@@ -189,6 +189,10 @@ class Places:
         waiter.timer = asyncio.get_running_loop().call_later(waiter.ends_s - now_s, self._expire, waiter)
         self._look_soon()
 
+    def _opens_s(self, deployment: Deployment, tokens: int, now_s: float) -> float:
+        """The moment before which a deployment has certainly no place."""
+        return self._lane(deployment).opens_s(deployment, self._fleet.state(deployment), tokens, now_s)
+
     def _turn(self, waiter: Waiter, now_s: float) -> tuple[int, float]:
         """Position and expected wait where the wait is shortest; one that is in no line would be the last."""
         best = (0, inf)
@@ -196,9 +200,8 @@ class Places:
             lane = self._lane(deployment)
             queued = not waiter.place.done() and waiter in lane.fair
             position = lane.fair.position(waiter) if queued else len(lane.fair) + 1
-            wait_s = max(
-                position * lane.pace_s(deployment, waiter.tokens, now_s), lane.opens_s(deployment, now_s) - now_s
-            )
+            opens_s = self._opens_s(deployment, waiter.tokens, now_s)
+            wait_s = max(position * lane.pace_s(deployment, waiter.tokens, now_s), opens_s - now_s)
             if wait_s < best[1]:
                 best = (position, wait_s)
         return best
@@ -273,9 +276,9 @@ class Places:
     def _refusal(self, waiter: Waiter, now_s: float, why: str, code: str, opens_s: float = 0.0) -> RateLimited:
         wait_s = max(_LEAST_WAIT_S, self._turn(waiter, now_s)[1], opens_s - now_s)
         group = next(iter(waiter.deployments.values())).group
-        when = f"try again in {wait_s:.0f} s" if isfinite(wait_s) else "use another model"
+        when = f"try again in {ceil(wait_s)} s" if isfinite(wait_s) else "use another model"
         return RateLimited(
-            f"model {group!r} has no free place (max_parallel_requests, rpm or tpm is reached), {why}; {when}",
+            f"model {group!r} has no free place ({_limits(waiter.deployments.values())}), {why}; {when}",
             code=code,
             retry_after_s=wait_s if isfinite(wait_s) else None,
         )
@@ -292,6 +295,22 @@ class Places:
             if lane.fair:
                 self._serve(lane, now_s)
         self._look_soon()
+
+
+def _limits(deployments: Collection[Deployment]) -> str:
+    """What their limits are, in the words of the file; of several, the lowest and the highest."""
+    every = {
+        "max_parallel_requests": [each.max_parallel for each in deployments],
+        "rpm": [each.rpm for each in deployments],
+        "tpm": [each.tpm for each in deployments],
+    }
+    said = {name: [value for value in values if value is not None] for name, values in every.items()}
+    return ", ".join(f"{name} {_span(values)}" for name, values in said.items() if values)
+
+
+def _span(values: Collection[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def queue_headers(position: int, wait_s: float) -> Headers:

@@ -51,6 +51,61 @@ def test_rows_of_other_processes_are_found_and_added(clock, shared):
         assert row.of_others(IN_FLIGHT) == 2
 
 
+def test_a_row_that_another_process_has_just_written_counts_in_the_minute(clock, shared):
+    """However shortly before it was looked for rows; a limit of few a minute would be exceeded otherwise."""
+    figures = Figures(shared, clock)
+    row = Row("a", figures)
+    assert row.in_minute(REQUESTS) == 0
+
+    def work():
+        figures.enter(1)
+        Row("a", figures).count(REQUESTS, 4, clock())
+
+    with living_child(work):
+        assert row.in_minute(REQUESTS) == 4
+
+
+def test_when_a_figure_is_below_a_level_is_told_for_all_processes(clock, shared):
+    """No later than it is so, and at once where it is so already."""
+    figures = Figures(shared, clock)
+    row = Row("a", figures)
+    row.count(REQUESTS, 6, clock())
+
+    def work():
+        figures.enter(1)
+        Row("a", figures).count(REQUESTS, 6, clock())
+
+    with living_child(work):
+        clock.turn(70)
+        assert row.below_s(REQUESTS, 11) == clock()
+        row.count(REQUESTS, 3, clock())
+
+        assert row.below_s(REQUESTS, 9) == START_S + 60 + 30
+        assert row.below_s(REQUESTS, 2) == START_S + 120 + 20
+
+
+@given(
+    counts=st.lists(st.tuples(st.floats(0, 40), st.integers(1, 50)), max_size=6),
+    level=st.integers(1, 60),
+    later_s=st.floats(0, 130),
+)
+def test_a_figure_is_not_below_a_level_before_it_was_said_to_be(counts, level, later_s):
+    """Whatever was counted when, and if nothing more is: before that moment it is above, from it on it is not."""
+    clock = Hands()
+    row = Row("a", Figures(None, clock))
+    for pause_s, amount in counts:
+        clock.turn(pause_s)
+        row.count(TOKENS, amount, clock())
+
+    below_s = row.below_s(TOKENS, level)
+    clock.turn(later_s)
+
+    if clock() < below_s - 1e-6:
+        assert row.in_minute(TOKENS) > level - 1e-6
+    else:
+        assert row.in_minute(TOKENS) < level + 1e-3
+
+
 def test_a_dead_process_has_nothing_under_way_but_its_minute_counts(clock, shared):
     """What was under way in it is over; the requests it made were made."""
     figures = Figures(shared, clock)

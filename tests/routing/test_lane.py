@@ -33,6 +33,12 @@ class Said:
     def tokens_in_minute(self) -> float:
         return self.tokens
 
+    def has_turn_s(self, requests: int) -> float:
+        return 30.0 if self.requests > requests else 0.0
+
+    def has_tokens_s(self, tokens: int) -> float:
+        return 40.0 if self.tokens > tokens else 0.0
+
 
 def deployment(**more: Any) -> Deployment:
     return Deployment(id="a", group="m", model="m", provider="openai", backend=BACKEND, **more)
@@ -107,9 +113,31 @@ def test_a_minute_ends_after_sixty_seconds():
     lane.take(limited, Said(), 0, 10.0)
     lane.give_back(11.0)
 
-    assert lane.opens_s(limited, 20.0) == 70.0
+    assert lane.opens_s(limited, Said(), 0, 20.0) == 70.0
     assert not lane.take(limited, Said(), 0, 69.9)
     assert lane.take(limited, Said(), 0, 70.0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "load", "opens_s"),
+    [
+        ({"max_parallel": 2}, Said(in_flight=2), 20.0),
+        ({"rpm": 5}, Said(requests=4), 20.0),
+        ({"rpm": 5}, Said(requests=5), 30.0),
+        ({"rpm": 0}, Said(), float("inf")),
+        ({"tpm": 100}, Said(tokens=90), 20.0),
+        ({"tpm": 100}, Said(tokens=91), 40.0),
+        ({"rpm": 5, "tpm": 100}, Said(requests=5, tokens=91), 40.0),
+    ],
+)
+def test_no_place_is_certain_before_all_limits_may_hold(limits: dict[str, int], load: Said, opens_s: float):
+    """What all processes have used in the minute says when a call of ten tokens may have a place at the earliest."""
+    assert Lane("a").opens_s(deployment(**limits), load, 10, 20.0) == opens_s
+
+
+def test_a_call_larger_than_its_limit_is_expected_as_if_it_filled_it():
+    """It passes once nothing else is counted, which takes a minute and not the minutes that its tokens would be."""
+    assert Lane("a").pace_s(deployment(tpm=5), 500, 0.0) == 60.0
 
 
 def test_a_place_that_was_not_used_leaves_no_trace():

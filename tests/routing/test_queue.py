@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from math import ceil
 from random import Random
 from typing import Any, TypeVar
 
@@ -450,6 +451,46 @@ def test_a_turn_that_certainly_comes_too_late_is_refused_at_once():
         assert house.clock() - before < 0.1
         assert caught.value.retry_after_s == pytest.approx(58, abs=0.5)
         assert house.places.waiting(only) == 0
+
+    turned(work)
+
+
+@pytest.mark.parametrize(("limits", "said"), [({"tpm": 100}, "tpm 100"), ({"rpm": 1, "max_parallel": 3}, "rpm 1")])
+def test_what_all_processes_have_used_is_refused_at_once_too(limits: dict[str, int], said: str):
+    """Where the minute's tokens are used up until after the deadline; the refusal names the limits and one wait."""
+
+    async def work() -> None:
+        house = House()
+        only = deployment(**limits)
+        state = house.fleet.state(only)
+        state.begin()  # as another process would: no place of this one was taken for it
+        state.used(Usage(prompt_tokens=100), 0.0)
+        state.end()
+        before = house.clock()
+
+        with pytest.raises(RateLimited) as caught:
+            await house.take([only], deadline_s=before + 1, tokens=80)
+
+        assert house.clock() - before < 0.1
+        assert caught.value.retry_after_s is not None
+        assert said in str(caught.value)
+        assert f"try again in {ceil(caught.value.retry_after_s)} s" in str(caught.value)
+        assert 1 < caught.value.retry_after_s <= 120
+
+    turned(work)
+
+
+def test_limits_of_several_deployments_are_told_as_a_span():
+    """A refusal says from what to what they go."""
+
+    async def work() -> None:
+        house = House(queues=False)
+        order = [deployment(name, max_parallel=number) for number, name in enumerate("ab", 1)]
+        for _ in range(3):
+            await house.take(order)
+
+        with pytest.raises(RateLimited, match=r"max_parallel_requests 1 to 2\)"):
+            await house.take(order)
 
     turned(work)
 

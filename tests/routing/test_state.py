@@ -254,6 +254,15 @@ def test_a_failure_is_kept_in_a_line(clock):
 
     assert state.last_failure.startswith("503 loading: xxx")
     assert len(state.last_failure) <= 201
+
+
+def test_a_status_that_is_the_code_too_is_said_once(clock):
+    """Some backends give it as both."""
+    state = fleet(clock).state(deployment())
+
+    state.failed(BackendError(500, "out of memory", code="500"))
+
+    assert state.last_failure == "500: out of memory"
     assert state.last_failure_s == clock()
 
 
