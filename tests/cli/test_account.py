@@ -1,6 +1,7 @@
 """The account of a dry run as people read it."""
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -26,7 +27,7 @@ BODY = {
     "sent_bytes": 12,
     "changes": [{"field": "model", "change": "changed", "before": '"quick"', "after": '"gpt-a"'}],
 }
-ACCOUNT = {
+ACCOUNT: dict[str, Any] = {
     "refused": None,
     "requested": {"model": "quick", "in_body": None, "operation": "chat/completions", "stream": True},
     "resolution": {"by": "name", "alias_of": "fast", "group": "fast", "deployments": 2, "words": "an alias of fast"},
@@ -118,7 +119,7 @@ def test_a_mock_is_shown_to_send_nothing():
 
 def test_a_body_that_is_a_form_is_told_as_one():
     """Its size is not known before it has come."""
-    form = {"received_bytes": None, "sent_bytes": None, "changes": [], "note": "a form passes through"}
+    form: dict[str, Any] = {"received_bytes": None, "sent_bytes": None, "changes": [], "note": "a form passes through"}
 
     lines = shown(request={**ACCOUNT["request"], "body": form})
 

@@ -14,7 +14,7 @@ ANY = deployment("a", id="any")
 
 
 def left(found, asked):
-    reasons = {}
+    reasons: dict[str, str] = {}
     return [each.id for each in checked(asked, found, reasons)], reasons
 
 

@@ -456,7 +456,7 @@ def test_a_turn_that_certainly_comes_too_late_is_refused_at_once():
 
 
 @pytest.mark.parametrize(("limits", "said"), [({"tpm": 100}, "tpm 100"), ({"rpm": 1, "max_parallel": 3}, "rpm 1")])
-def test_what_all_processes_have_used_is_refused_at_once_too(limits: dict[str, int], said: str):
+def test_what_all_processes_have_used_is_refused_at_once_too(limits: dict[str, Any], said: str):
     """Where the minute's tokens are used up until after the deadline; the refusal names the limits and one wait."""
 
     async def work() -> None:

@@ -22,6 +22,11 @@ ASKS = {"x-llmproxy-explain": "1"}
 CHAT = {"model": "quick", "messages": [{"role": "user", "content": "こんにちは"}]}
 
 
+def state_of(setup, name):
+    """What is known of a deployment."""
+    return next(setup.fleet.state(each) for each in setup.table.deployments if each.id == name)
+
+
 def config(url):
     """Two servers behind one name, another name to fall back on, one that a mock answers, and a wildcard."""
     return f"""
@@ -176,7 +181,7 @@ def account(setup, model, **fields):
 def test_a_deployment_that_rests_is_dropped_and_the_reason_told():
     """The other one is asked."""
     setup = prepared(config("http://127.0.0.1:9/v1"))
-    first = setup.fleet.state(setup.table.by_id("first"))
+    first = state_of(setup, "first")
     for _ in range(5):
         first.failed(BackendError(500, "it broke"))
 
@@ -210,7 +215,7 @@ def test_where_operators_have_taken_all_out_the_candidates_say_so():
 def test_limits_tell_what_is_in_use_and_a_full_one_is_waited_for():
     """With the longest wait; what has no limit has none."""
     setup = prepared(config("http://127.0.0.1:9/v1"))
-    setup.fleet.state(setup.table.by_id("third")).begin()
+    state_of(setup, "third").begin()
 
     told = account(setup, "narrow")
 
@@ -233,7 +238,7 @@ def test_limits_tell_what_is_in_use_and_a_full_one_is_waited_for():
 def test_where_calls_do_not_wait_a_full_name_is_passed_over():
     """Or refused, where nothing stands in for it."""
     setup = prepared(config("http://127.0.0.1:9/v1") + "\n    general_settings: {queue: off}\n")
-    setup.fleet.state(setup.table.by_id("third")).begin()
+    state_of(setup, "third").begin()
 
     told, alone = account(setup, "narrow"), account(setup, "narrow", disable_fallbacks=True)
 

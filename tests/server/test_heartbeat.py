@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, cast
 
 import openai
 import pytest
@@ -216,7 +216,7 @@ async def test_only_what_is_sure_to_be_events_is_begun_early(operation):
     heart = Heart()
     call = Call(request_id="r", operation=operation, model="m", body=b"", stream=True)
 
-    beat = heart.begin(call, "", Ear(), Beats(), Table([deployment_of(group="m")]))
+    beat = heart.begin(call, "", cast("Any", Ear()), Beats(), Table([deployment_of(group="m")]))
     heart.stop()
 
     assert (beat.due_s < float("inf")) == (operation in {"chat/completions", "completions", "responses"})
@@ -226,7 +226,7 @@ async def test_nothing_is_kept_of_a_call_that_has_ended():
     """And the timer runs only while there is one."""
     heart = Heart()
     call = Call(request_id="r", operation=Operation.CHAT, model="m", body=b"", stream=True)
-    beat = heart.begin(call, "", Ear(), USUAL, Table([deployment_of(group="m")]))
+    beat = heart.begin(call, "", cast("Any", Ear()), USUAL, Table([deployment_of(group="m")]))
 
     before = len(heart)
     heart.end(beat)
@@ -256,7 +256,8 @@ def request_of(*, lane: bool, body: Any = None, path: bytes = b"/v1/chat/complet
 async def parts_of(proxy, request: bytes) -> list[tuple[float, bytes]]:
     """All that a client gets, and when each part of it came."""
     loop = asyncio.get_running_loop()
-    began, parts = loop.time(), []
+    began = loop.time()
+    parts: list[tuple[float, bytes]] = []
     async with connected(proxy) as client:
         client.send(request)
         while not parts or (parts[-1][1] and not parts[-1][1].endswith(b"0\r\n\r\n")):
