@@ -107,6 +107,7 @@ class Gateway:
         upstream: Upstream,
         budget: ProcessBudget,
         clock: Clock,
+        hedge: Hedge | None = None,
         tap: Tap | None = None,
     ) -> None:
         self.router = router
@@ -117,7 +118,7 @@ class Gateway:
         self._budget = budget
         self._clock = clock
         self._tap = tap
-        self.hedge = Hedge()
+        self._hedge = hedge or Hedge()
         self._without_usage: set[str] = set()
 
     async def answer(self, call: Call) -> Answer:
@@ -211,7 +212,7 @@ class Gateway:
             attempts.took_too(other)
             return self._at(call, other)
 
-        return await self.hedge.race(self._at(call, deployment), second, after_s)
+        return await self._hedge.race(self._at(call, deployment), second, after_s)
 
     async def _at(self, call: Call, deployment: Deployment) -> Answer:
         """One deployment, and what came of it made known."""

@@ -58,7 +58,7 @@ class Upstream:
 _RULES = Rules()
 
 
-def gateway(provider, upstream, *deployments, budget=None, rules=_RULES, clock=lambda: 0.0):
+def gateway(provider, upstream, *deployments, budget=None, rules=_RULES, clock=lambda: 0.0, hedge=None):
     fleet = Fleet(rules, clock=clock, random=Random(1))
     table = Table(deployments or (deployment("a", id="1"),))
     return Gateway(
@@ -68,6 +68,7 @@ def gateway(provider, upstream, *deployments, budget=None, rules=_RULES, clock=l
         upstream=upstream,
         budget=ProcessBudget(budget, 422),
         clock=clock,
+        hedge=hedge,
     )
 
 
@@ -235,8 +236,7 @@ async def test_a_late_stream_is_asked_for_at_a_second_deployment():
     """Where hedging is on, and the deployment's own measure says that it is late; the loser is cancelled."""
     upstream, loop = SlowUpstream(), asyncio.get_running_loop()
     pair = (deployment("a", id="1"), deployment("a", id="2"))
-    heart = gateway(Provider(), upstream, *pair, rules=Rules(hedges=True), clock=loop.time)
-    heart.hedge = Hedge(1.0)
+    heart = gateway(Provider(), upstream, *pair, rules=Rules(hedges=True), clock=loop.time, hedge=Hedge(1.0))
     states = [heart.router.fleet.state(each) for each in pair]
     for state in states:
         for _ in range(64):
@@ -256,8 +256,7 @@ async def test_without_a_measure_nobody_is_late():
     """A deployment that has answered too few streams to know is waited for."""
     upstream = SlowUpstream()
     pair = (deployment("a", id="1"), deployment("a", id="2"))
-    heart = gateway(Provider(), upstream, *pair, rules=Rules(hedges=True))
-    heart.hedge = Hedge(1.0)
+    heart = gateway(Provider(), upstream, *pair, rules=Rules(hedges=True), hedge=Hedge(1.0))
 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(heart.answer(call(stream=True)), 0.05)

@@ -13,13 +13,16 @@ from typing import Final
 from aiohttp import web
 
 from proxy_cli.errors import Overloaded
+from proxy_cli.hedge import Hedge
 from proxy_cli.outbox import Outbox
 from proxy_cli.routing.queue import Places
+from proxy_cli.routing.tally import Tally
 from proxy_cli.server.admission import Admission
 from proxy_cli.server.connection import Listener
 from proxy_cli.server.counter import Counter
 from proxy_cli.server.drain import Drain, Grace
 from proxy_cli.server.entrance import Entrance
+from proxy_cli.server.fleet_gauges import FleetGauges
 from proxy_cli.server.front import Front
 from proxy_cli.server.gauges import PoolGauges
 from proxy_cli.server.heartbeat import Heart
@@ -62,11 +65,22 @@ class Server:
             heart=Heart(),
             fleet=setup.fleet,
             places=Places(setup.fleet, setup.rules, clock=time.monotonic, shared=setup.board),
+            hedge=Hedge(),
+            tally=Tally(),
         )
         self.snapshot = snapshot_of(setup, upstream_of(setup, self._process), self._process)
         self._former: list[Snapshot] = []
         self._served_before = 0  # by snapshots that are closed
         self._pools = PoolGauges(lambda: {each.upstream for each in self.snapshots}, setup.metrics)
+        self._fleet = FleetGauges(
+            lambda: self.snapshot.setup.table,
+            setup.fleet,
+            self._process.places,
+            self._process.tally,
+            self._process.hedge,
+            setup.metrics,
+            clock=time.monotonic,
+        )
         self._sweep = Sweep(self._is_quiet, time.monotonic)
         chance = Random()  # noqa: S311 - when a server is looked at is no secret
         self._prober = Prober(setup.fleet, setup.probers_turn, clock=time.monotonic, random=chance)
@@ -211,6 +225,7 @@ class Server:
     def _tell(self) -> None:
         """What is counted elsewhere, for the metrics."""
         self._pools()
+        self._fleet()
         self._log.report(self._metrics)
 
     def _serve(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:

@@ -7,11 +7,13 @@ from functools import partial
 from random import Random
 
 from proxy_cli.gateway import Gateway
+from proxy_cli.hedge import Hedge
 from proxy_cli.outbox import Outbox
 from proxy_cli.providers.table import provider_for
 from proxy_cli.routing.fleet import Fleet
 from proxy_cli.routing.queue import Places
 from proxy_cli.routing.router import Router
+from proxy_cli.routing.tally import Tally
 from proxy_cli.server.admission import Admission
 from proxy_cli.server.calls import Calls
 from proxy_cli.server.counter import Counter
@@ -48,6 +50,8 @@ class Process:
     heart: Heart
     fleet: Fleet
     places: Places
+    hedge: Hedge
+    tally: Tally
 
     def take(self, setup: Setup) -> None:
         """Go by another configuration from now on; what is known of deployments that are still there is kept."""
@@ -83,6 +87,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         random=chance,
         clock=time.monotonic,
         active=lambda: admission.in_flight + admission.streams,
+        tally=process.tally,
     )
     gateway = Gateway(
         router=router,
@@ -91,6 +96,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         upstream=upstream,
         budget=setup.budget,
         clock=time.monotonic,
+        hedge=process.hedge,
         tap=tap,
     )
     mirrors = Mirrors(gateway, process.recorder, setup.metrics, clock=time.monotonic, random=chance)
