@@ -63,6 +63,7 @@ class State:
         "begun_s",
         "common",
         "deployment",
+        "failures",
         "good_s",
         "id",
         "in_flight",
@@ -81,6 +82,7 @@ class State:
         self.good_s = -math.inf  # when it last answered this process
         self.last_failure = ""  # the last that counted, as "503 overloaded: ..."
         self.last_failure_s = 0.0
+        self.failures: dict[int, int] = {}  # those that counted, by status, as this process has met them
         self._breaker = Breaker()
         self._words = Words()
         self._rest_said_s = 0.0
@@ -280,6 +282,7 @@ class State:
     def _note(self, failure: GatewayError, cause: Cause, now_s: float) -> None:
         self.last_failure = _told(failure, with_words=cause is not Cause.REFUSED)
         self.last_failure_s = now_s
+        self.failures[failure.status] = self.failures.get(failure.status, 0) + 1
         if kind_of(failure) is Kind.TIMEOUT:
             deployment = self.deployment
             limit_s = (deployment.stream_timeout_s or deployment.timeout_s) if deployment else None

@@ -90,8 +90,11 @@ class FleetGauges:
     def _totals(self) -> Iterator[tuple[str, int, Labels]]:
         tally = self._tally
         for state, deployment in self._known():
-            if state.rested:
-                yield "litellm_deployment_cooled_down_total", state.rested, _described(deployment)
+            name = _described(deployment)
+            yield "litellm_deployment_success_responses_total", state.speed.samples, name
+            for status, number in tuple(state.failures.items()):
+                yield "litellm_deployment_failure_responses_total", number, (*name, str(status))
+            yield "litellm_deployment_cooled_down_total", state.rested, name
         for group, number in tuple(tally.retries.items()):
             yield "llmproxy_retries_total", number, (group,)
         for group, number in tuple(tally.refused_retries.items()):

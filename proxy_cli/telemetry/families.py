@@ -81,6 +81,12 @@ COUNTS: Final = {
         Family("llmproxy_upstream_retries_total", "Requests sent again over a fresh connection.", ("backend",)),
         Family("llmproxy_mirror_skipped_total", "Copies that were not sent because too many were under way."),
         Family("llmproxy_upstream_pool_full_total", "Requests that found no connection in time.", ("backend",)),
+        Family("litellm_deployment_success_responses_total", "Attempts that a deployment answered.", _MODEL),
+        Family(
+            "litellm_deployment_failure_responses_total",
+            "Attempts that it failed by its own fault, whatever became of the request.",
+            (*_MODEL, "exception_status"),
+        ),
         Family("litellm_deployment_cooled_down_total", "Times that a deployment was made to rest.", _MODEL),
         Family("litellm_deployment_successful_fallbacks_total", "Answers that came from another name.", _FALLBACK),
         Family("litellm_deployment_failed_fallbacks_total", "Other names that were asked in vain.", _FALLBACK),

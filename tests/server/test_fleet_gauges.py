@@ -64,6 +64,8 @@ def test_a_deployment_that_rests_is_not_asked_and_its_rest_is_counted():
 
     states = [each["litellm_deployment_state", *MODEL] for each in (before, resting, after)]
     assert states == [0, 2, 0]
+    assert after["litellm_deployment_failure_responses_total", *MODEL, "exception_status", "502"] == 5
+    assert after["litellm_deployment_success_responses_total", *MODEL] == 1
     assert ("litellm_deployment_cooled_down_total", *MODEL) not in before
     assert after["litellm_deployment_cooled_down_total", *MODEL] == 1
 
@@ -144,6 +146,7 @@ def test_a_wildcard_is_one_deployment_whatever_callers_ask_for():
     assert found == {
         ("litellm_deployment_state", *MODEL): 2,
         ("litellm_deployment_cooled_down_total", *MODEL): 1,
+        ("litellm_deployment_failure_responses_total", *MODEL, "exception_status", "502"): 15,
     }
 
 
