@@ -210,7 +210,7 @@ class Gateway:
             if other is None:
                 return None
             attempts.took_too(other)
-            return self._at(call, other)
+            return self._at(with_time_left(call, self._clock()), other)
 
         return await self._hedge.race(self._at(call, deployment), second, after_s)
 
@@ -219,14 +219,15 @@ class Gateway:
         state = self._fleet.state(deployment)
         held = Held(deployment, state, state.begin(), self._places)
         try:
+            asks_usage = deployment.id not in self._without_usage
             try:
-                answer = await self._ask(call, deployment)
+                answer = await self._ask(call, deployment, asks_usage)
             except StreamOptionsRefused:
-                if not self.asks_usage(deployment):
+                if not asks_usage:
                     raise
-                # Asked again at once, and from now on, without the field.
+                # Asked again at once without the field, and if that was it, from now on.
+                answer = await self._ask(call, deployment, False)
                 self._without_usage.add(deployment.id)
-                answer = await self._ask(call, deployment)
         except BaseException as failure:
             if isinstance(failure, GatewayError):
                 failure.model_id = deployment.id
@@ -241,9 +242,9 @@ class Gateway:
             held.leave()
         return answer
 
-    async def _ask(self, call: Call, deployment: Deployment) -> Answer:
+    async def _ask(self, call: Call, deployment: Deployment, asks_usage: bool) -> Answer:
         provider = self._providers(deployment)
-        request = provider.prepare(call, deployment, ask_usage=deployment.id not in self._without_usage)
+        request = provider.prepare(call, deployment, ask_usage=asks_usage)
         started_s = self._clock()
         if self._tap is None and isinstance(request, UpstreamRequest):
             reply = await self._upstream.send(request)

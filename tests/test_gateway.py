@@ -1,4 +1,5 @@
 import asyncio
+import math
 from random import Random
 
 import msgspec
@@ -13,7 +14,7 @@ from proxy_cli.routing.queue import Places
 from proxy_cli.routing.router import Router
 from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.table import Table
-from proxy_cli.shapes import Call, Headers, Operation, PlainAnswer, Timeouts, UpstreamRequest, Usage
+from proxy_cli.shapes import Call, Controls, Headers, Operation, PlainAnswer, Timeouts, UpstreamRequest, Usage
 from tests.routing.test_table import BACKEND, deployment
 from tests.test_relay import Reader, Reply
 
@@ -24,8 +25,10 @@ class Provider:
     def __init__(self, *answers):
         self.answers = list(answers)
         self.asked = []
+        self.calls = []
 
     def prepare(self, call, deployment, *, ask_usage):
+        self.calls.append(call)
         self.asked.append((deployment.id, ask_usage))
         return UpstreamRequest(backend=BACKEND, target="/", headers=(), body=b"", timeouts=Timeouts())
 
@@ -53,6 +56,14 @@ class Upstream:
         if isinstance(reply, Exception):
             raise reply
         return reply
+
+
+class WaitingUpstream:
+    """Every reply takes a turn of the event loop."""
+
+    async def send(self, request):
+        await asyncio.sleep(0)
+        return Reply()
 
 
 _RULES = Rules()
@@ -112,6 +123,29 @@ async def test_a_refusal_of_stream_options_is_remembered():
 
     assert provider.asked == [("1", True), ("1", False), ("1", False)]
     assert (before, heart.asks_usage(deployment("a", id="1"))) == (True, False)
+
+
+async def test_calls_that_are_refused_at_the_same_time_are_all_asked_again():
+    """What the first of them has taught is no reason to fail the second, which had been sent before."""
+    refusal = StreamOptionsRefused(400, "stream_options")
+    provider = Provider(refusal, refusal, None, None)
+    heart = gateway(provider, WaitingUpstream())
+
+    answers = await asyncio.gather(heart.answer(call()), heart.answer(call()))
+
+    assert [each.status for each in answers] == [200, 200]
+    assert [asked for _, asked in provider.asked] == [True, True, False, False]
+
+
+async def test_a_refusal_that_was_not_for_our_field_teaches_nothing():
+    """A caller who sends a bad `stream_options` of his own does not end the counting of what others use."""
+    refusal = StreamOptionsRefused(400, "stream_options.bogus is not known")
+    heart = gateway(Provider(refusal, refusal), Upstream(Reply(), Reply()))
+
+    with pytest.raises(StreamOptionsRefused):
+        await heart.answer(call())
+
+    assert heart.asks_usage(deployment("a", id="1"))
 
 
 async def test_a_refusal_that_goes_on_is_a_failure():
@@ -250,6 +284,24 @@ async def test_a_late_stream_is_asked_for_at_a_second_deployment():
 
     assert (upstream.sent, upstream.let_go, told) == (2, 1, (2, 0, True))
     assert [state.in_flight for state in states] == [0, 0]
+
+
+async def test_a_second_try_has_no_more_time_than_is_left_of_the_callers():
+    """It begins later than the first, and the caller's limit holds for both together."""
+    upstream, provider, loop = SlowUpstream(), Provider(), asyncio.get_running_loop()
+    pair = (deployment("a", id="1"), deployment("a", id="2"))
+    heart = gateway(provider, upstream, *pair, rules=Rules(hedges=True), clock=loop.time, hedge=Hedge(1.0))
+    for each in pair:
+        for _ in range(64):
+            heart.router.fleet.state(each).succeeded(waited_s=0.05, stream=True)
+    limited = msgspec.structs.replace(call(stream=True), controls=Controls(timeout_s=5.0), received_s=loop.time())
+
+    answer = await heart.answer(limited)
+    answer.close()
+
+    first_s, second_s = [each.controls.timeout_s or 0.0 for each in provider.calls]
+    assert math.isclose(first_s, 5.0)
+    assert second_s < 4.99
 
 
 async def test_without_a_measure_nobody_is_late():
