@@ -43,7 +43,7 @@ def reference_checks(values: Mapping[str, Json], public_names: Collection[str]) 
         yield from _unknown(reference, is_known, known, "a mirror")
     yield from _names_without_models(values, is_known, known)
     for section in ("router_settings", "litellm_settings"):
-        yield from _fallbacks(values.get(section), (section,), is_known, known)
+        yield from _fallbacks(values.get(section), (section,), is_known, known, aliases)
 
 
 def _credentials(values: Mapping[str, Json]) -> Iterator[Finding]:
@@ -151,7 +151,13 @@ def _alias_loops(aliases: Mapping[str, _Reference]) -> Iterator[Finding]:
             yield Finding(aliases[start].path, f"this alias leads back to itself: {chain}", "let one name a model")
 
 
-def _fallbacks(section: Json, path: Path, is_known: Callable[[str], bool], known: Collection[str]) -> Iterator[Finding]:
+def _fallbacks(
+    section: Json,
+    path: Path,
+    is_known: Callable[[str], bool],
+    known: Collection[str],
+    aliases: Mapping[str, _Reference],
+) -> Iterator[Finding]:
     if not isinstance(section, dict):
         return
     for kind in _KINDS:
@@ -164,7 +170,8 @@ def _fallbacks(section: Json, path: Path, is_known: Callable[[str], bool], known
             cure = f"did you mean '{shown(near)}'?" if near else "take it out"
             message = f"a fallback for '{shown(source)}', and there is no such model"
             yield Finding(first.path[:-1], message, cure, Severity.WARNING)
-        yield from _fallback_loops(steps)
+        # A ring over an alias is one too: the same deployments would be asked again.
+        yield from _fallback_loops([(_meant(source, aliases), _real(each, aliases)) for source, each in steps])
     given = section.get("default_fallbacks")
     for reference in _listed(given, (*path, "default_fallbacks")):
         yield from _unknown(reference, is_known, known, "a fallback")
@@ -182,6 +189,19 @@ def _listed(given: Json, path: Path) -> Iterator[_Reference]:
         name = target.get("model") if isinstance(target, dict) else target
         if isinstance(name, Scalar) and name.kind not in ("bool", "null") and name.text:
             yield _Reference((*path, index), name.text)
+
+
+def _meant(name: str, aliases: Mapping[str, _Reference]) -> str:
+    """What a name stands for in the end."""
+    passed: set[str] = set()
+    while name in aliases and name not in passed:
+        passed.add(name)
+        name = aliases[name].name
+    return name
+
+
+def _real(reference: _Reference, aliases: Mapping[str, _Reference]) -> _Reference:
+    return _Reference(reference.path, _meant(reference.name, aliases))
 
 
 def _fallback_loops(steps: list[tuple[str, _Reference]]) -> Iterator[Finding]:

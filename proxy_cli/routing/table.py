@@ -53,7 +53,7 @@ class Table:
         expand: Callable[[Deployment, str], Deployment] | None = None,
     ) -> None:
         self.deployments = tuple(deployments)
-        self._aliases = dict(aliases or {})
+        self._aliases = _straight(aliases or {})
         self._groups: dict[str, tuple[Deployment, ...]] = {}
         for deployment in deployments:
             self._groups[deployment.group] = (*self._groups.get(deployment.group, ()), deployment)
@@ -134,6 +134,19 @@ class Table:
         # A request without a key to see the list still gets the near names: they are what a typo needs.
         cure = f"; did you mean {_spoken(near)}?" if near else "; GET /v1/models lists the names"
         return f"no model named {shown!r} is configured{cure}"
+
+
+def _straight(aliases: Mapping[str, Alias]) -> dict[str, Alias]:
+    """An alias of an alias stands for what that one stands for; a ring ends where it comes round."""
+    found: dict[str, Alias] = {}
+    for name, alias in aliases.items():
+        passed = {name}
+        target = alias.target
+        while target in aliases and target not in passed:
+            passed.add(target)
+            target = aliases[target].target
+        found[name] = replace(alias, target=target)
+    return found
 
 
 def _compared(name: str, known: Sequence[str]) -> Sequence[str]:

@@ -73,6 +73,21 @@ def test_a_ring_is_said_once_for_all_its_members():
     ]
 
 
+def test_a_ring_over_an_alias_is_one():
+    """The same deployments would be asked again, by another name."""
+    router = {
+        "model_group_alias": {"x": "a", "y": "x", "z": "b"},
+        "fallbacks": [{"a": ["y"]}, {"b": ["c"]}, {"c": ["z"]}],
+    }
+
+    found = said(["a", "b", "c"], router_settings=router)
+
+    assert [(severity, message) for severity, _, message in found] == [
+        (Severity.ERROR, "'a' falls back to itself"),
+        (Severity.ERROR, "these fall back to each other: b -> c -> b"),
+    ]
+
+
 def test_a_credential_that_nobody_wrote_is_named_where_it_is_meant():
     """At the name, not at the model."""
     entry = {"litellm_params": {"litellm_credential_name": "shred"}}

@@ -57,6 +57,16 @@ def test_a_hidden_alias_resolves_but_is_not_listed():
     assert table.names() == ["a", "shown"]
 
 
+def test_an_alias_of_an_alias_stands_for_the_same():
+    """However many there are in a row, and in whichever order they stand; a ring of them leads nowhere."""
+    aliases = {"1": Alias("2"), "2": Alias("3"), "3": Alias("a"), "in": Alias("out"), "out": Alias("in")}
+    table = Table([deployment("a")], aliases=aliases)
+
+    assert [table.find(name)[0].group for name in "123"] == ["a", "a", "a"]
+    assert table.group_of("1") == table.group_of("a")
+    assert not table.knows("in")
+
+
 def test_an_unknown_name_is_answered_with_the_near_ones():
     """A typo is met with what was probably meant."""
     table = Table([deployment("gpt-4o"), deployment("vicuna-13b")])
