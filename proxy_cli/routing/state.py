@@ -188,6 +188,11 @@ class State:
         return self._breaker.cause is Cause.REFUSED
 
     @property
+    def is_on_probation(self) -> bool:
+        """Whether it was made to rest, and has not shown since that it is well."""
+        return self._breaker.until_s > 0.0
+
+    @property
     def rested(self) -> int:
         """How often this process has made it rest."""
         return self._breaker.rested

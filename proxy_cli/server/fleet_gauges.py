@@ -83,7 +83,7 @@ class FleetGauges:
 
     def _level(self, state: State, deployment: Deployment, now_s: float) -> int:
         if state.is_plain(now_s):
-            return _LAST if state.probed()[0] in _LATE else _ASKED
+            return _LAST if state.is_on_probation or state.probed()[0] in _LATE else _ASKED
         how = standing(deployment, self._fleet, now_s)
         return _LAST if how.healthy or how.state in _LATE else _NOT_ASKED
 

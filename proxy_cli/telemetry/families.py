@@ -109,7 +109,7 @@ GAUGES: Final = {
         # Of each process's own account, which the others hear of within a moment: the worst is the newest.
         Family(
             "litellm_deployment_state",
-            "0: it is asked. 1: it is busy or loading, and asked last. 2: it is not asked.",
+            "0: it is asked. 1: it is busy, loading, or has yet to show that it is well again. 2: it is not asked.",
             _MODEL,
             "gauge",
             largest=True,

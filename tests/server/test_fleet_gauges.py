@@ -48,7 +48,7 @@ class Watched:
 
 
 def test_a_deployment_that_rests_is_not_asked_and_its_rest_is_counted():
-    """The state is LiteLLM's number for an outage, and 0 again once it has come back; a rest is counted once."""
+    """The state is LiteLLM's number for an outage, and 0 again once it has answered; a rest is counted once."""
     watched, one = Watched(), deployment()
 
     watched.fleet.state(one)
@@ -56,14 +56,15 @@ def test_a_deployment_that_rests_is_not_asked_and_its_rest_is_counted():
     watched.fail(one)
     resting = watched.told()
     watched.clock.turn(30)
+    rested = watched.told()
     state = watched.fleet.state(one)
     state.begin()
     state.succeeded(waited_s=1, stream=False)
     state.end()
     after = watched.told()
 
-    states = [each["litellm_deployment_state", *MODEL] for each in (before, resting, after)]
-    assert states == [0, 2, 0]
+    states = [each["litellm_deployment_state", *MODEL] for each in (before, resting, rested, after)]
+    assert states == [0, 2, 1, 0]
     assert after["litellm_deployment_failure_responses_total", *MODEL, "exception_status", "502"] == 5
     assert after["litellm_deployment_success_responses_total", *MODEL] == 1
     assert ("litellm_deployment_cooled_down_total", *MODEL) not in before
