@@ -9,6 +9,7 @@ A deployment without limits is nobody's concern here: it always has a place, and
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from math import ceil, inf, isfinite
 from random import Random, SystemRandom
@@ -72,6 +73,7 @@ class Places:
         self._random = random or SystemRandom()
         self._neighbours = Neighbours(shared) if shared is not None else None
         self._lanes: dict[str, Lane] = {}
+        self.refused: Counter[tuple[str, str]] = Counter()  # by group and code, since the process began
         self._waiting = 0
         self._number = 0
         self._poll: asyncio.TimerHandle | None = None
@@ -179,6 +181,8 @@ class Places:
         lanes = [lane for lane in lanes if len(lane.fair) < self.rules.most_queued]
         if not lanes:
             raise self._refusal(waiter, now_s, f"and {self.rules.most_queued} calls wait already", "queue_full")
+        if self._waiting >= self.rules.most_waiting:
+            raise self._refusal(waiter, now_s, f"and {self._waiting} calls wait for places already", "queue_full")
         opens_s = min(self._opens_s(each, waiter.tokens, now_s) for each in waiter.deployments.values())
         if waiter.ends_s <= now_s or opens_s > waiter.ends_s:
             raise self._refusal(waiter, now_s, "and none can be before the call's time is up", "queue_timeout", opens_s)
@@ -276,6 +280,7 @@ class Places:
     def _refusal(self, waiter: Waiter, now_s: float, why: str, code: str, opens_s: float = 0.0) -> RateLimited:
         wait_s = max(_LEAST_WAIT_S, self._turn(waiter, now_s)[1], opens_s - now_s)
         group = next(iter(waiter.deployments.values())).group
+        self.refused[group, code] += 1
         when = f"try again in {ceil(wait_s)} s" if isfinite(wait_s) else "use another model"
         return RateLimited(
             f"model {group!r} has no free place ({_limits(waiter.deployments.values())}), {why}; {when}",

@@ -103,6 +103,8 @@ class FleetGauges:
             yield "litellm_deployment_successful_fallbacks_total", number, names
         for names, number in tuple(tally.failed_fallbacks.items()):
             yield "litellm_deployment_failed_fallbacks_total", number, names
+        for names, number in tuple(self._places.refused.items()):
+            yield "llmproxy_queue_refused_total", number, names
         yield "llmproxy_hedges_total", self._hedge.second_tries, ()
 
 

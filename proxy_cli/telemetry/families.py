@@ -92,6 +92,11 @@ COUNTS: Final = {
         Family("litellm_deployment_failed_fallbacks_total", "Other names that were asked in vain.", _FALLBACK),
         Family("llmproxy_retries_total", "Further attempts under the same name.", ("requested_model",)),
         Family("llmproxy_retries_refused_total", "Retries that were too many by their bound.", ("requested_model",)),
+        Family(
+            "llmproxy_queue_refused_total",
+            "Calls that got no place at a deployment: who may not wait, found the queue full, or waited in vain.",
+            ("requested_model", "reason"),
+        ),
         Family("llmproxy_hedges_total", "Second tries beside a slow first one."),
     )
 }

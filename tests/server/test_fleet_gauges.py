@@ -3,7 +3,9 @@
 import asyncio
 from dataclasses import replace
 
-from proxy_cli.errors import BackendUnreachable
+import pytest
+
+from proxy_cli.errors import BackendUnreachable, RateLimited
 from proxy_cli.hedge import Hedge
 from proxy_cli.routing.fleet import Operator, Probed
 from proxy_cli.routing.queue import Places
@@ -88,7 +90,7 @@ def test_what_is_said_of_a_deployment_from_outside_is_in_its_state():
 
 
 async def test_places_and_those_who_wait_for_them_are_told():
-    """Of a deployment with limits what is taken, and how many calls wait; nothing of it is left afterwards."""
+    """Of a deployment with limits what is taken, how many calls wait, and which got no place."""
     watched, one = Watched(), deployment(max_parallel=1)
     held = await watched.places.take([one], caller="x", priority=100, deadline_s=float("inf"), tokens=0)
     waiting = asyncio.create_task(
@@ -97,6 +99,8 @@ async def test_places_and_those_who_wait_for_them_are_told():
     await asyncio.sleep(0)
 
     full = watched.told()
+    with pytest.raises(RateLimited):
+        await watched.places.take([one], caller="x", priority=100, deadline_s=watched.clock(), tokens=0)
     watched.places.give_back(held)
     watched.places.give_back(await waiting)
     empty = watched.told()
@@ -104,6 +108,7 @@ async def test_places_and_those_who_wait_for_them_are_told():
     names = ("llmproxy_deployment_places_taken", "llmproxy_deployment_waiting")
     assert [full[name, *ONE] for name in names] == [1, 1]
     assert [empty[name, *ONE] for name in names] == [0, 0]
+    assert empty["llmproxy_queue_refused_total", "requested_model", "g", "reason", "queue_timeout"] == 1
 
 
 def test_a_deployment_that_is_not_configured_any_more_is_at_nothing():
