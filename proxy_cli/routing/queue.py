@@ -180,7 +180,11 @@ class Places:
             raise self._refusal(waiter, now_s, "and calls do not wait here (queues are off)", "deployment_full")
         lanes = [lane for lane in lanes if len(lane.fair) < self.rules.most_queued]
         if not lanes:
-            raise self._refusal(waiter, now_s, f"and {self.rules.most_queued} calls wait already", "queue_full")
+            raise self._refusal(
+                waiter, now_s, f"and no more than {self.rules.most_queued} may wait for one", "queue_full"
+            )
+        if self._waiting >= self.rules.most_waiting:
+            raise self._refusal(waiter, now_s, f"and {self._waiting} calls wait for places already", "queue_full")
         opens_s = min(self._opens_s(each, waiter.tokens, now_s) for each in waiter.deployments.values())
         if waiter.ends_s <= now_s or opens_s > waiter.ends_s:
             raise self._refusal(waiter, now_s, "and none can be before the call's time is up", "queue_timeout", opens_s)

@@ -35,5 +35,6 @@ class Rules:
     hedges: bool = False
     queues: bool = True  # a call that has no place waits for one
     most_queued: int = 1000  # of one deployment
+    most_waiting: int = 750  # of all of them in one process, which takes on more than that: the rest is for others
     priority: int = 100  # default_priority
     max_wait_s: float = 600.0  # in a queue, where the request has no deadline of its own

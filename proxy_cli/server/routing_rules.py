@@ -14,12 +14,22 @@ from proxy_cli.shapes import Json, Target, Targets
 
 Number = TypeVar("Number", int, float)
 _USUAL: Final = Rules()
+# Of what a process takes on, the part that may wait for deployments without a place: they keep no other from work.
+_WAITING_SHARE: Final = 0.75
 
 
 def rules_of(
-    config: Config, *, serves: Callable[[str], bool] = lambda _name: True, deadline_s: float | None = None
+    config: Config,
+    *,
+    serves: Callable[[str], bool] = lambda _name: True,
+    deadline_s: float | None = None,
+    in_flight: int | None = None,
 ) -> Rules:
-    """The rules of a configuration; `serves` says which names may be asked for, `deadline_s` is that of every call."""
+    """The rules of a configuration.
+
+    `serves` says which names may be asked for; `deadline_s` is that of every call; `in_flight` is what a process takes
+    on at once.
+    """
     router, litellm, general = config.router_settings, config.litellm_settings, config.general_settings
     retries = _first(router.num_retries, router.max_retries, litellm.num_retries, litellm.num_retries_per_request)
     strategy = router.routing_strategy
@@ -45,6 +55,7 @@ def rules_of(
         hedges=bool(router.hedging),
         queues=general.queue,
         most_queued=general.max_queued_requests_per_deployment,
+        most_waiting=_USUAL.most_waiting if in_flight is None else max(int(in_flight * _WAITING_SHARE), 1),
         priority=_USUAL.priority if router.default_priority is None else router.default_priority,
         max_wait_s=deadline_s or _USUAL.max_wait_s,
     )

@@ -259,7 +259,13 @@ def _setup(
     max_budget = flags.max_budget_usd if flags.max_budget_usd is not None else litellm.max_budget
     secrets = (*built.secrets, *((master_key,) if master_key else ()))
     table = Table(built.deployments, aliases=aliases, any_name=flags.config is None, expand=built.expand)
-    rules = rules_of(config, serves=table.knows, deadline_s=_deadline_s(config, flags, variables))
+    admission = _admission(config, flags)
+    rules = rules_of(
+        config,
+        serves=table.knows,
+        deadline_s=_deadline_s(config, flags, variables),
+        in_flight=admission.in_flight,
+    )
     board = Shared() if flags.num_workers > 1 else None
     return Setup(
         config=config,
@@ -276,7 +282,7 @@ def _setup(
         scrubber=Scrubber(secrets),
         limits=_limits(config),
         cors=Cors(tuple(general.cors_allowed_origins)),
-        admission=_admission(config, flags),
+        admission=admission,
         probing=probing_of(general),
         pool_limit=general.max_connections_per_backend,
         max_response_bytes=int((general.max_response_size_mb or 64) * _MEGABYTE),

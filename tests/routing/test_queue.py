@@ -317,7 +317,7 @@ def test_a_queue_has_an_end():
         waiting = [asyncio.create_task(house.take([only])) for _ in range(3)]
         await turns()
 
-        with pytest.raises(RateLimited, match="3 calls wait already") as caught:
+        with pytest.raises(RateLimited, match="no more than 3 may wait") as caught:
             await house.take([only])
 
         assert caught.value.code == "queue_full"
@@ -325,6 +325,33 @@ def test_a_queue_has_an_end():
         for each in waiting:
             each.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+    turned(work)
+
+
+def test_all_queues_together_have_an_end():
+    """Those who wait for full deployments leave something of the process for all others."""
+
+    async def work() -> None:
+        house = House(most_waiting=2)
+        full = [deployment(name, max_parallel=1) for name in "abc"]
+        for each in full:
+            await house.take([each])
+        waiting = [asyncio.create_task(house.take([each])) for each in full[:2]]
+        await turns()
+
+        with pytest.raises(RateLimited, match="2 calls wait for places already") as caught:
+            await house.take([full[2]])
+        waiting[0].cancel()
+        await turns()
+        last = asyncio.create_task(house.take([full[2]]))
+        await turns()
+
+        assert caught.value.code == "queue_full"
+        assert house.places.waiting(full[2]) == 1
+        for each in (*waiting, last):
+            each.cancel()
+        await asyncio.gather(*waiting, last, return_exceptions=True)
 
     turned(work)
 

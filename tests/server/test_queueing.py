@@ -333,3 +333,22 @@ async def test_places_hold_for_all_processes_together(tmp_path):
 
     assert set(statuses) == {200}
     assert slow.most_in_flight == 2
+
+
+async def test_callers_of_a_full_deployment_leave_room_for_those_of_others():
+    """However many of them wait: another model's calls are served at once."""
+    async with slow_backend(30) as slow, slow_backend() as quick:
+        models = (entry(slow.url, max_parallel_requests=1), entry(quick.url, "b"))
+        async with running_proxy(config(*models, max_in_flight_requests_per_worker=8)) as proxy:
+            callers = [asyncio.create_task(asked(proxy)) for _ in range(12)]
+            await until(lambda: sum(each.done() for each in callers) == 5)
+
+            status, _, _ = await asked(proxy, model="b")
+
+            refused = [each.result()[0] for each in callers if each.done()]
+            for each in callers:
+                each.cancel()
+            await asyncio.gather(*callers, return_exceptions=True)
+
+    assert status == 200
+    assert refused == [429] * 5

@@ -111,3 +111,9 @@ def test_longer_models_are_asked_where_nothing_else_is_said_and_they_are_served(
 def test_a_call_waits_no_longer_than_it_may_take():
     """The time limit of all calls, where there is one."""
     assert rules_of(Config(), deadline_s=30).max_wait_s == 30
+
+
+@pytest.mark.parametrize(("in_flight", "most_waiting"), [(1000, 750), (4, 3), (1, 1)])
+def test_of_what_a_process_takes_on_three_quarters_may_wait(in_flight, most_waiting):
+    """The rest is for calls to deployments that have places."""
+    assert rules_of(Config(), in_flight=in_flight).most_waiting == most_waiting
