@@ -76,7 +76,9 @@ class GeneralSettings(Section):
         "Whether a call that a deployment's limits leave no room for waits for its turn; `off`: it is answered 429.",
         default=True,
     )
-    max_queued_requests_per_deployment: Tally = used("How many calls may wait for one deployment.", default=1000)
+    max_queued_requests_per_deployment: Tally = used(
+        "How many calls may wait for one deployment, in each process.", default=1000
+    )
     background_health_checks: Flag = used(
         "Look at servers of your own in the background, without asking a model anything.", default=True
     )
