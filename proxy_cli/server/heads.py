@@ -16,6 +16,8 @@ from proxy_cli.shapes import Headers
 END: Final = b"\r\n\r\n"
 # Possessive throughout: a line that does not match must not cost more than its length.
 _REQUEST_LINE: Final = re.compile(rb"([A-Z]{1,16}+) (/[!-~]*+) HTTP/1\.1").fullmatch
+# The same as far as it goes: the start of a method and a path, and nothing that is no HTTP.
+_BEGUN: Final = re.compile(rb"[A-Z]{1,16}+(?: (?:/[!-~]*+(?: [^\0]*)?)?)?", re.DOTALL).fullmatch
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):([!-~ \t]*+)").fullmatch
 # Clients say the same again and again, and so do all clients of one kind: lines are read once. Long ones are not kept.
 _KEPT_LINES: Final = 1024
@@ -47,6 +49,15 @@ class Head(NamedTuple):
     def is_all(self) -> bool:
         """Whether nothing follows it, nor waits for an invitation to."""
         return self.length == 0 and "expect" not in self.fields
+
+
+def may_become_plain(data: bytes) -> bool:
+    """Whether more bytes can make this a head of the grammar; what cannot is answered at once by who can tell."""
+    if len(data) > HEAD.total_bytes or not _BEGUN(data):
+        return False
+    # A line ends with both CR and LF, and neither stands elsewhere.
+    ends = data.count(b"\r\n")
+    return data.count(b"\n") == ends == data.count(b"\r") - data.endswith(b"\r")
 
 
 def read_head(data: bytes) -> Head | None:

@@ -10,7 +10,6 @@ Keeps: one request at a time; what a client sends ahead waits, bounded; a client
 """
 
 import asyncio
-import re
 from collections.abc import Coroutine
 from typing import Final, cast
 
@@ -20,7 +19,7 @@ from proxy_cli.server.body import MAX_INLINE_BYTES, Pace, too_slow
 from proxy_cli.server.connection import STALL_S
 from proxy_cli.server.flow import END as END_OF_CHUNKS
 from proxy_cli.server.flow import Flow, chunk
-from proxy_cli.server.heads import END, Head, read_head
+from proxy_cli.server.heads import END, Head, may_become_plain, read_head
 from proxy_cli.server.house import Desk, Guest, House
 from proxy_cli.server.reply import EVENTS, PING, STREAM_HEADERS, Lines, Outgoing, at_once, head_bytes
 from proxy_cli.server.routes import Match
@@ -29,8 +28,6 @@ from proxy_cli.shapes import Operation, Record
 
 _AHEAD_BYTES: Final = 64 * 1024  # of further requests, while one is answered
 _NEVER_S: Final = float("inf")
-# A request line as far as it goes: the start of a method and a path, and nothing that is no HTTP.
-_BEGUN: Final = re.compile(rb"[A-Z]{1,16}+(?: (?:/[!-~]*+(?: [^\0]*)?)?)?", re.DOTALL).fullmatch
 _KEPT_BYTES: Final = 4 * 1024  # of a head, while nothing is asked
 _PING: Final = chunk(PING)
 
@@ -220,7 +217,7 @@ class Lane(asyncio.Protocol):
                 self._answered(None)
 
     def _wait_for_head(self, data: bytes) -> None:
-        if not _may_become_plain(data):
+        if not may_become_plain(data):
             self._ahead = b""
             self._give(data)
             return
@@ -468,12 +465,3 @@ class Lane(asyncio.Protocol):
 
 def _too_slow_a_head() -> GatewayError:
     return SlowClient(f"the request's headers were not complete within {HEAD.complete_s:.0f} s")
-
-
-def _may_become_plain(data: bytes) -> bool:
-    """Whether more bytes can make this a head that the lane reads; what cannot is answered at once by who can tell."""
-    if len(data) > HEAD.total_bytes or not _BEGUN(data):
-        return False
-    # A line ends with both CR and LF, and neither stands elsewhere.
-    ends = data.count(b"\r\n")
-    return data.count(b"\n") == ends == data.count(b"\r") - data.endswith(b"\r")

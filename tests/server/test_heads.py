@@ -2,7 +2,8 @@
 
 import pytest
 
-from proxy_cli.server.heads import read_head
+from proxy_cli.server.heads import may_become_plain, read_head
+from proxy_cli.server.strict import HEAD
 
 PLAIN = (
     b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost:4000\r\nAuthorization:Bearer sk-1 \r\n"
@@ -133,3 +134,24 @@ def test_a_head_may_be_all_of_a_request(more, is_all):
 
     assert head is not None
     assert head.is_all is is_all
+
+
+def test_whatever_a_plain_head_begins_with_may_become_one():
+    """However a client's packets are cut, nobody is sent elsewhere for it."""
+    assert all(may_become_plain(PLAIN[:end]) for end in range(1, len(PLAIN)))
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"get / HTTP/1.1\r\n",
+        b"\x16\x03\x01",
+        b"GET http://elsewhere/ HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\nHost: a\n",
+        b"GET / HTTP/1.1\r\rHost",
+        b"GET / HTTP/1.1\r\nX: " + b"a" * HEAD.total_bytes,
+    ],
+)
+def test_what_cannot_become_a_plain_head_is_told_at_once(begun):
+    """It need not be whole to be known for something else: no wait for an end that may never come."""
+    assert not may_become_plain(begun)
