@@ -146,8 +146,9 @@ class Gateway:
 
     def settle(self, call: Call, answer: Answer) -> float | None:
         """Put down what an ended answer used: its price, None where that is not known, and what it tells of speed."""
-        usage, deployment = answer.usage, answer.deployment
-        if answer.relay is not None:
+        deployment, relay = answer.deployment, answer.relay
+        usage = answer.plain_usage if relay is None else relay.usage
+        if relay is not None:
             state = self._fleet.state(deployment)
             if answer.failure is not None:
                 state.failed(answer.failure)
@@ -217,7 +218,7 @@ class Gateway:
     async def _at(self, call: Call, deployment: Deployment) -> Answer:
         """One deployment, and what came of it made known."""
         state = self._fleet.state(deployment)
-        held = Held(deployment, state, state.begin(), self._places)
+        trial = state.begin()
         try:
             asks_usage = deployment.id not in self._without_usage
             try:
@@ -232,14 +233,14 @@ class Gateway:
             if isinstance(failure, GatewayError):
                 failure.model_id = deployment.id
                 state.failed(failure)
-            held.leave()
+            Held(deployment, state, trial, self._places).leave()
             raise
         is_stream = answer.relay is not None
         state.succeeded(waited_s=answer.waited_s, stream=is_stream, usage=answer.plain_usage)
-        if is_stream:
-            answer.held = held
+        if is_stream or deployment.is_limited:
+            answer.held = Held(deployment, state, trial, self._places)
         else:
-            held.leave()
+            state.end(trial)
         return answer
 
     async def _ask(self, call: Call, deployment: Deployment, asks_usage: bool) -> Answer:

@@ -85,6 +85,7 @@ class Calls:
             raise InvalidRequest("the request has no 'messages'; send a list of messages", param="messages")
         stream = wire_request.flag(fields, "stream")
         model = self._model(operation, match, wire_request.text(fields, "model"))
+        controls = steering.with_headers(steering.controls(fields, model), headers)
         return Call(
             request_id=record.request_id,
             operation=operation,
@@ -94,7 +95,7 @@ class Calls:
             stream=stream,
             wants_usage=stream and (self._limits.always_usage or wire_request.wants_usage(fields)),
             headers=headers,
-            controls=self._permitted(steering.with_headers(steering.controls(fields, model), headers)),
+            controls=controls if controls is NO_CONTROLS else self._permitted(controls),
             received_s=record.started_s,
         )
 

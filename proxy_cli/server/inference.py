@@ -89,14 +89,14 @@ class Inference:
         beat = self._heart.begin(call, own, outlet, self._beats, self._gateway.router.table) if call.stream else None
         try:
             answer = await self._gateway.answer(call)
-            record.deployment, record.attempts, record.status = answer.deployment, answer.attempts, answer.status
-            record.waited_s = answer.waited_s
+            record.deployment, record.status, record.waited_s = answer.deployment, answer.status, answer.waited_s
+            record.attempts = 1 if answer.history is None else answer.history.made
             self._mirrors.copy(call, answer.deployment)
             head = f"{own}{lines(answer.headers)}{self._words(call, answer)}"
             if answer.relay is not None:
                 outgoing = Outgoing(call, answer, answer.relay, head, record, self._problems, self._clock)
                 return await self._stream(outgoing, outlet, beat)
-            self._settle(record, call, answer)
+            record.usage, record.cost_usd = answer.plain_usage, self._gateway.settle(call, answer)
             if outlet.begun is not None:
                 raise _not_events()
             record.bytes_out = len(answer.body)
@@ -153,24 +153,21 @@ class Inference:
             if moved:
                 self._admission.end_stream()
             # Also when the caller has left: what was used until then is spent.
-            self._settle(record, call, answer)
+            record.usage, record.cost_usd = answer.usage, self._gateway.settle(call, answer)
 
     def _note(self, record: Record, failure: GatewayError) -> None:
         if failure.model_id:
             record.deployment = self._gateway.router.table.by_id(failure.model_id)
 
-    def _settle(self, record: Record, call: Call, answer: Answer) -> None:
-        record.usage = answer.usage
-        record.cost_usd = self._gateway.settle(call, answer)
-
     def _words(self, call: Call, answer: Answer) -> Lines:
         """What we say of an answer ourselves."""
         total_ms = (self._clock() - call.received_s) * 1000
         overhead_ms = total_ms - answer.waited_s * 1000
+        told = _FIRST_TRY if answer.history is None and answer.queued is None else _told(answer)
         unused = call.controls.unused
         more = f"x-llmproxy-not-yet-supported: {header_text(', '.join(unused))}\r\n" if unused else ""
         return (
-            f"{_named(answer.deployment)}{_told(answer)}"
+            f"{_named(answer.deployment)}{told}"
             f"x-litellm-response-duration-ms: {total_ms:.1f}\r\n"
             f"x-litellm-overhead-duration-ms: {overhead_ms if overhead_ms > 0 else 0.0:.3f}\r\n{more}"
         )
@@ -192,9 +189,7 @@ def _not_events() -> GatewayError:
 
 
 def _told(answer: Answer) -> Lines:
-    """What it took to get an answer: attempts, other names, and a wait."""
-    if answer.history is None and answer.queued is None:
-        return _FIRST_TRY
+    """What it took to get an answer that was not there at once: attempts, other names, and a wait."""
     headers: list[tuple[str, str]] = []
     if (history := answer.history) is not None:
         headers += [
