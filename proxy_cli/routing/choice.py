@@ -152,7 +152,7 @@ def _note_resting(resting: Sequence[Entrant], now_s: float, reasons: dict[str, s
 
 def _why_it_rests(state: State, now_s: float) -> str:
     if rests_s := state.rests_s(now_s):
-        last = f" after {state.last_failure}" if state.last_failure else ""
+        last = f" after {why}" if (why := state.why_it_rests) else ""
         return f"it rests for {rests_s:.1f} s more{last}"
     probed, words = state.probed()
     return f"a probe has found it {probed}: {words}" if words else f"a probe has found it {probed}"

@@ -193,6 +193,12 @@ class State:
         return self._breaker.until_s > 0.0
 
     @property
+    def why_it_rests(self) -> str:
+        """What made it rest, in few words; empty where only another process knows."""
+        # A later failure of another kind does not end that, and is not what its operator has to know.
+        return "a refusal of our key (401, 402 or 403)" if self.out_of_service else self.last_failure
+
+    @property
     def rested(self) -> int:
         """How often this process has made it rest."""
         return self._breaker.rested

@@ -38,7 +38,7 @@ def standing(deployment: Deployment, fleet: Fleet, now_s: float) -> Standing:
         return Standing(str(probed), False, why or _ILL[probed], 503)
     state = fleet.state(deployment)
     if (rests_s := state.rests_s(now_s)) > 0:
-        reason = f": {state.last_failure}" if state.last_failure else ""
+        reason = f": {why}" if (why := state.why_it_rests) else ""
         return Standing("resting", False, f"rests for {spoken(rests_s)} more{reason}", 503)
     if probed is Probed.UNKNOWN and state.speed.samples > 0:
         return Standing(str(Probed.READY), True)  # it has answered requests, and nothing is known against it

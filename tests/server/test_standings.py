@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from proxy_cli.errors import BackendUnreachable
+from proxy_cli.errors import BackendError, BackendUnreachable
 from proxy_cli.routing.fleet import Fleet, Operator, Probed
 from proxy_cli.routing.rules import Rules
 from proxy_cli.server.standings import described, spoken, standing
@@ -92,6 +92,17 @@ def test_what_rests_is_told_with_its_last_failure(fleet, clock):
     assert (how.state, how.healthy) == ("resting", False)
     assert "rests for 1 s more: " in how.why
     assert "http://gpu:8000" in how.why
+
+
+def test_a_refused_key_is_the_reason_whatever_failed_since(fleet, clock):
+    """A later failure does not hide what only the operator can mend."""
+    state = fleet.state(ONE)
+    state.failed(BackendError(403, "no access", code="forbidden"))
+    state.failed(BackendError(500, "out of memory", code="500"))
+
+    how = standing(ONE, fleet, clock())
+
+    assert (how.state, how.why) == ("resting", "rests for 60 s more: a refusal of our key (401, 402 or 403)")
 
 
 def test_the_operator_has_the_first_word(fleet, clock):
