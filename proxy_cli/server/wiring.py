@@ -79,16 +79,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
     problems = Problems(setup.scrubber, compat_litellm=setup.compat_litellm)
     tap = Tap(detailed=setup.level == "detailed") if setup.level != "normal" else None
     chance = Random()  # noqa: S311 - which of equal servers is asked is no secret
-    admission = process.admission
-    router = Router(
-        setup.table,
-        process.fleet,
-        setup.rules,
-        random=chance,
-        clock=time.monotonic,
-        active=lambda: admission.in_flight + admission.streams,
-        tally=process.tally,
-    )
+    router = _router(setup, process, chance)
     gateway = Gateway(
         router=router,
         places=process.places,
@@ -106,7 +97,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         calls,
         problems=problems,
         clock=time.monotonic,
-        admission=admission,
+        admission=process.admission,
         mirrors=mirrors,
         heart=process.heart,
         beats=Beats(general.stream_keepalive_seconds, general.early_commit_seconds),
@@ -130,6 +121,19 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         health=health,
         mirrors=mirrors,
         upstream=upstream,
+    )
+
+
+def _router(setup: Setup, process: Process, chance: Random) -> Router:
+    admission = process.admission
+    return Router(
+        setup.table,
+        process.fleet,
+        setup.rules,
+        random=chance,
+        clock=time.monotonic,
+        active=lambda: admission.in_flight + admission.streams,
+        tally=process.tally,
     )
 
 
