@@ -5,6 +5,7 @@ only when somebody has written a new one. A single process has rows of its own a
 is no more room for stays this process's own: it counts on, and the others do not see it.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Final, TypeAlias
@@ -21,6 +22,7 @@ OPERATOR_SAID, OPERATOR, OPERATOR_UNTIL = 12, 13, 14
 PROBED_SAID, PROBED = 15, 16
 _SIZE: Final = 17
 
+_LOG: Final = logging.getLogger(__name__)
 _MINUTE_S: Final = 60.0
 _KIND: Final = 1  # of the entries in shared memory
 _LOOK_S: Final = 0.25  # between looks at who lives and who has written more
@@ -38,6 +40,7 @@ class Figures:
         "_runs",
         "_shared",
         "_sizes",
+        "_told_full",
         "cells",
         "clock",
         "due_s",
@@ -54,6 +57,7 @@ class Figures:
         self.looks = 0  # how often a look has found something new
         self._mark = b""  # of what was written at the latest look
         self._sizes: tuple[int, ...] = ()
+        self._told_full = False
         self._runs: frozenset[int] = frozenset()
         self._others: dict[str, Places] = {}
         self._living: dict[str, Places] = {}
@@ -61,6 +65,13 @@ class Figures:
     def own(self, name: str) -> tuple[Cells, int]:
         """This process's row of a name: the cells it lies in, and where it begins."""
         begin = self._shared.place(_KIND, (name,), _SIZE) if self._shared else None
+        if begin is None and self.is_shared and not self._told_full:
+            self._told_full = True
+            _LOG.warning(
+                "the memory that processes share has no room for deployment %s: what this process and its operator "
+                "say of it the others do not hear; restart llmproxy",
+                name,
+            )
         return ([0.0] * _SIZE, 0) if begin is None else (self.cells, begin)
 
     def others(self, name: str) -> tuple[Places, Places]:

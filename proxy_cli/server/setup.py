@@ -41,6 +41,8 @@ from proxy_cli.telemetry.metrics import Metrics
 from proxy_cli.wire.steering import MOCK_FAILURES
 
 _MEGABYTE: Final = 1024 * 1024
+_LEAST_BOARD_BYTES: Final = 256 * 1024  # for each process
+_BYTES_PER_DEPLOYMENT: Final = 400  # its row in the fleet's figures and its places, each with its id
 Level = Literal["normal", "debug", "detailed"]
 
 
@@ -266,7 +268,7 @@ def _setup(
         deadline_s=_deadline_s(config, flags, variables),
         in_flight=admission.in_flight,
     )
-    board = Shared() if flags.num_workers > 1 else None
+    board = _board(len(built.deployments)) if flags.num_workers > 1 else None
     return Setup(
         config=config,
         flags=flags,
@@ -288,6 +290,12 @@ def _setup(
         max_response_bytes=int((general.max_response_size_mb or 64) * _MEGABYTE),
         notes=(*notes, *_unpriced(built.deployments, max_budget)),
     )
+
+
+def _board(deployments: int) -> Shared:
+    """The memory in which workers tell each other of so many deployments, and of as many that a reload may bring."""
+    # It takes no memory before it is written to.
+    return Shared(slot_bytes=max(_LEAST_BOARD_BYTES, 2 * deployments * _BYTES_PER_DEPLOYMENT))
 
 
 def _limits(config: Config) -> Limits:

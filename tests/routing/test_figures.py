@@ -204,3 +204,14 @@ def test_a_sliding_minute_is_near_the_truth(waits):
     in_this = sum(moment // 60 == now_s // 60 for moment in moments)
     in_two = sum(now_s // 60 - moment // 60 <= 1 for moment in moments)
     assert in_this <= row.in_minute(REQUESTS) <= in_two
+
+
+def test_that_there_is_no_room_for_more_rows_is_told_once(clock, caplog):
+    """An operator would not know why his word is heard by one process only."""
+    figures = Figures(Shared(slots=2, slot_bytes=400), clock)
+
+    for number in range(5):
+        Row(f"deployment {number}", figures)
+
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no room for deployment deployment" in caplog.text

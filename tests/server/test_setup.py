@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from proxy_cli.config.flags import Flags
+from proxy_cli.routing.fleet import Operator
+from proxy_cli.routing.neighbours import Neighbours
 from proxy_cli.server.setup import prepare
 from proxy_cli.shapes import Operation
 
@@ -226,3 +228,22 @@ def test_aliases_that_lead_in_a_circle_are_an_error(tmp_path):
 
     assert result.setup is None
     assert "x -> y -> x" in result.problems[0].message
+
+
+@pytest.mark.parametrize("count", [1, 1000])
+def test_workers_share_memory_for_every_deployment_and_as_many_that_a_reload_brings(tmp_path, count):
+    """What one worker learns of a deployment, or is told by its operator, all must hear, however many there are."""
+    entry = "  - {model_name: a%d, litellm_params: {model: openai/m, api_base: 'http://localhost:20080/v1'}}\n"
+    text = "model_list:\n" + "".join(entry % number for number in range(count))
+
+    setup = prepared(tmp_path, text, num_workers=2).setup
+
+    assert setup is not None
+    assert setup.board is not None
+    neighbours = Neighbours(setup.board)
+    ids = [each.id for each in setup.table.deployments]
+    for identity in [*ids, *(each[::-1] for each in ids)]:
+        setup.fleet.set_operator(identity, Operator.ACTIVE, None)
+        assert neighbours.own(identity) is not None
+    rows = {labels[0] for slot in range(2) for kind in (1, 7001) for labels, _ in setup.board.places(slot, kind)}
+    assert len(rows) == 2 * count
