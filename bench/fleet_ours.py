@@ -10,8 +10,9 @@ import msgspec
 from bench.fleet import SERVERS, Broken, Fleet, Full, Refused, crowd, told
 from bench.virtual import run
 from proxy_cli.access.budgets import ProcessBudget
+from proxy_cli.answer import Answer
 from proxy_cli.errors import BackendBroken, BackendUnreachable, GatewayError
-from proxy_cli.gateway import Answer, Gateway
+from proxy_cli.gateway import Gateway
 from proxy_cli.providers.table import provider_for
 from proxy_cli.routing import fleet as routing
 from proxy_cli.routing.queue import Places

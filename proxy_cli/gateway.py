@@ -8,10 +8,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
-import msgspec
-
 from proxy_cli.access.budgets import ProcessBudget
 from proxy_cli.access.caller import caller_of
+from proxy_cli.answer import Answer, Held
 from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError, StreamOptionsRefused, forget_frames
 from proxy_cli.hedge import Hedge
@@ -21,7 +20,6 @@ from proxy_cli.providers.base import Provider
 from proxy_cli.providers.inband import in_band_failure
 from proxy_cli.relay import LocalExchange, Relay, labelled, reshaped, says_events
 from proxy_cli.routing.estimates import learn, tokens
-from proxy_cli.routing.fleet import State
 from proxy_cli.routing.queue import Places
 from proxy_cli.routing.retries import end_s, with_time_left
 from proxy_cli.routing.router import Router
@@ -29,70 +27,14 @@ from proxy_cli.routing.turns import Attempts, Step
 from proxy_cli.shapes import (
     Call,
     Deployment,
-    Headers,
     LocalReply,
     Operation,
     UpstreamReply,
     UpstreamRequest,
-    Usage,
     first_header,
 )
 from proxy_cli.telemetry.tap import Tap
 from proxy_cli.upstream.client import Upstream
-
-
-class Held(msgspec.Struct):
-    """A deployment at work for one call. Owns its place there, until `leave`."""
-
-    deployment: Deployment
-    state: State
-    trial: int
-    places: Places
-
-    def leave(self) -> None:
-        """The deployment has nothing to do for this call any more."""
-        self.state.end(self.trial)
-        if self.deployment.is_limited:
-            self.places.give_back(self.deployment)
-
-
-class Answer(msgspec.Struct, kw_only=True):
-    """What goes back to the caller: a whole body, or a relay that is pulled. Close it always."""
-
-    status: int
-    headers: Headers
-    deployment: Deployment
-    history: Attempts | None = None  # where it took more than one attempt
-    waited_s: float  # for the backend: up to its whole answer, or to a stream's first bytes
-    queued: tuple[int, float] | None = None  # the position in a deployment's queue, and the seconds in it
-    body: bytes = b""
-    relay: Relay | None = None
-    plain_usage: Usage | None = None
-    failure: GatewayError | None = None  # how a stream has ended that had begun
-    held: Held | None = None
-
-    @property
-    def attempts(self) -> int:
-        """How many deployments were asked for it, one of them perhaps several times."""
-        return self.history.made if self.history else 1
-
-    @property
-    def usage(self) -> Usage | None:
-        """What the backend has counted; for a stream it is complete at the end."""
-        return self.relay.usage if self.relay else self.plain_usage
-
-    @property
-    def seen(self) -> tuple[int, int]:
-        """How many pieces and bytes have come, for an answer whose usage nobody counts."""
-        return self.relay.seen if self.relay else (1, len(self.body))
-
-    def close(self) -> None:
-        """Let go of the backend."""
-        if self.relay:
-            self.relay.close()
-        if self.held is not None:
-            self.held.leave()
-            self.held = None
 
 
 class Gateway:

@@ -9,9 +9,10 @@ import msgspec
 from aiohttp import web
 
 from proxy_cli import __version__
+from proxy_cli.answer import Answer
 from proxy_cli.clock import Clock
 from proxy_cli.errors import BackendBroken, GatewayError
-from proxy_cli.gateway import Answer, Gateway
+from proxy_cli.gateway import Gateway
 from proxy_cli.relay import Relay
 from proxy_cli.routing.queue import queue_headers
 from proxy_cli.server.admission import Admission

@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
+from proxy_cli.answer import Answer
 from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError, forget_frames
-from proxy_cli.gateway import Answer, Gateway
+from proxy_cli.gateway import Gateway
 from proxy_cli.shapes import Call, Controls, Deployment, Record
 from proxy_cli.tasks import Tasks
 from proxy_cli.telemetry.metrics import Metrics

@@ -18,9 +18,9 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
+from proxy_cli.answer import Answer
 from proxy_cli.clock import Clock
 from proxy_cli.errors import BackendBroken, GatewayError, forget_frames
-from proxy_cli.gateway import Answer
 from proxy_cli.relay import Relay
 from proxy_cli.server import compat
 from proxy_cli.server.problems import INTERNAL, Problems

@@ -1,7 +1,7 @@
 """A stream on its way out of the lane: what leaves together, and what ends it."""
 
+from proxy_cli.answer import Answer
 from proxy_cli.errors import BackendBroken
-from proxy_cli.gateway import Answer
 from proxy_cli.outbox import Outbox
 from proxy_cli.relay import Relay
 from proxy_cli.secret import Scrubber

@@ -10,7 +10,7 @@ import openai
 import pytest
 from msgspec import structs
 
-from proxy_cli.gateway import Answer
+from proxy_cli.answer import Answer
 from proxy_cli.relay import Relay
 from proxy_cli.routing.table import Table
 from proxy_cli.secret import Scrubber
