@@ -11,6 +11,10 @@ from typing import Any, Final, Protocol, TypeVar
 from proxy_cli.errors import GatewayError, forget_frames
 
 _MOST_SHARE: Final = 0.03
+# One call in twenty is later than the wait that the others do not exceed, and most of those only just: they would use
+# up all second tries before a server really stalls.
+_RESERVE: Final = 3  # second tries that are kept for calls which are very late
+_VERY_LATE: Final = 4  # times as late
 
 
 class Closable(Protocol):
@@ -35,13 +39,13 @@ class Hedge:
     async def race(self, first: Try[Found], second: Callable[[], Try[Found] | None], after_s: float) -> Found:
         """What the first comes to, or the second, which begins when the first has taken `after_s`, if there is one.
 
-        Raises what the first raises, unless the second has an answer.
+        Where few second tries are left, it begins when the first has taken four times that. Raises what the first
+        raises, unless the second has an answer.
         """
         self.calls += 1
         tries = [asyncio.create_task(first, name="first try")]
         try:
-            done, _ = await asyncio.wait(tries, timeout=after_s)
-            if not done and self._may_try and (other := second()) is not None:
+            if await self._is_late(tries[0], after_s) and (other := second()) is not None:
                 self.second_tries += 1
                 tries.append(asyncio.create_task(other, name="second try"))
             return await _best(tries)
@@ -49,9 +53,15 @@ class Hedge:
             for each in tries:
                 _let_go(each)
 
-    @property
-    def _may_try(self) -> bool:
-        return self.second_tries + 1 <= self.calls * self._most_share
+    async def _is_late(self, first: asyncio.Task[Found], after_s: float) -> bool:
+        """Wait until it is there, or so late that it may have a second try."""
+        for further_s, reserve in ((after_s, _RESERVE), ((_VERY_LATE - 1) * after_s, 0)):
+            done, _ = await asyncio.wait([first], timeout=further_s)
+            if done:
+                return False
+            if self.second_tries + 1 + reserve <= self.calls * self._most_share:
+                return True
+        return False
 
 
 async def _best(tries: list[asyncio.Task[Found]]) -> Found:

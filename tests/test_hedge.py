@@ -88,6 +88,18 @@ async def test_second_tries_are_a_small_share_of_calls():
     assert hedge.second_tries == 3
 
 
+async def test_calls_that_are_just_late_leave_second_tries_for_those_that_stall():
+    """Three are kept for calls that are four times as late as the usual ones."""
+    tries, hedge = Tries(), Hedge(0.5)
+
+    for _ in range(10):
+        await hedge.race(tries.ask("a", 0.03), lambda: tries.ask("b", 60), 0.02)
+    before = hedge.second_tries
+    answer = await hedge.race(tries.ask("a", 60), lambda: tries.ask("b", 0), 0.02)
+
+    assert (before, hedge.second_tries, answer.name) == (2, 3, "b")
+
+
 async def test_a_caller_who_leaves_ends_both():
     """No try goes on without anybody who waits."""
     tries = Tries()
