@@ -187,7 +187,8 @@ class Exchange:
         # A head alone is no answer yet: some servers send it at once, and think afterwards.
         if self._watch is not None and self._has_data and not self._paused:
             self._watch.await_data()
-            self._set_pace()
+            if self._held or self._waiting_bytes > _ENOUGH_BYTES:
+                self._set_pace()
         if self._sink is None:
             self.tell()
 
@@ -220,8 +221,9 @@ class Exchange:
         if self._sink is None:
             return
         try:
-            while not self._held and self._failure is None and (data := self._take()):
-                self._sink(data)
+            while (self._pieces or (self._decoder and self._has_more())) and not self._held and self._failure is None:
+                if data := self._take():
+                    self._sink(data)
         except Exception as failure:  # noqa: BLE001 - the sink's; raised where `pour` is awaited
             if isinstance(failure, GatewayError | ConnectionError):
                 forget_frames(failure)  # of which this is one; nobody may be left to await it
@@ -269,7 +271,8 @@ class Exchange:
             return b""
         self._pieces = []
         self._waiting_bytes = 0
-        self._set_pace()
+        if self._paused:
+            self._set_pace()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _set_pace(self) -> None:
