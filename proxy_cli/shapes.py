@@ -234,6 +234,11 @@ class Deployment:
         limited = not (self.max_parallel is None and self.rpm is None and self.tpm is None)
         object.__setattr__(self, "is_limited", limited)
 
+    @property
+    def api_base(self) -> str:
+        """The address below which its paths are, as people read it; empty where no backend is asked."""
+        return "" if self.mock_response is not None else f"{self.backend}{self.base_path}"
+
     def url(self, path: str) -> str:
         """The full address of a path below the base, as people read it."""
         return f"{self.backend}{self.base_path}/{path}"

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_cli.shapes import Backend, Usage, first_header, header_text
+from proxy_cli.shapes import Backend, Deployment, Usage, first_header, header_text
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,13 @@ def test_the_first_of_several_headers_is_found():
 
     assert first_header(headers, "a") == "1"
     assert first_header(headers, "c") is None
+
+
+def test_an_address_is_shown_where_a_backend_is_asked():
+    """One that answers by itself, be it with nothing, has none."""
+    asked = Deployment(
+        id="1", group="g", model="m", provider="openai", backend=Backend("http", "gpu", 8000), base_path="/v1"
+    )
+
+    assert asked.api_base == "http://gpu:8000/v1"
+    assert replace(asked, mock_response="").api_base == ""

@@ -255,12 +255,11 @@ def _resolved(call: Call, resolution: Resolution) -> Json:
 
 
 def _which(deployment: Deployment) -> dict[str, Json]:
-    mocked = deployment.mock_response is not None
     return {
         "id": deployment.id,
         "model": deployment.model,
         "provider": deployment.provider,
-        "address": "mock_response" if mocked else f"{deployment.backend}{deployment.base_path}",
+        "address": deployment.api_base or "mock_response",
     }
 
 

@@ -109,5 +109,4 @@ class FleetGauges:
 
 
 def _described(deployment: Deployment) -> Labels:
-    base = "" if deployment.mock_response is not None else f"{deployment.backend}{deployment.base_path}"
-    return deployment.group, deployment.model, deployment.id, deployment.provider, base
+    return deployment.group, deployment.model, deployment.id, deployment.provider, deployment.api_base

@@ -227,8 +227,8 @@ def _named(deployment: Deployment) -> Lines:
             ("x-litellm-version", __version__),
             *((("x-litellm-model-region", deployment.region),) if deployment.region else ()),
         ]
-        if deployment.mock_response is None:
-            headers.append(("x-litellm-model-api-base", f"{deployment.backend}{deployment.base_path}"))
+        if deployment.api_base:
+            headers.append(("x-litellm-model-api-base", deployment.api_base))
         known = _Named(lines(tuple((name, header_text(value)) for name, value in headers)))
         deployment.worked_out[_Named] = known
     text: Lines = known.lines

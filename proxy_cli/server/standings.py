@@ -50,7 +50,7 @@ def described(deployment: Deployment) -> dict[str, Json]:
     return {
         "model": deployment.params.get("model", deployment.model),
         "model_name": deployment.group,
-        "api_base": None if deployment.mock_response else f"{deployment.backend}{deployment.base_path}",
+        "api_base": deployment.api_base or None,
         "model_id": deployment.id,
     }
 

@@ -170,8 +170,8 @@ class Metrics:
     def _place(self, record: Record, deployment: Deployment) -> _Place:
         """Where a request is counted, and the entry of its deployment."""
         labels = (self._route(record), deployment.group, deployment.id, str(record.status), _said(record.stream))
-        base = f"{deployment.backend}{deployment.base_path}" if deployment.mock_response is None else ""
-        names = (deployment.group, self._model(deployment), deployment.id, deployment.provider, base)
+        model, base = self._model(deployment), deployment.api_base
+        names = (deployment.group, model, deployment.id, deployment.provider, base)
         place = _Place(self._entry(_REQUEST, labels), self._entry(_ANSWER, names), deployment)
         if record.route in self._routes:
             self._places[record.route, deployment.id, record.status, record.stream] = place
