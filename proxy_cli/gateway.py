@@ -3,7 +3,6 @@
 The one loop over attempts. Everything it needs is given to it; it decides nothing itself and knows no HTTP server.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
@@ -70,7 +69,7 @@ class Gateway:
         step = attempts.next()
         while True:
             if step.wait_s:
-                await asyncio.sleep(step.wait_s)
+                await self._places.pause(step.wait_s)
             try:
                 answer = await self._attempt(step, attempts)
             except GatewayError as failure:

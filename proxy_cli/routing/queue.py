@@ -77,6 +77,8 @@ class Places:
         self._waiting = 0
         self._number = 0
         self._poll: asyncio.TimerHandle | None = None
+        self._pauses: set[asyncio.Future[None]] = set()
+        self._closed = False
 
     def take_now(self, order: Sequence[Deployment], tokens: int) -> Deployment | None:
         """The first that has a free place, which is then taken; None where all are full or others wait for them."""
@@ -157,11 +159,29 @@ class Places:
             if lane.id not in ids and not lane.held and not lane.fair:
                 del self._lanes[lane.id]
 
+    async def pause(self, wait_s: float) -> None:
+        """Let a call wait before it is tried again. Raises Overloaded when the process is about to end."""
+        if self._closed:
+            raise _closing()
+        loop = asyncio.get_running_loop()
+        pause = loop.create_future()
+        timer = loop.call_later(wait_s, _end, pause)
+        self._pauses.add(pause)
+        try:
+            await pause
+        finally:
+            timer.cancel()
+            self._pauses.discard(pause)
+
     def close(self) -> None:
-        """Refuse all who wait: the process is about to end."""
+        """Refuse all who wait, for a place or for time to pass: the process is about to end."""
+        self._closed = True
+        for pause in self._pauses:
+            if not pause.done():
+                pause.set_exception(_closing())
         for lane in self._lanes.values():
             for waiter in list(lane.fair):
-                self._settle(waiter, Overloaded("llmproxy is shutting down", code="shutting_down"))
+                self._settle(waiter, _closing())
         if self._poll is not None:
             self._poll.cancel()
             self._poll = None
@@ -318,6 +338,15 @@ def _limits(deployments: Collection[Deployment]) -> str:
 def _span(values: Collection[int]) -> str:
     low, high = min(values), max(values)
     return str(low) if low == high else f"{low} to {high}"
+
+
+def _end(pause: "asyncio.Future[None]") -> None:
+    if not pause.done():
+        pause.set_result(None)
+
+
+def _closing() -> Overloaded:
+    return Overloaded("llmproxy is shutting down", code="shutting_down")
 
 
 def queue_headers(position: int, wait_s: float) -> Headers:

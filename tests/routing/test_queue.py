@@ -742,3 +742,42 @@ def test_whatever_comes_and_goes_the_rules_hold(calls: list[Any]):
         assert not house.places._waiting
 
     turned(work)
+
+
+def test_a_pause_lasts_its_time_and_a_call_that_leaves_ends_it():
+    """Nothing is left of either."""
+
+    async def work() -> None:
+        house = House()
+        before_s = house.clock()
+        leaving = asyncio.create_task(house.places.pause(60))
+        await turns()
+
+        leaving.cancel()
+        await house.places.pause(5)
+
+        assert house.clock() - before_s == pytest.approx(5, abs=0.1)
+        assert leaving.cancelled()
+        house.places.close()
+
+    turned(work)
+
+
+def test_the_end_of_the_process_ends_pauses_and_begins_none():
+    """A call that waits before it is tried again is told why it is not."""
+
+    async def work() -> None:
+        house = House()
+        before_s = house.clock()
+        pausing = asyncio.create_task(house.places.pause(60))
+        await turns()
+
+        house.places.close()
+
+        for each in (pausing, house.places.pause(60)):
+            with pytest.raises(Overloaded) as caught:
+                await each
+            assert caught.value.code == "shutting_down"
+        assert house.clock() - before_s < 1
+
+    turned(work)

@@ -16,7 +16,8 @@ from aiohttp import web
 
 from tests.fakes.command import Command, free_port
 from tests.fakes.proxy import RunningProxy, running_proxy
-from tests.server.test_upstream_faults import ANSWER, DONE, event
+from tests.fakes.raw_backend import REQUEST, RawBackend
+from tests.server.test_upstream_faults import ANSWER, DONE, event, reply
 
 PATH = "/v1/chat/completions"
 POSITION, WAIT = "x-llmproxy-queue-position", "x-llmproxy-queue-wait"
@@ -352,3 +353,22 @@ async def test_callers_of_a_full_deployment_leave_room_for_those_of_others():
 
     assert status == 200
     assert refused == [429] * 5
+
+
+async def test_a_call_that_waits_before_it_is_tried_again_is_told_of_the_end():
+    """Its backend asked for more time than the process has left."""
+    busy = reply(b"{}", "retry-after: 50", status="503 Service Unavailable")
+    times = {"drain_wait_seconds": 0.01, "drain_timeout_seconds": 0.1, "drain_stream_timeout_seconds": 0.1}
+    async with RawBackend([REQUEST, busy]) as raw:
+        text = config(entry(f"{raw.backend}/v1", timeout=100), router={"num_retries": 1}, **times)
+        async with running_proxy(text) as proxy:
+            caller = asyncio.create_task(asked(proxy))
+            await until(lambda: len(raw.requests) == 1)
+            await asyncio.sleep(0.05)
+
+            await proxy.server.stop()
+
+            status, _, body = await caller
+
+    assert status == 503
+    assert json.loads(body)["error"]["code"] == "shutting_down"
