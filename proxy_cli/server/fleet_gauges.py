@@ -8,6 +8,8 @@ where it has the metric.
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
+
 from proxy_cli.clock import Clock
 from proxy_cli.hedge import Hedge
 from proxy_cli.routing.fleet import Fleet, State
@@ -108,5 +110,15 @@ class FleetGauges:
         yield "llmproxy_hedges_total", self._hedge.second_tries, ()
 
 
+class _Described(msgspec.Struct, frozen=True):
+    """The labels of one deployment."""
+
+    labels: Labels
+
+
 def _described(deployment: Deployment) -> Labels:
-    return deployment.group, deployment.model, deployment.id, deployment.provider, deployment.api_base
+    known: _Described | None = deployment.worked_out.get(_Described)
+    if known is None:
+        labels = (deployment.group, deployment.model, deployment.id, deployment.provider, deployment.api_base)
+        known = deployment.worked_out[_Described] = _Described(labels)
+    return known.labels
