@@ -18,6 +18,8 @@ from proxy_cli.shapes import Call, Deployment, first_header
 
 _DEFAULT: Final = "default"
 _MOST_NAMED: Final = 20
+# A caller may call himself anything, and a search takes a power of the length: at 8 KB seconds, here nothing.
+_LONGEST_AGENT: Final = 256
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -59,7 +61,7 @@ def _preferred(call: Call, wish: Wish, rest: Sequence[Deployment], *, any_tag: b
     if wish.required and not wish.plain:
         return []  # all that carry what is required are equal, whatever the client calls itself
     agent = first_header(call.headers, "user-agent")
-    client = f"User-Agent: {agent}" if agent is not None else ""
+    client = f"User-Agent: {agent[:_LONGEST_AGENT]}" if agent is not None else ""
     return [each for each in rest if _wants(each, wish.plain, any_tag=any_tag) or _knows(each, wish, client, any_tag)]
 
 

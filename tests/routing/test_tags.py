@@ -174,6 +174,15 @@ def test_an_unmarked_tag_that_is_known_still_counts():
     assert chosen([FREE, PAID], "!free", rules=rules) == ["paid"]
 
 
+@pytest.mark.timeout(10)
+def test_a_client_that_calls_itself_something_endless_is_known_by_how_it_begins():
+    """Else a pattern with a few stars would search in eight kilobytes for minutes."""
+    found = [tagged("cli", patterns=["cli/.*a.*a.*a.*x"]), DEFAULT]
+
+    assert chosen(found, agent="cli/" + "a" * 8000 + "x") == ["default"]
+    assert chosen(found, agent="cli/aaax" + " " * 8000) == ["cli"]
+
+
 NAMES = st.sampled_from(["x", "y", "z", "default"])
 MARKED = st.tuples(st.sampled_from(["", "!", "&"]), NAMES).map("".join)
 
