@@ -3,7 +3,7 @@
 from proxy_cli.answer import Answer, Held
 from proxy_cli.routing.queue import Places
 from proxy_cli.routing.rules import Rules
-from proxy_cli.shapes import Usage
+from proxy_cli.shapes import Deployment, Usage
 from tests.routing.fleets import Hands, deployment, fleet
 
 
@@ -14,7 +14,8 @@ def answered(**more) -> Answer:
 def test_a_place_is_given_back_once_however_often_an_answer_is_closed():
     """Whoever ends a request closes its answer, and so does whoever ends its stream."""
     clock = Hands()
-    states, one = fleet(clock), deployment(max_parallel=1)
+    states = fleet(clock)
+    one: Deployment = deployment(max_parallel=1)
     places = Places(states, Rules(), clock=clock)
     state = states.state(one)
     assert places.take_now([one], 0) is one

@@ -349,8 +349,8 @@ def test_all_queues_together_have_an_end():
 
         assert caught.value.code == "queue_full"
         assert house.places.waiting(full[2]) == 1
-        for each in (*waiting, last):
-            each.cancel()
+        for task in (*waiting, last):
+            task.cancel()
         await asyncio.gather(*waiting, last, return_exceptions=True)
 
     turned(work)
