@@ -196,7 +196,8 @@ async def test_a_doubled_model_is_refused(proxy, backend):
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422, 429, 500, 503])
 async def test_a_backends_error_keeps_its_status_and_words(proxy, status):
     """What the backend says of a request is what the caller reads, in OpenAI's envelope."""
-    async with proxy.post("/v1/chat/completions", chat(f"[[mock status={status} retry-after=7]]", num_retries=0)) as response:
+    asked = chat(f"[[mock status={status} retry-after=7]]", num_retries=0)
+    async with proxy.post("/v1/chat/completions", asked) as response:
         answer = await response.json()
 
     assert response.status == status
