@@ -75,6 +75,8 @@ class Mirrors:
         except GatewayError as failure:
             record.status, record.error, record.error_code = failure.status, failure.message, failure.code
             forget_frames(failure)
+            if answer is not None:
+                answer.failure = failure
         except TimeoutError:
             record.status, record.error = 504, f"the mirror took longer than {_LONGEST_S:g} s"
         finally:

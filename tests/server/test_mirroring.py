@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+from proxy_cli.mock.faults import Faults
 from tests.fakes.backend import running_backend
 from tests.fakes.proxy import running_proxy
 
@@ -91,3 +92,15 @@ async def test_copies_under_way_end_with_the_server():
             assert mirrors.under_way == 1
 
     assert mirrors.under_way == 0
+
+
+async def test_a_mirrored_stream_that_breaks_counts_against_the_mirror():
+    """As it would for a caller: a server that breaks off rests in the end."""
+    async with running_backend() as real, running_backend(faults=Faults(cut=3, gap_s=0.01)) as shadow:
+        async with running_proxy(config(real.url, shadow.url)) as proxy:
+            async with proxy.post("/v1/chat/completions", chat(stream=True)) as response:
+                assert (await response.read()).endswith(b"data: [DONE]\n\n")
+            await until(lambda: shadow.requests and proxy.server.snapshot.mirrors.under_way == 0)
+            told = [state.last_failure for state in proxy.setup.fleet.states()]
+
+    assert any("upstream_truncated" in each for each in told)
