@@ -12,9 +12,11 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 AT_MOST_S = 30
+_PORTS = range(10_240, 32_000)
 
 HELLO = """\
 model_list:
@@ -24,9 +26,11 @@ model_list:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port that nobody listens on, of those that the system gives to nobody by itself: other tests ask it for theirs."""
+    for port in SystemRandom().sample(_PORTS, 50):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("fifty ports, and all are taken")
 
 
 @dataclass

@@ -157,8 +157,8 @@ _IN_TERMINAL = """
 import fcntl, os, signal, sys, termios
 fcntl.ioctl(int(sys.argv[1]), termios.TIOCSCTTY, 0)
 os.close(int(sys.argv[1]))
-if os.environ["IGNORED"]:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# Whoever started the tests may have it ignored, which children inherit.
+signal.signal(signal.SIGHUP, signal.SIG_IGN if os.environ["IGNORED"] else signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 
