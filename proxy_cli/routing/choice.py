@@ -29,6 +29,7 @@ _LONGEST_WAIT_S: Final = 60.0  # told to callers where nobody knows when an oper
 # A deployment that has rested is asked for more and more of its share during this time: what brought it down, brings
 # it down again when all comes back at once.
 _SLOW_START_S: Final = 10.0
+_DRAWN: Final = frozenset({"simple-shuffle", "round-robin"})
 _SMALLEST_SHARE: Final = 0.1
 
 
@@ -177,13 +178,15 @@ def _ordered(
     """All of them by class, and in each class by the strategy."""
     if len(awake) == 1:
         return list(awake), {}
+    # Where the best is taken and not drawn, one that comes back is the best at once, for it has nothing to do.
+    rivals = 1 if contest.rules.strategy in _DRAWN else len(awake)
     classes: dict[tuple[bool, bool, int, bool], list[Entrant]] = {}
     for each in awake:
         key = (
             each.deployment.id in tried,
             each.state.probed()[0] in _LAST,
             _NO_ORDER if each.deployment.order is None else each.deployment.order,
-            _lets_others_go(each.state, contest.random, now_s),
+            _lets_others_go(each.state, contest.random, now_s, rivals),
         )
         classes.setdefault(key, []).append(each)
     order: list[Entrant] = []
@@ -196,10 +199,13 @@ def _ordered(
     return order, scores
 
 
-def _lets_others_go(state: State, random: Random, now_s: float) -> bool:
-    """Whether a deployment that has rested lets the others go first this time: ever more seldom."""
+def _lets_others_go(state: State, random: Random, now_s: float, rivals: int) -> bool:
+    """Whether a deployment that has rested lets the others go first this time: ever more seldom.
+
+    `rivals`: among how many the traffic is shared, where it would get all of it whenever it does not.
+    """
     since_s = now_s - state.closed_s
     if since_s == inf:
         return False
     share = min(max(since_s / _SLOW_START_S, _SMALLEST_SHARE), 1.0) * state.trust(now_s)
-    return random.random() >= share
+    return share < 1.0 and random.random() * rivals >= share

@@ -307,6 +307,24 @@ def test_one_that_has_rested_comes_back_slowly():
     assert 0.45 < shares[3] < 0.55
 
 
+def test_one_that_has_rested_does_not_get_all_because_it_has_nothing_to_do():
+    """Where the best is taken, it would be the best whenever it may be: its share is a part of a fair one."""
+    found = [deployment("a", id=name) for name in ("one", "two", "three", "four")]
+    scene = Scene(*found, rules=Rules(strategy="least-busy"))
+    scene.rest("one", 5.0)
+    scene.now_s += 6
+    scene.ask("one")
+    for each in found[1:]:
+        scene.fleet.state(each).begin()
+
+    scene.now_s += 5  # half of the slow start: half of a quarter
+    share = sum(scene.order()[0] == "one" for _ in range(2000)) / 2000
+    scene.now_s += 10
+
+    assert 0.09 < share < 0.16
+    assert {scene.order()[0] for _ in range(50)} == {"one"}
+
+
 def test_one_that_has_rested_alone_in_its_tier_is_asked_at_once():
     """The slow start is among equals: it sends nobody to a later tier."""
     scene = Scene(deployment("a", id="first", order=1), deployment("a", id="second", order=2))
