@@ -3,7 +3,7 @@
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
@@ -58,8 +58,12 @@ async def nobody_reloads(*, patient: bool = False) -> Renewal:
 async def running_proxy(
     config: str | None, environ: Mapping[str, str] | None = None, **flags
 ) -> AsyncIterator[RunningProxy]:
-    """A proxy that serves while the block runs; flags are those of `proxy_cli.config.flags.Flags`."""
+    """A proxy that serves while the block runs; flags are those of `proxy_cli.config.flags.Flags`.
+
+    It looks at no server in the background: what a backend has seen is what the test has asked.
+    """
     setup = prepared(config, environ, **flags)
+    setup = replace(setup, probing=replace(setup.probing, first_s=3600.0))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     server = Server(setup, nobody_reloads)
