@@ -26,7 +26,7 @@ model_list:
 
 
 def free_port() -> int:
-    """A port that nobody listens on, of those that the system gives to nobody unasked: other tests ask it for theirs."""
+    """A port that nobody listens on, of those that the system gives to nobody unasked, as it does to other tests."""
     for port in SystemRandom().sample(_PORTS, 50):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
