@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from proxy_cli.cli.console import console_of
 from proxy_cli.shapes import Json
 from proxy_cli.telemetry.escape import one_line
 
-_PIPE_WIDTH: Final = 160  # of a table that no terminal limits
 _MADE_UP: Final = 64  # characters of an id that is a digest
 _SHORT: Final = 12  # of these are shown
 _KINDS: Final[Mapping[str, str]] = {
@@ -33,7 +33,7 @@ _TIMERS: Final[Mapping[str, str]] = {
 
 def show(told: Json, console: Console | None = None) -> None:
     """Print an account."""
-    console = console or _console()
+    console = console or console_of()
     for title, parts in _sections(told):
         for number, part in enumerate(parts):
             shown = title if number == 0 else ""
@@ -171,8 +171,3 @@ def _cells(cells: Iterable[object]) -> list[Text]:
 
 def _short(name: str) -> str:
     return name[:_SHORT] if len(name) == _MADE_UP else name
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_PIPE_WIDTH)

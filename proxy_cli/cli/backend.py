@@ -22,13 +22,13 @@ from proxy_cli.cli.client import (
     find_key,
     find_target,
     given,
+    tell,
 )
 from proxy_cli.cli.kinds import Kind, Text, shown
 from proxy_cli.shapes import Json
 from proxy_cli.telemetry.escape import one_line
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
 TIMEOUT_S: Final = 30.0
@@ -40,7 +40,6 @@ _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(min|[smhd])")
 _STYLES: Final[Mapping[str, str]] = {"ready": "green", "busy": "green", "unknown": "", "loading": "yellow"}
 _MADE_UP: Final = 64  # characters of an id that is a digest
 _SHORT: Final = 12  # of these are shown
-_PIPE_WIDTH: Final = 160  # of a table that no terminal limits
 
 
 class Span(Kind):
@@ -65,15 +64,13 @@ def run(action: str, name: str | None, for_s: float | None, options: ClientOptio
         client = Client(find_target(options, environ), find_key(options, environ), options.timeout or TIMEOUT_S)
         found = _list(client, name) if action == "list" else _say(client, action, name or "", for_s)
     except ClientProblem as problem:
-        if options.json:
-            click.echo(json.dumps({"ok": False, "error": str(problem)}, ensure_ascii=False, indent=2))
-        else:
-            click.echo(f"llmproxy: {problem}", err=True)
-        return 1
+        return tell(problem, options)
     if options.json:
         click.echo(json.dumps({"ok": True, "backends": found}, ensure_ascii=False, indent=2))
     elif action == "list":
-        _console().print(_table(found))
+        from proxy_cli.cli.console import console_of  # noqa: PLC0415 - --help stays quick
+
+        console_of().print(_table(found))
     else:
         for each in found:
             click.echo(_sentence(action, each, for_s))
@@ -149,13 +146,6 @@ def _table(found: Sequence[Json]) -> "Table":
         style = _STYLES.get(str(each["state"]), "red")
         table.add_row(*(Words(one_line(str(cell)), overflow="fold") for cell in cells), style=style)
     return table
-
-
-def _console() -> "Console":
-    from rich.console import Console  # noqa: PLC0415
-
-    console = Console()
-    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
 @click.command(

@@ -36,6 +36,8 @@ _KEY_VARIABLES: Final = ("LLMPROXY_API_KEY", "LITELLM_MASTER_KEY")
 class ClientProblem(Exception):
     """What kept a client command from its answer, in one sentence."""
 
+    exit_code = 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
@@ -49,6 +51,15 @@ class ClientOptions:
     config: str | None = None
     json: bool = False
     timeout: float | None = None  # seconds for one exchange
+
+
+def tell(problem: ClientProblem, options: ClientOptions) -> int:
+    """Say why there is no answer, in the form that was asked for; the exit code."""
+    if options.json:
+        click.echo(json.dumps({"ok": False, "error": str(problem)}, ensure_ascii=False, indent=2))
+    else:
+        click.echo(f"llmproxy: {problem}", err=True)
+    return problem.exit_code
 
 
 @dataclass(frozen=True, slots=True)

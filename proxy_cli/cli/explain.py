@@ -26,8 +26,10 @@ from proxy_cli.cli.client import (
     find_target,
     given,
     refusal,
+    tell,
 )
 from proxy_cli.cli.kinds import Kind, OptionalText, Text
+from proxy_cli.cli.of_file import setup_of
 from proxy_cli.shapes import Json
 
 if TYPE_CHECKING:
@@ -45,10 +47,6 @@ class Asked:
     body: bytes
     path: str = CHAT_PATH
     headers: Mapping[str, str]  # names in lower case
-
-
-class FileProblem(ClientProblem):
-    """The file is at fault: exit code 2, as for every command."""
 
 
 class HeaderLine(Kind):
@@ -70,11 +68,7 @@ def run(asked: Asked, options: ClientOptions, environ: Mapping[str, str]) -> int
         of_proxy = options.url or options.host or options.port or not options.config
         told = _from_proxy(asked, options, environ) if of_proxy else _from_file(asked, options, environ)
     except ClientProblem as problem:
-        if options.json:
-            click.echo(json.dumps({"ok": False, "error": str(problem)}, ensure_ascii=False, indent=2))
-        else:
-            click.echo(f"llmproxy: {problem}", err=True)
-        return 2 if isinstance(problem, FileProblem) else 1
+        return tell(problem, options)
     ok = told["refused"] is None
     if options.json:
         click.echo(json.dumps({"ok": ok, **told}, ensure_ascii=False, indent=2))
@@ -127,16 +121,7 @@ def account_of(setup: "Setup", asked: Asked) -> Json:
 
 
 def _from_file(asked: Asked, options: ClientOptions, environ: Mapping[str, str]) -> Json:
-    from proxy_cli.config.flags import Flags  # noqa: PLC0415
-    from proxy_cli.server.setup import prepare  # noqa: PLC0415
-
-    # Local: nothing listens here, so nothing is to be said about a weak key that guards it.
-    prepared = prepare(Flags(config=Path(str(options.config)), local=True), environ)
-    for line in (*prepared.problems, *prepared.sentences):
-        click.echo(str(line), err=True)
-    if prepared.setup is None:
-        raise FileProblem(f"{options.config} cannot be used; `llmproxy check` shows all that is wrong with it")
-    return account_of(prepared.setup, asked)
+    return account_of(setup_of(options, environ), asked)
 
 
 def _from_proxy(asked: Asked, options: ClientOptions, environ: Mapping[str, str]) -> Json:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -25,11 +24,12 @@ from proxy_cli.cli.client import (
     find_target,
     given,
     refusal,
+    tell,
 )
+from proxy_cli.cli.of_file import setup_of
 from proxy_cli.shapes import Deployment, Json
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from proxy_cli.providers.base import Provider
@@ -44,11 +44,6 @@ BACKEND_TIMEOUT_S: Final = 60.0
 _NOT_SUPPORTED: Final = 501
 _PATH: Final = "/health/test"
 _NO_SUCH_PATH: Final = frozenset({404, 405})
-_PIPE_WIDTH: Final = 160  # of a table that no terminal limits
-
-
-class FileProblem(ClientProblem):
-    """The file is at fault, not what it names: exit code 2, as for every command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +68,7 @@ def run(options: ClientOptions, environ: Mapping[str, str] = os.environ) -> int:
     try:
         findings = _from_file(options, environ) if options.config else _from_proxy(options, environ)
     except ClientProblem as problem:
-        if options.json:
-            click.echo(json.dumps({"ok": False, "error": str(problem)}, ensure_ascii=False, indent=2))
-        else:
-            click.echo(f"llmproxy: {problem}", err=True)
-        return 2 if isinstance(problem, FileProblem) else 1
+        return tell(problem, options)
     ok = not any(finding.failed for finding in findings)
     if options.json:
         told = {"ok": ok, "models": [asdict(finding) for finding in findings]}
@@ -127,26 +118,18 @@ def _was_asked(model: str, status: int, latency: float) -> bool:
 
 
 def _from_file(options: ClientOptions, environ: Mapping[str, str]) -> list[Finding]:
-    from proxy_cli.config.flags import Flags  # noqa: PLC0415
-    from proxy_cli.server.setup import prepare  # noqa: PLC0415
-
-    # Local: nothing listens here, so nothing is to be said about a weak key that guards it.
-    prepared = prepare(Flags(config=Path(str(options.config)), local=True), environ)
-    for line in (*prepared.problems, *prepared.sentences):
-        click.echo(str(line), err=True)
-    if prepared.setup is None:
-        raise FileProblem(f"{options.config} cannot be used; `llmproxy check` shows all that is wrong with it")
-    return asyncio.run(_ask_setup(prepared.setup, options.timeout or BACKEND_TIMEOUT_S))
+    return asyncio.run(_ask_setup(setup_of(options, environ), options.timeout or BACKEND_TIMEOUT_S))
 
 
 async def _ask_setup(setup: "Setup", timeout_s: float) -> list[Finding]:
     from rich.progress import Progress  # noqa: PLC0415
 
+    from proxy_cli.cli.console import console_of  # noqa: PLC0415
     from proxy_cli.providers.table import provider_for  # noqa: PLC0415
     from proxy_cli.upstream.client import Upstream  # noqa: PLC0415
 
     upstream = Upstream(pool_limit=setup.pool_limit)
-    console = _console(stderr=True)
+    console = console_of(stderr=True)
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("Asking every model", total=len(setup.table.deployments))
@@ -193,7 +176,9 @@ def _told(entry: Json, *, ok: bool) -> Finding:
 
 
 def _show(findings: Iterable[Finding]) -> None:
-    _console().print(_table(findings))
+    from proxy_cli.cli.console import console_of  # noqa: PLC0415
+
+    console_of().print(_table(findings))
 
 
 def _table(findings: Iterable[Finding]) -> "Table":
@@ -220,16 +205,11 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _console(*, stderr: bool = False) -> "Console":
-    from rich.console import Console  # noqa: PLC0415
-
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=_PIPE_WIDTH)
-
-
 def _waiting(what: str) -> AbstractContextManager[object]:
     """A sign of life on a terminal, on standard error: the result is all that goes to standard output."""
-    return _console(stderr=True).status(what)
+    from proxy_cli.cli.console import console_of  # noqa: PLC0415
+
+    return console_of(stderr=True).status(what)
 
 
 @click.command(params=client_parameters())

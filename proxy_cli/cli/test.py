@@ -24,6 +24,7 @@ from proxy_cli.cli.client import (
     find_target,
     given,
     refusal,
+    tell,
 )
 from proxy_cli.shapes import Json
 
@@ -99,7 +100,7 @@ def run(options: ClientOptions, environ: Mapping[str, str] = os.environ) -> int:
         client = Client(target, find_key(options, environ), options.timeout or TIMEOUT_S)
         model = options.model or _first_model(client)
     except ClientProblem as problem:
-        return _report_failure(options, str(problem))
+        return tell(problem, options)
     show: Show = _silent if options.json else _print
     show(f"Testing {target} with the model {model}\n")
     outcomes = []
@@ -115,14 +116,6 @@ def run(options: ClientOptions, environ: Mapping[str, str] = os.environ) -> int:
         told = {"ok": ok, "url": str(target), "model": model, "requests": [asdict(outcome) for outcome in outcomes]}
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
     return 0 if ok else 1
-
-
-def _report_failure(options: ClientOptions, sentence: str) -> int:
-    if options.json:
-        click.echo(json.dumps({"ok": False, "error": sentence}, ensure_ascii=False, indent=2))
-    else:
-        click.echo(f"llmproxy: {sentence}", err=True)
-    return 1
 
 
 def _print(text: str) -> None:

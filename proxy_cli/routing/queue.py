@@ -21,11 +21,11 @@ from proxy_cli.routing.fair import due_s
 from proxy_cli.routing.lane import Lane, Load, Waiter
 from proxy_cli.routing.neighbours import Neighbours
 from proxy_cli.routing.rules import Rules
+from proxy_cli.routing.words import Operator
 from proxy_cli.shapes import Deployment, Headers
 from proxy_cli.shared import Shared
 
 _POLL_S: Final = (0.02, 0.05)  # places of other processes and windows of a minute wake nobody: we look, while one waits
-_ACTIVE: Final = "active"
 _LEAST_WAIT_S: Final = 1.0  # that a refusal names
 
 
@@ -242,7 +242,7 @@ class Places:
             if waiter.ends_s <= now_s:
                 self._expire(waiter)
                 continue
-            if self._fleet.operator(lane.id)[0] != _ACTIVE:
+            if self._fleet.operator(lane.id)[0] != Operator.ACTIVE:
                 self._leave_lane(lane, waiter, deployment)
                 continue
             state = self._fleet.state(deployment)

@@ -55,8 +55,7 @@ class Speed:
         known = self.answer_s
         self.answer_s = known + _NEWEST * (waited_s - known) if known else waited_s
         if tokens > 0 and waited_s > 0:
-            known, newest = self.token_s, waited_s / tokens
-            self.token_s = known + _NEWEST * (newest - known) if known else newest
+            self.wrote(tokens, waited_s)
 
     def wrote(self, tokens: int, lasted_s: float) -> None:
         """So many tokens of a plain answer were written in a time."""
