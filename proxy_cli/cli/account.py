@@ -11,12 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from proxy_cli.cli.client import short_id
 from proxy_cli.cli.console import console_of
 from proxy_cli.shapes import Json
 from proxy_cli.telemetry.escape import one_line
 
-_MADE_UP: Final = 64  # characters of an id that is a digest
-_SHORT: Final = 12  # of these are shown
 _KINDS: Final[Mapping[str, str]] = {
     "any": "after a failure",
     "context_window": "for a longer prompt",
@@ -83,7 +82,7 @@ def _candidates(candidates: Sequence[Json]) -> Table:
         order = "" if each["order"] is None else str(each["order"])
         cells = [
             str(number) if each["kept"] else "-",
-            _short(each["id"]),
+            short_id(each["id"]),
             each["model"],
             each["address"],
             each["state"],
@@ -101,7 +100,7 @@ def _limits(limits: Sequence[Json]) -> Table:
     for each in limits:
         for limit in each["limits"]:
             cells = [
-                _short(each["id"]),
+                short_id(each["id"]),
                 f"{limit['name']} {limit['limit']}",
                 str(limit["in_use"]),
                 str(limit["free"]),
@@ -132,7 +131,7 @@ def _timeouts(timeouts: Json) -> str:
 
 def _request(request: Json) -> Iterable[tuple[str, Sequence[str | Table]]]:
     waits = ", once it has a free place" if request["waits"] else ""
-    yield "Asked", [f"{_short(request['id'])}, as {request['for']}{waits}"]
+    yield "Asked", [f"{short_id(request['id'])}, as {request['for']}{waits}"]
     if request["url"] is None:
         yield "Sent", [f"nothing: its mock_response answers with status {request['answered_with_status']}"]
         return
@@ -167,7 +166,3 @@ def _line(title: str, words: str) -> Text:
 
 def _cells(cells: Iterable[object]) -> list[Text]:
     return [Text(one_line(str(cell)), overflow="fold") for cell in cells]
-
-
-def _short(name: str) -> str:
-    return name[:_SHORT] if len(name) == _MADE_UP else name

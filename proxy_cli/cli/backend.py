@@ -22,6 +22,7 @@ from proxy_cli.cli.client import (
     find_key,
     find_target,
     given,
+    short_id,
     tell,
 )
 from proxy_cli.cli.kinds import Kind, Text, shown
@@ -38,8 +39,6 @@ _LONGEST_S: Final = 366 * 86400.0
 _SPAN: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:min|[smhd]))+")
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(min|[smhd])")
 _STYLES: Final[Mapping[str, str]] = {"ready": "green", "busy": "green", "unknown": "", "loading": "yellow"}
-_MADE_UP: Final = 64  # characters of an id that is a digest
-_SHORT: Final = 12  # of these are shown
 
 
 class Span(Kind):
@@ -82,7 +81,7 @@ def _list(client: Client, name: str | None) -> list[Json]:
     if name is None:
         return found
     wanted = _bare(name)
-    chosen = [each for each in found if wanted in {each["id"], _short(each), each["name"], _server(each)}]
+    chosen = [each for each in found if wanted in {each["id"], short_id(str(each["id"])), each["name"], _server(each)}]
     if not chosen:
         near = difflib.get_close_matches(wanted, {str(each[key]) for each in found for key in ("name", "id")}, n=3)
         cure = f"did you mean {' or '.join(map(repr, near))}?" if near else "llmproxy backend list shows them all"
@@ -107,18 +106,12 @@ def _bare(name: str) -> str:
     return urlsplit(name).netloc if name.startswith(("http://", "https://")) else name
 
 
-def _short(backend: Json) -> str:
-    """An id as people can read it: of one that was made up of what the entry says, its beginning, which is enough."""
-    text = str(backend["id"])
-    return text[:_SHORT] if len(text) == _MADE_UP else text
-
-
 def _server(backend: Json) -> str:
     return urlsplit(str(backend.get("api_base") or "")).netloc
 
 
 def _sentence(action: str, backend: Json, for_s: float | None) -> str:
-    which = one_line(f"{backend['name']} ({_short(backend)})")
+    which = one_line(f"{backend['name']} ({short_id(str(backend['id']))})")
     count = backend.get("in_flight") or 0
     if action == "resume":
         return f"{which} is in use again: {backend['state']}"
@@ -142,7 +135,7 @@ def _table(found: Sequence[Json]) -> "Table":
     for each in found:
         # Text, not markup: a backend's words are not ours, and may hold brackets or control characters.
         address = each["api_base"] or "mock_response"
-        cells = [each["name"], _short(each), address, each["state"], str(each["in_flight"]), each["why"]]
+        cells = [each["name"], short_id(str(each["id"])), address, each["state"], str(each["in_flight"]), each["why"]]
         style = _STYLES.get(str(each["state"]), "red")
         table.add_row(*(Words(one_line(str(cell)), overflow="fold") for cell in cells), style=style)
     return table

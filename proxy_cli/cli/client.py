@@ -29,6 +29,8 @@ from proxy_cli.shapes import Json
 DEFAULT_PORT: Final = 4000
 # Addresses a server listens on and nobody can call.
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1", "": "127.0.0.1"}  # noqa: S104 - not bound
+_MADE_UP: Final = 64  # characters of an id that is a digest
+_SHORT: Final = 12  # of these are shown
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _KEY_VARIABLES: Final = ("LLMPROXY_API_KEY", "LITELLM_MASTER_KEY")
 
@@ -60,6 +62,11 @@ def tell(problem: ClientProblem, options: ClientOptions) -> int:
     else:
         click.echo(f"llmproxy: {problem}", err=True)
     return problem.exit_code
+
+
+def short_id(name: str) -> str:
+    """An id as people can read it: of one that was made up of what the entry says, its beginning, which is enough."""
+    return name[:_SHORT] if len(name) == _MADE_UP else name
 
 
 @dataclass(frozen=True, slots=True)
