@@ -1,0 +1,1 @@
+"""What one call may cost and has cost."""
