@@ -6,11 +6,16 @@ there as digests and hints.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
-from proxy_cli.shapes import NOTHING, Json
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    return _NOTHING
 
 
 class Role(StrEnum):
@@ -63,12 +68,12 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     # Which names may be asked for: each of these sets must allow it (key, team, user, organization). An empty tuple of
     # sets allows all; `*` in a set allows all; `openai/*` a prefix; other words are names or access groups.
     models: tuple[frozenset[str], ...] = ()
-    aliases: Mapping[str, str] = msgspec.field(default_factory=lambda: NOTHING)  # name asked for -> name meant
+    aliases: Mapping[str, str] = msgspec.field(default_factory=_nothing)  # name asked for -> name meant
     allowed_routes: tuple[str, ...] = ()  # none: all that the role may
     scopes: tuple[Scope, ...] = ()  # counted for every call, the narrowest first
-    model_scopes: Mapping[str, tuple[Scope, ...]] = msgspec.field(default_factory=lambda: NOTHING)  # by name asked for
+    model_scopes: Mapping[str, tuple[Scope, ...]] = msgspec.field(default_factory=_nothing)  # by name asked for
     tags: tuple[str, ...] = ()
-    metadata: Mapping[str, Json] = msgspec.field(default_factory=lambda: NOTHING)
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=_nothing)
     expires_s: float | None = None  # unix time
     priority: int | None = None  # in queues for full deployments
     weight: float = 1.0  # likewise: its part of a fair share

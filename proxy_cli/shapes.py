@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from proxy_cli.callers import ANYONE, Caller
 from proxy_cli.secret import Secret
 
 Json = Any  # a decoded JSON value, at the wire only
@@ -282,6 +283,13 @@ class Controls:
 NO_CONTROLS: Final = Controls()
 
 
+class Account(Protocol):
+    """What one call is charged to: made before it is sent, told of its first attempt, settled once at its end."""
+
+    def begin(self, deployment: Deployment) -> None:
+        """A backend is about to be asked: from now on this call has a row in the ledger. Raises Overloaded."""
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request for a model, as the caller made it."""
 
@@ -296,6 +304,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     controls: Controls = NO_CONTROLS
     received_s: float = 0.0  # monotonic
     named: str = ""  # what the caller named, where a fallback asks for another model
+    caller: Caller = ANYONE
+    account: Account | None = None  # what it is charged to, where that is kept
 
     @property
     def shown_model(self) -> str:
@@ -354,6 +364,7 @@ class Record(msgspec.Struct, gc=False, kw_only=True):
     client: str = ""
     attempts: int = 0
     key: str = ""  # a hint, never the key
+    caller: Caller = ANYONE
     error_code: str | None = None  # of the GatewayError, where one was told
     has_place: bool = False  # among the requests under way, of which there is a bounded number
     waited_s: float | None = None  # for the backend: up to its whole answer, or to a stream's first bytes
