@@ -283,11 +283,48 @@ class Controls:
 NO_CONTROLS: Final = Controls()
 
 
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens of one answer, as the backend counted them. A zero is a value, not a gap."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0  # part of prompt_tokens
+    cache_creation_tokens: int = 0  # part of prompt_tokens
+    reasoning_tokens: int = 0  # part of completion_tokens
+    audio_prompt_tokens: int = 0
+    audio_completion_tokens: int = 0
+    seconds: float = 0.0  # of audio, where that is what is billed
+    characters: int = 0  # of text to be spoken
+    images: int = 0  # that were made
+    queries: int = 0  # of reranking, in the backend's own units
+    cache_creation_hour_tokens: int = 0  # part of cache_creation_tokens: what is kept for an hour
+    image_prompt_tokens: int = 0  # part of prompt_tokens
+    image_completion_tokens: int = 0  # part of completion_tokens
+    searches: int = 0  # of the web, by the backend
+    search_size: str = ""  # how much of each was read: low, medium, high
+    picture: str = ""  # quality and size of the images: "hd/1024x1024"
+    tier: str = ""  # of service, where it has prices of its own: flex, priority, ...
+    problem: str = ""  # what is wrong with how it was counted: a kind, for a metric
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
 class Account(Protocol):
     """What one call is charged to: made before it is sent, told of its first attempt, settled once at its end."""
 
     def begin(self, deployment: Deployment) -> None:
         """A backend is about to be asked: from now on this call has a row in the ledger. Raises Overloaded."""
+
+    def settle(
+        self, deployment: Deployment, usage: Usage | None, source: str, cost_nano: int, record: "Record"
+    ) -> None:
+        """It was answered; `usage` is what it used, `cost_nano` what that costs. The first word counts."""
+
+    def close(self, record: "Record") -> None:
+        """It has ended without an answer, or was settled."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -311,27 +348,6 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def shown_model(self) -> str:
         """The model's name as the caller is to see it: the one asked for, whoever has answered."""
         return self.named or self.model
-
-
-class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens of one answer, as the backend counted them. A zero is a value, not a gap."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0  # part of prompt_tokens
-    cache_creation_tokens: int = 0  # part of prompt_tokens
-    reasoning_tokens: int = 0  # part of completion_tokens
-    audio_prompt_tokens: int = 0
-    audio_completion_tokens: int = 0
-    seconds: float = 0.0  # of audio, where that is what is billed
-    characters: int = 0  # of text to be spoken
-    images: int = 0  # that were made
-    queries: int = 0  # of reranking, in the backend's own units
-
-    @property
-    def total_tokens(self) -> int:
-        """Prompt and completion together."""
-        return self.prompt_tokens + self.completion_tokens
 
 
 class PlainAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -368,6 +384,11 @@ class Record(msgspec.Struct, gc=False, kw_only=True):
     error_code: str | None = None  # of the GatewayError, where one was told
     has_place: bool = False  # among the requests under way, of which there is a bounded number
     waited_s: float | None = None  # for the backend: up to its whole answer, or to a stream's first bytes
+    queued_s: float = 0.0  # for a place at a deployment
+    call_id: str = ""  # the caller's own name for it, or ours
+    answer_id: str = ""  # the backend's
+    session_id: str = ""  # the caller's name for what belongs together
+    metadata: Mapping[str, Json] = msgspec.field(default_factory=_nothing)  # what the caller wants kept with it
 
 
 def header_text(text: str) -> str:
