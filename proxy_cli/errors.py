@@ -103,6 +103,13 @@ class SlowClient(GatewayError):
     code = "request_timeout"
 
 
+class Conflict(InvalidRequest):
+    """An object of that name is there already, or is not in a state for this."""
+
+    status = 409
+    code = "conflict"
+
+
 class TooLarge(GatewayError):
     """The body is larger than the configured limit."""
 
@@ -132,6 +139,13 @@ class ExpectationFailed(GatewayError):
     status = 417
     kind = "invalid_request_error"
     code = "expectation_failed"
+
+
+class Unprocessable(InvalidRequest):
+    """The body is JSON, but a field of it is not what it must be; `param` is the field."""
+
+    status = 422
+    code = "invalid_field"
 
 
 class BudgetExceeded(GatewayError):
