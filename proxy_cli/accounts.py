@@ -1,1 +1,279 @@
-"""What one call may cost and has cost."""
+"""What one call may cost and has cost: reserved before it is sent, journalled with its first attempt, settled once.
+
+Owns the account of each call: what was reserved for it (`access/limits.py`), and its row in the ledger. Refuses a call
+that is over a limit before a backend hears of it. Rule: whatever becomes of a call, its account is closed exactly once,
+and what never reached a backend leaves nothing behind.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from proxy_cli.callers import Caller, Scope
+from proxy_cli.clock import Clock
+from proxy_cli.ledger.row import Charge, Row, State
+from proxy_cli.prices.cost import prices_of
+from proxy_cli.routing.estimates import answer_tokens, prompt
+from proxy_cli.routing.table import Table
+from proxy_cli.shapes import Call, Deployment, Record, Usage
+
+# What an answer is taken to have where its caller sets no limit; what it has in truth is settled at its end.
+_USUAL_ANSWER_TOKENS: Final = 1024
+_LONGEST_WORDS: Final = 500
+_MICRO: Final = 1_000_000
+
+
+class Ticket(Protocol):
+    """What was taken from limits for one call."""
+
+    @property
+    def reserved_nano(self) -> int:
+        """The money that is set aside."""
+
+    @property
+    def charges(self) -> tuple[Charge, ...]:
+        """What its cost is added to."""
+
+    def settle(self, cost_nano: int, tokens: int) -> None:
+        """It came to this much."""
+
+    def void(self) -> None:
+        """It never reached a backend."""
+
+
+class Limits(Protocol):
+    """What callers may use."""
+
+    def missing(self, scopes: Sequence[Scope]) -> Sequence[Scope]:
+        """Those of which it is not known yet how much they have spent."""
+
+    def take(self, scopes: Sequence[Scope], *, nano: int, is_bound: bool, tokens: int) -> Ticket:
+        """Set aside what a call may come to. Raises RateLimited or BudgetExceeded."""
+
+
+class Journal(Protocol):
+    """Where rows stand until they are in the ledger."""
+
+    def intent(self, row: Row) -> None:
+        """A backend is about to be asked."""
+
+    def settle(self, row: Row) -> None:
+        """What became of it."""
+
+
+class Extras(Protocol):
+    """What is counted beside the caller's own scopes: by what stands in the request."""
+
+    def known(self, caller: Caller, call: Call) -> tuple[str, tuple[Scope, ...]] | None:
+        """The end user's name and the scopes of what the call names; None where they have to be loaded first."""
+
+    async def load(self, caller: Caller, call: Call) -> tuple[str, tuple[Scope, ...]]:
+        """The same from the store. Raises Forbidden for a blocked end user."""
+
+
+Load = Callable[[Sequence[Scope]], Awaitable[None]]
+
+
+class Accounts:
+    """Opens an account for each call. Owns nothing but the way there."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        journal: Callable[[], Journal],
+        extras: Extras,
+        load: Load,
+        table: Table,
+        clock: Clock,
+        wall: Callable[[], float] = time.time,
+        keeps_prompts: bool = False,
+    ) -> None:
+        self.limits = limits
+        self._journal = journal
+        self._extras = extras
+        self._load = load
+        self._table = table
+        self.clock = clock
+        self._wall = wall
+        self.keeps_prompts = keeps_prompts
+
+    @property
+    def journal(self) -> Journal:
+        """This process's."""
+        return self._journal()
+
+    def open_now(self, call: Call) -> Call | None:
+        """The call with its account; None where something has to be loaded first. Raises what `Limits.take` raises."""
+        caller = call.caller
+        extras = self._extras.known(caller, call)
+        if extras is None:
+            return None
+        end_user, more = extras
+        scopes = _scopes(caller, call, more)
+        if self.limits.missing(scopes):
+            return None
+        return self._opened(call, end_user, scopes)
+
+    async def open(self, call: Call) -> Call:
+        """The same, whatever it takes. Raises StoreUnavailable, too."""
+        end_user, more = await self._extras.load(call.caller, call)
+        scopes = _scopes(call.caller, call, more)
+        missing = self.limits.missing(scopes)
+        if missing:
+            await self._load(missing)
+        return self._opened(call, end_user, scopes)
+
+    def now_us(self, moment_s: float | None) -> int:
+        """A moment of the monotonic clock as microseconds since 1970; 0 for none."""
+        if moment_s is None:
+            return 0
+        return int((self._wall() - self.clock() + moment_s) * _MICRO)
+
+    def _opened(self, call: Call, end_user: str, scopes: tuple[Scope, ...]) -> Call:
+        nano = tokens = 0
+        is_bound = False
+        if _has_a_price(scopes):
+            nano, tokens, is_bound = self._estimate(call)
+        ticket = self.limits.take(scopes, nano=nano, is_bound=is_bound, tokens=tokens)
+        return msgspec.structs.replace(call, account=CallAccount(self, call, ticket, end_user, scopes))
+
+    def _estimate(self, call: Call) -> tuple[int, int, bool]:
+        """What it may cost, how many tokens it may have, and whether that is certain."""
+        bound = answer_tokens(call)
+        found = self._table.known(call.model)
+        if not found:
+            return 0, 0, False
+        size = prompt(call)
+        written = bound or _USUAL_ANSWER_TOKENS
+        sizes = [size.at(each) for each in found]
+        nano = max(
+            prices_of(each).reserve_nano(asked, written, call.operation)
+            for each, asked in zip(found, sizes, strict=True)
+        )
+        return nano, max(sizes) + written, bound > 0
+
+
+def _has_a_price(scopes: Sequence[Scope]) -> bool:
+    """Whether what a call may come to has to be known beforehand."""
+    return any(scope.max_nano is not None or scope.tpm is not None for scope in scopes)
+
+
+def _scopes(caller: Caller, call: Call, more: tuple[Scope, ...]) -> tuple[Scope, ...]:
+    of_model = caller.model_scopes.get(call.model, ())
+    return caller.scopes + of_model + more if of_model or more else caller.scopes
+
+
+class CallAccount:
+    """One call's. Owns its row from the first attempt on, and what was reserved until it is settled."""
+
+    __slots__ = ("_accounts", "_call", "_is_closed", "_row", "_ticket", "end_user", "scopes")
+
+    def __init__(
+        self, accounts: Accounts, call: Call, ticket: Ticket, end_user: str, scopes: tuple[Scope, ...]
+    ) -> None:
+        self._accounts = accounts
+        self._call = call
+        self._ticket = ticket
+        self._row: Row | None = None
+        self._is_closed = False
+        self.end_user = end_user
+        self.scopes = scopes
+
+    def begin(self, deployment: Deployment) -> None:
+        """A backend is about to be asked: from now on this call has a row in the ledger. Raises Overloaded."""
+        if self._row is not None or self._is_closed:
+            return
+        row = self._new_row(deployment)
+        self._accounts.journal.intent(row)
+        self._row = row
+
+    def settle(self, deployment: Deployment, usage: Usage | None, source: str, cost_nano: int, record: Record) -> None:
+        """It was answered; `usage` is what it used, `cost_nano` what that costs. The first word counts."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        row = self._row
+        if row is None:  # answered without a backend
+            self._ticket.settle(0, 0)
+            return
+        _fill(row, self._accounts, record, deployment)
+        left = row.stream and not record.delivered
+        row.state = _state_of(record) if left or record.error is not None else State.SETTLED
+        row.usage_source, row.cost_nano = source, cost_nano
+        tokens = 0
+        if usage is not None:
+            row.prompt_tokens, row.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+            row.cached_tokens, row.cache_creation_tokens = usage.cached_tokens, usage.cache_creation_tokens
+            row.reasoning_tokens = usage.reasoning_tokens
+            tokens = usage.prompt_tokens + usage.completion_tokens
+        self._ticket.settle(cost_nano, tokens)
+        self._accounts.journal.settle(row)
+
+    def close(self, record: Record) -> None:
+        """It has ended without an answer, or was settled."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        row = self._row
+        if row is None:
+            self._ticket.void()
+            return
+        _fill(row, self._accounts, record, record.deployment)
+        row.state = _state_of(record)
+        self._ticket.settle(0, 0)
+        self._accounts.journal.settle(row)
+
+    def _new_row(self, deployment: Deployment) -> Row:
+        call, caller, accounts = self._call, self._call.caller, self._accounts
+        return Row(
+            request_id=call.request_id,
+            call_type=call.operation.value,
+            key=caller.key,
+            key_alias=caller.key_alias,
+            user_id=caller.user_id,
+            team_id=caller.team_id,
+            organization_id=caller.organization_id,
+            end_user=self.end_user,
+            model=call.shown_model,
+            model_group=deployment.group,
+            model_id=deployment.id,
+            backend_model=deployment.model,
+            provider=deployment.provider,
+            api_base=deployment.api_base,
+            started_at=accounts.now_us(call.received_s),
+            stream=call.stream,
+            reserved_nano=self._ticket.reserved_nano,
+            tags=_tags(caller, call),
+            charges=self._ticket.charges,
+        )
+
+
+def _tags(caller: Caller, call: Call) -> tuple[str, ...]:
+    asked = call.controls.tags
+    if not caller.tags:
+        return asked
+    return tuple(dict.fromkeys((*caller.tags, *asked)))
+
+
+def _state_of(record: Record) -> State:
+    # Neither an answer nor an error of ours: the caller has left.
+    return State.FAILED if record.error_code is not None or record.status >= 500 else State.ABORTED
+
+
+def _fill(row: Row, accounts: Accounts, record: Record, deployment: Deployment | None) -> None:
+    """What a row says of how it went."""
+    if deployment is not None and deployment.id != row.model_id:
+        row.model_group, row.model_id, row.backend_model = deployment.group, deployment.id, deployment.model
+        row.provider, row.api_base = deployment.provider, deployment.api_base
+    row.ended_at = accounts.now_us(accounts.clock())
+    row.first_byte_at = accounts.now_us(record.first_byte_s)
+    row.waited_us = int((record.waited_s or 0.0) * _MICRO)
+    row.queued_us = int(record.queued_s * _MICRO)
+    row.attempts, row.status = record.attempts or 1, record.status
+    row.error = (record.error or "")[:_LONGEST_WORDS]
+    row.error_code = record.error_code or ""
+    row.client, row.answer_id, row.call_id = record.client, record.answer_id, record.call_id
+    row.session_id, row.metadata = record.session_id, dict(record.metadata)

@@ -13,6 +13,7 @@ from proxy_cli.answer import Answer, Held
 from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError, StreamOptionsRefused, forget_frames
 from proxy_cli.hedge import Hedge
+from proxy_cli.money import nano_of
 from proxy_cli.prices.cost import prices_of
 from proxy_cli.prices.estimate import estimated, tokens_in
 from proxy_cli.providers.base import Provider
@@ -28,6 +29,7 @@ from proxy_cli.shapes import (
     Deployment,
     LocalReply,
     Operation,
+    Record,
     UpstreamReply,
     UpstreamRequest,
     first_header,
@@ -85,7 +87,7 @@ class Gateway:
         """Whether a deployment is asked for the usage of streams: until it is known to refuse that."""
         return deployment.id not in self._without_usage
 
-    def settle(self, call: Call, answer: Answer) -> float | None:
+    def settle(self, call: Call, answer: Answer, record: Record) -> None:
         """Put down what an ended answer used: its price, None where that is not known, and what it tells of speed."""
         deployment, relay = answer.deployment, answer.relay
         usage = answer.plain_usage if relay is None else relay.usage
@@ -96,13 +98,19 @@ class Gateway:
             state.used(usage, 0.0)
         if deployment.tpm is not None or self.router.rules.checks_calls:
             learn(call, deployment, usage)
-        if not deployment.rates:
-            return None
-        usage = usage or estimated(call, tokens_in(*answer.seen))
-        cost = prices_of(deployment).cost_usd(usage, call.operation) if usage else None
-        if cost:
-            self._budget.add(cost)
-        return cost
+        record.usage = usage
+        if call.account is None and not deployment.rates:
+            return
+        source = "provider"
+        if usage is None:
+            usage = estimated(call, tokens_in(*answer.seen))
+            source = "none" if usage is None else "estimate"
+        if usage is not None and deployment.rates:
+            record.cost_usd = prices_of(deployment).cost_usd(usage, call.operation)
+        if call.account is not None:
+            call.account.settle(deployment, usage, source, nano_of(record.cost_usd or 0.0), record)
+        elif record.cost_usd:
+            self._budget.add(record.cost_usd)
 
     def _attempt(self, step: Step, attempts: Attempts) -> Coroutine[Any, Any, Answer]:
         """One deployment asked, once it has a place for the call; where that is slow to begin, perhaps a second."""
@@ -187,6 +195,8 @@ class Gateway:
     async def _ask(self, call: Call, deployment: Deployment, asks_usage: bool) -> Answer:
         provider = self._providers(deployment)
         request = provider.prepare(call, deployment, ask_usage=asks_usage)
+        if call.account is not None:
+            call.account.begin(deployment)
         started_s = self._clock()
         if self._tap is None and isinstance(request, UpstreamRequest):
             reply = await self._upstream.send(request)

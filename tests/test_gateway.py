@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from proxy_cli.access.budgets import ProcessBudget
+from proxy_cli.answer import Answer
 from proxy_cli.errors import BackendError, BackendUnreachable, BudgetExceeded, StreamOptionsRefused, UnknownModel
 from proxy_cli.gateway import Gateway
 from proxy_cli.hedge import Hedge
@@ -14,7 +15,7 @@ from proxy_cli.routing.queue import Places
 from proxy_cli.routing.router import Router
 from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.table import Table
-from proxy_cli.shapes import Call, Controls, Headers, Operation, PlainAnswer, Timeouts, UpstreamRequest, Usage
+from proxy_cli.shapes import Call, Controls, Headers, Operation, PlainAnswer, Record, Timeouts, UpstreamRequest, Usage
 from tests.routing.test_table import BACKEND, deployment
 from tests.test_relay import Reader, Reply
 
@@ -89,6 +90,13 @@ def call(model="a", stream=False):
 
 class EventReply(Reply):
     headers: Headers = (("content-type", "text/event-stream; charset=utf-8"),)
+
+
+def cost_of(heart: Gateway, made: Call, answer: Answer) -> float | None:
+    """What settling an answer puts down as its price."""
+    record = Record(request_id="r", route="/v1/chat/completions")
+    heart.settle(made, answer, record)
+    return record.cost_usd
 
 
 async def test_a_call_is_answered_by_its_deployment():
@@ -200,7 +208,7 @@ async def test_settling_counts_the_cost_and_the_budget_ends():
     heart = gateway(Provider(Usage(1, 1)), Upstream(Reply()), priced, budget=2.0)
     answer = await heart.answer(call())
 
-    assert heart.settle(call(), answer) == 2.0
+    assert cost_of(heart, call(), answer) == 2.0
     with pytest.raises(BudgetExceeded):
         await heart.answer(call())
 
@@ -219,7 +227,7 @@ async def test_an_answer_that_nobody_counted_is_estimated(rates):
 
     answer = await heart.answer(asked)
 
-    assert heart.settle(asked, answer) == (101.0 if rates else None)
+    assert cost_of(heart, asked, answer) == (101.0 if rates else None)
     assert answer.usage is None
 
 
@@ -233,7 +241,7 @@ async def test_a_stream_that_was_left_costs_what_has_come():
         await answer.relay.next()
     answer.close()
 
-    assert heart.settle(call(stream=True), answer) == 2.0
+    assert cost_of(heart, call(stream=True), answer) == 2.0
 
 
 async def test_a_failure_tells_what_was_tried():

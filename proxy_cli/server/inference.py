@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from proxy_cli import __version__
+from proxy_cli.accounts import Accounts
 from proxy_cli.answer import Answer
 from proxy_cli.clock import Clock
 from proxy_cli.errors import BackendBroken, GatewayError
@@ -25,6 +26,7 @@ from proxy_cli.server.reply import Lines, Outgoing, Outlet, Sent, lines, pairs
 from proxy_cli.server.routes import Visit
 from proxy_cli.shapes import Call, Deployment, Headers, Json, Record, header_text
 from proxy_cli.telemetry.tap import Tap
+from proxy_cli.wire.identity import answer_id
 from proxy_cli.wire.steering import asks_to_explain
 
 _FIRST_TRY: Final[Lines] = "x-litellm-attempted-retries: 0\r\nx-litellm-attempted-fallbacks: 0\r\n"
@@ -49,9 +51,11 @@ class Inference:
         beats: Beats,
         mirrors: Mirrors,
         dry_run: DryRun,
+        accounts: Accounts | None = None,
         tap: Tap | None = None,
     ) -> None:
         self._gateway = gateway
+        self._accounts = accounts
         self.calls = calls
         self._problems = problems
         self._clock = clock
@@ -86,18 +90,38 @@ class Inference:
         if call.controls.explain:
             return self._explained(call, record, own, outlet)
         record.model, record.stream = call.model, call.stream
+        try:
+            if self._accounts is None:
+                return await self._answered(call, record, own, outlet)
+            call = self._accounts.open_now(call) or await self._accounts.open(call)
+            try:
+                return await self._answered(call, record, own, outlet)
+            finally:
+                if call.account is not None:
+                    call.account.close(record)
+        except GatewayError as failure:
+            self._note(record, failure)
+            raise
+        finally:
+            if not isinstance(call.body, bytes):
+                call.body.close()
+
+    async def _answered(self, call: Call, record: Record, own: Lines, outlet: Outlet[Sent]) -> Sent:
         answer: Answer | None = None
         beat = self._heart.begin(call, own, outlet, self._beats, self._gateway.router.table) if call.stream else None
         try:
             answer = await self._gateway.answer(call)
             record.deployment, record.status, record.waited_s = answer.deployment, answer.status, answer.waited_s
             record.attempts = 1 if answer.history is None else answer.history.made
+            record.queued_s = 0.0 if answer.queued is None else answer.queued[1]
             self._mirrors.copy(call, answer.deployment)
             head = f"{own}{lines(answer.headers)}{self._words(call, answer)}"
             if answer.relay is not None:
                 outgoing = Outgoing(call, answer, answer.relay, head, record, self._problems, self._clock)
                 return await self._stream(outgoing, outlet, beat)
-            record.usage, record.cost_usd = answer.plain_usage, self._gateway.settle(call, answer)
+            if call.account is not None:
+                record.answer_id = answer_id(answer.body)
+            self._gateway.settle(call, answer, record)
             if outlet.begun is not None:
                 raise _not_events()
             record.bytes_out = len(answer.body)
@@ -106,16 +130,11 @@ class Inference:
             if self._tap:
                 self._tap.client_reply(call.request_id, answer.status, pairs(head), answer.body)
             return outlet.whole(answer.status, head, answer.body)
-        except GatewayError as failure:
-            self._note(record, failure)
-            raise
         finally:
             if beat is not None:
                 self._heart.end(beat)
             if answer is not None:
                 answer.close()
-            if not isinstance(call.body, bytes):
-                call.body.close()
 
     def refused(
         self, failure: GatewayError, headers: Headers, record: Record, own: Lines, outlet: Outlet[Sent]
@@ -154,7 +173,7 @@ class Inference:
             if moved:
                 self._admission.end_stream()
             # Also when the caller has left: what was used until then is spent.
-            record.usage, record.cost_usd = answer.usage, self._gateway.settle(call, answer)
+            self._gateway.settle(call, answer, record)
 
     def _note(self, record: Record, failure: GatewayError) -> None:
         if failure.model_id:

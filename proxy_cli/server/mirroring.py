@@ -54,6 +54,7 @@ class Mirrors:
             model=mirror.model,
             controls=replace(_ALONE, present=call.controls.present),
             received_s=now_s,
+            account=None,
         )
         record = Record(
             request_id=copied.request_id, route=ROUTE, model=mirror.model, stream=call.stream, started_s=now_s
@@ -82,7 +83,7 @@ class Mirrors:
         finally:
             self.under_way -= 1
             if answer is not None:
-                record.usage, record.cost_usd = answer.usage, self._gateway.settle(call, answer)
+                self._gateway.settle(call, answer, record)
                 answer.close()
             record.ended_s = self._clock()
             self._recorder.add(record)

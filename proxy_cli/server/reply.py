@@ -25,6 +25,7 @@ from proxy_cli.relay import Relay
 from proxy_cli.server import compat
 from proxy_cli.server.problems import INTERNAL, Problems
 from proxy_cli.shapes import Call, Headers, Operation, Record, first_header
+from proxy_cli.wire.identity import stream_id
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class Outgoing(msgspec.Struct):
         record = self.record
         if record.first_byte_s is None:
             record.first_byte_s = self.clock()
+            if self.call.account is not None:
+                record.answer_id = stream_id(data)
         record.bytes_out += len(data)
         self.tail = data[-_TAIL:]
         return compat.usage_event(data) if self.problems.compat_litellm else data
