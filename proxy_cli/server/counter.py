@@ -14,7 +14,9 @@ from typing import Final
 
 from aiohttp import web
 
-from proxy_cli.access.keys import Keys
+from proxy_cli.access.callers import PASSER_BY, Callers
+from proxy_cli.access.routes import authorize
+from proxy_cli.callers import Caller
 from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError, InvalidRequest, forget_frames
 from proxy_cli.server import reply, strict
@@ -22,7 +24,7 @@ from proxy_cli.server.admission import Admission
 from proxy_cli.server.body import refuse_expectation
 from proxy_cli.server.problems import INTERNAL, Problems
 from proxy_cli.server.reply import AiohttpOutlet, Lines, Outlet, Sent, lines
-from proxy_cli.server.routes import Answer, Match, Routes, Visit, Word
+from proxy_cli.server.routes import Answer, Match, Route, Routes, Visit, Word
 from proxy_cli.shapes import Headers, Record, header_text
 from proxy_cli.telemetry.recorder import Recorder
 
@@ -73,7 +75,7 @@ class Counter:
         words: Mapping[str, Word],
         *,
         routes: Routes,
-        keys: Keys,
+        callers: Callers,
         problems: Problems,
         cors: Cors,
         recorder: Recorder,
@@ -83,7 +85,7 @@ class Counter:
         self._answers = answers
         self._words = words
         self._routes = routes
-        self._keys = keys
+        self._callers = callers
         self._problems = problems
         self._cors = cors
         self._recorder = recorder
@@ -151,26 +153,50 @@ class Counter:
         record.status = 200
         return outlet.whole(200, _JSON + own, data)
 
-    async def admit(self, record: Record, headers: Headers, *, public: bool, reserved: bool = False) -> None:
-        """Let a request in whose route is known. Raises Overloaded, Unauthenticated or InvalidRequest."""
-        if not self.admits(record, headers, public=public, reserved=reserved):
-            await self.admit_later(record, headers, public=public)
+    async def admit(self, record: Record, headers: Headers, route: Route) -> None:
+        """Let a request in. Raises Overloaded, Unauthenticated, Forbidden or InvalidRequest."""
+        if not self.admits(record, headers, route):
+            await self.admit_later(record, headers, route)
 
-    def admits(self, record: Record, headers: Headers, *, public: bool, reserved: bool = False) -> bool:
-        """The same where nobody has to wait for a place; else False. Raises Unauthenticated or InvalidRequest."""
-        if not self._admission.try_enter(reserved):
+    def admits(self, record: Record, headers: Headers, route: Route) -> bool:
+        """The same where nothing has to be waited for; else False. Raises what refuses the caller."""
+        if not self._admission.try_enter(route.reserved):
             return False
         record.has_place = True
-        if not public:
-            record.key = self._keys.admit(headers)
+        if route.access == "public":
+            record.caller = PASSER_BY
+            return True
+        caller = self._callers.admit(headers, record.client)
+        if caller is None:
+            return False
+        self._let_in(record, caller, route)
         return True
 
-    async def admit_later(self, record: Record, headers: Headers, *, public: bool) -> None:
-        """Wait for a place. Raises as `admit` does."""
-        await self._admission.wait()
+    async def admit_later(self, record: Record, headers: Headers, route: Route) -> None:
+        """Wait for a place, or for word of the caller's key. Raises as `admit` does."""
+        if not record.has_place:
+            await self._wait_for_place(record, route)
+        if route.access == "public":
+            record.caller = PASSER_BY
+            return
+        caller = self._callers.admit(headers, record.client)
+        if caller is None:
+            # Whoever sends keys that nobody knows takes no place from those who are known.
+            record.has_place = False
+            self._admission.leave()
+            caller = await self._callers.find(headers, record.client)
+            await self._wait_for_place(record, route)
+        self._let_in(record, caller, route)
+
+    async def _wait_for_place(self, record: Record, route: Route) -> None:
+        if not self._admission.try_enter(route.reserved):
+            await self._admission.wait()
         record.has_place = True
-        if not public:
-            record.key = self._keys.admit(headers)
+
+    def _let_in(self, record: Record, caller: Caller, route: Route) -> None:
+        record.caller = caller
+        record.key = caller.hint
+        authorize(caller, route)
 
     def refuse(self, record: Record, own: Lines, failure: GatewayError, outlet: Outlet[Sent]) -> Sent:
         """Answer what never became a whole request, and put it down."""
@@ -227,7 +253,7 @@ class Counter:
             refuse_expectation(request)
             return self.tell(match, record, own, outlet)
         headers = lower_case(request.headers)
-        await self.admit(record, headers, public=route.public, reserved=route.reserved)
+        await self.admit(record, headers, route)
         refuse_expectation(request)
         return await self._answers[route.name](Visit(request, headers, match, record, own, outlet))
 

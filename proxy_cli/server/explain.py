@@ -12,6 +12,7 @@ from random import Random
 from typing import Final
 
 from proxy_cli.access.budgets import ProcessBudget
+from proxy_cli.callers import Caller
 from proxy_cli.clock import Clock
 from proxy_cli.errors import Forbidden, GatewayError, RateLimited, forget_frames
 from proxy_cli.providers.base import Provider
@@ -48,7 +49,6 @@ class DryRun:
     mask: Mask
     clock: Clock
     random: Random
-    is_admin: Callable[[str], bool]  # by what `Keys.admit` has said of the caller
 
     def of_call(self, call: Call) -> Json:
         """The account of a call; why it would be refused, where it would be, is part of it."""
@@ -65,9 +65,9 @@ class DryRun:
         """The account of a request that has become no call."""
         return self._hidden({**_blank(), "refused": _refused(failure)})
 
-    def admit(self, accepted: str) -> None:
+    def admit(self, caller: Caller) -> None:
         """Let a caller have accounts. Raises Forbidden."""
-        if not self.is_admin(accepted):
+        if not caller.is_admin:
             raise Forbidden("only an administrator may ask what becomes of a request; leave x-llmproxy-explain out")
 
     def _tell(self, call: Call, told: dict[str, Json]) -> None:

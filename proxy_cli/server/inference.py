@@ -142,14 +142,14 @@ class Inference:
         """Tell why a request has become no call, to one that asks for a dry run. Raises the failure to any other."""
         if not asks_to_explain(headers):
             raise failure
-        self._dry_run.admit(record.key)
+        self._dry_run.admit(record.caller)
         return _account(self._dry_run.of_refusal(failure), record, own, outlet)
 
     def _explained(self, call: Call, record: Record, own: Lines, outlet: Outlet[Sent]) -> Sent:
         """Tell what would become of a call. Raises Forbidden."""
         record.model = call.model
         try:
-            self._dry_run.admit(record.key)
+            self._dry_run.admit(record.caller)
             return _account(self._dry_run.of_call(call), record, own, outlet)
         finally:
             if not isinstance(call.body, bytes):

@@ -379,12 +379,12 @@ class Lane(asyncio.Protocol):
         self._go_on()
 
     async def _ask(self, desk: Desk, match: Match, head: Head, record: Record, own: Lines, body: bytes) -> None:
-        counter, public = desk.counter, match.route.public
-        if match.route.is_probe:
+        counter, route = desk.counter, match.route
+        if route.is_probe:
             counter.tell(match, record, own, self)
             return
-        if not counter.admits(record, head.headers, public=public):
-            await counter.admit_later(record, head.headers, public=public)
+        if not counter.admits(record, head.headers, route):
+            await counter.admit_later(record, head.headers, route)
         try:
             call = desk.inference.calls.of_json(match, record, head.headers, body, head.target)
         except GatewayError as failure:

@@ -7,16 +7,16 @@ stands for a model is decoded once and may hold slashes, but no `..`. A path tha
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
+from proxy_cli.access.routes import Access
 from proxy_cli.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from proxy_cli.server.reply import Lines, Outlet
 from proxy_cli.shapes import Headers, Operation, Record
 
-Access = Literal["public", "key"]
 _OPERATORS: Final = frozenset({"health", "administration"})
 _PROBES: Final = frozenset({"alive", "ready"})
 _SLOT: Final = "{model}"
@@ -97,16 +97,16 @@ ROUTES: Final[tuple[Route, ...]] = (
     *_both(f"/models/{_SLOT}", "model", "One of these names", "information"),
     *_both("/model/info", "model_info", "What stands behind each name, without secrets", "information"),
     Route("GET", "/routes", "routes", "Every path of this server", "information"),
-    Route("GET", "/health", "health", "How every deployment stands, from what is known", "health"),
-    Route("POST", "/health/test", "health_test", "Ask every deployment for something small", "health"),
+    Route("GET", "/health", "health", "How every deployment stands, from what is known", "health", "viewer"),
+    Route("POST", "/health/test", "health_test", "Ask every deployment for something small", "health", "admin"),
     Route("GET", "/health/liveliness", "alive", "Whether the process runs", "health", "public"),
     Route("GET", "/health/liveness", "alive", "Whether the process runs", "health", "public"),
     Route("GET", "/health/readiness", "ready", "Whether requests are welcome", "health", "public"),
-    Route("POST", "/config/reload", "reload", "Take the changed configuration into use", "administration"),
-    Route("GET", "/backends", "backends", "Every deployment and what it is at", "administration"),
-    Route("POST", "/backends/{name}/drain", "drain", "Give a backend no more work", "administration"),
-    Route("POST", "/backends/{name}/disable", "disable", "Take a backend out of use", "administration"),
-    Route("POST", "/backends/{name}/resume", "resume", "Use a backend again", "administration"),
+    Route("POST", "/config/reload", "reload", "Take the changed configuration into use", "administration", "admin"),
+    Route("GET", "/backends", "backends", "Every deployment and what it is at", "administration", "viewer"),
+    Route("POST", "/backends/{name}/drain", "drain", "Give a backend no more work", "administration", "admin"),
+    Route("POST", "/backends/{name}/disable", "disable", "Take a backend out of use", "administration", "admin"),
+    Route("POST", "/backends/{name}/resume", "resume", "Use a backend again", "administration", "admin"),
     Route("GET", "/metrics", "metrics", "Figures of all processes, for Prometheus", "health"),
     Route("GET", "/metrics/", "metrics", "The same, where LiteLLM has it", "health"),
     Route("GET", "/test", "test", "A route that always answers", "health"),

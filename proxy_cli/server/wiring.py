@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
+from proxy_cli.access.callers import Callers
 from proxy_cli.gateway import Gateway
 from proxy_cli.hedge import Hedge
 from proxy_cli.outbox import Outbox
@@ -148,7 +149,6 @@ def dry_run_of(setup: Setup, router: Router, places: Places, asks_usage: Callabl
         mask=Mask(setup.scrubber),
         clock=time.monotonic,
         random=Random(),  # noqa: S311 - which of equal servers is shown is no secret
-        is_admin=setup.keys.is_admin,
     )
 
 
@@ -211,7 +211,7 @@ def _counter(setup: Setup, answers: Mapping[str, Answer], problems: Problems, pr
         answers,
         {"alive": alive, "ready": partial(ready, process.drain)},
         routes=routes,
-        keys=setup.keys,
+        callers=Callers(setup.keys),
         problems=problems,
         cors=setup.cors,
         recorder=process.recorder,

@@ -2,12 +2,12 @@
 
 import json
 import time
-from dataclasses import replace
 from random import Random
 
 import aiohttp
 import pytest
 
+from proxy_cli.callers import ANYONE, Caller, Role
 from proxy_cli.cli.explain import Asked, account_of
 from proxy_cli.errors import BackendError, Forbidden
 from proxy_cli.routing.fleet import Operator
@@ -310,12 +310,12 @@ def test_a_field_that_the_target_does_not_take_is_refused():
 
 
 def test_who_is_no_administrator_is_told_nothing():
-    """Who may is the keys' business."""
+    """By the role of who asks."""
     setup = prepared(config("http://127.0.0.1:9/v1"))
     places = Places(setup.fleet, setup.rules, clock=time.monotonic)
     router = Router(setup.table, setup.fleet, setup.rules, random=Random(1), clock=time.monotonic, active=lambda: 0)
     told = dry_run_of(setup, router, places, lambda _: True)
 
-    told.admit("anybody, as there is no key")
+    told.admit(ANYONE)
     with pytest.raises(Forbidden, match="only an administrator"):
-        replace(told, is_admin=lambda _: False).admit("sk-…7890")
+        told.admit(Caller(role=Role.USER))
