@@ -18,6 +18,7 @@ from proxy_cli.prices.cost import prices_of
 from proxy_cli.routing.estimates import answer_tokens, prompt
 from proxy_cli.routing.table import Table
 from proxy_cli.shapes import Call, Deployment, Record, Usage
+from proxy_cli.wire.notes import notes_of
 
 # What an answer is taken to have where its caller sets no limit; what it has in truth is settled at its end.
 _USUAL_ANSWER_TOKENS: Final = 1024
@@ -228,6 +229,7 @@ class CallAccount:
 
     def _new_row(self, deployment: Deployment) -> Row:
         call, caller, accounts = self._call, self._call.caller, self._accounts
+        notes = notes_of(call)
         return Row(
             request_id=call.request_id,
             call_type=call.operation.value,
@@ -247,6 +249,8 @@ class CallAccount:
             stream=call.stream,
             reserved_nano=self._ticket.reserved_nano,
             tags=_tags(caller, call),
+            session_id=notes.session_id,
+            metadata=notes.metadata,
             charges=self._ticket.charges,
         )
 
@@ -276,4 +280,3 @@ def _fill(row: Row, accounts: Accounts, record: Record, deployment: Deployment |
     row.error = (record.error or "")[:_LONGEST_WORDS]
     row.error_code = record.error_code or ""
     row.client, row.answer_id, row.call_id = record.client, record.answer_id, record.call_id
-    row.session_id, row.metadata = record.session_id, dict(record.metadata)

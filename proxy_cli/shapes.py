@@ -387,8 +387,6 @@ class Record(msgspec.Struct, gc=False, kw_only=True):
     queued_s: float = 0.0  # for a place at a deployment
     call_id: str = ""  # the caller's own name for it, or ours
     answer_id: str = ""  # the backend's
-    session_id: str = ""  # the caller's name for what belongs together
-    metadata: Mapping[str, Json] = msgspec.field(default_factory=_nothing)  # what the caller wants kept with it
 
 
 def header_text(text: str) -> str:

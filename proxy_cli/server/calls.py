@@ -97,6 +97,7 @@ class Calls:
             headers=headers,
             controls=controls if controls is NO_CONTROLS else self._permitted(controls),
             received_s=record.started_s,
+            caller=record.caller,
         )
 
     async def _form(self, visit: Visit, operation: Operation) -> Call:
@@ -121,6 +122,7 @@ class Calls:
                 headers=headers,
                 controls=self._permitted(steering.with_headers(NO_CONTROLS, headers)),
                 received_s=visit.record.started_s,
+                caller=visit.record.caller,
             )
         except BaseException:
             upload.close()

@@ -52,6 +52,7 @@ HONOURED: Final = MOCK_FAILURES | {
     "disable_fallbacks",
     "drop_params",
     "fallbacks",
+    "litellm_session_id",
     "max_fallbacks",
     "num_retries",
     "priority",
@@ -64,7 +65,6 @@ UNUSED: Final = frozenset(
         "cache",
         "guardrails",
         "litellm_call_id",
-        "litellm_session_id",
         "litellm_trace_id",
         "no-log",
         "prompt_id",
@@ -76,7 +76,6 @@ UNUSED: Final = frozenset(
 _OURS: Final = HONOURED | UNUSED | {"litellm_metadata"}
 _PERHAPS: Final = _OURS | {"metadata"}
 _NOT_OF_A_FALLBACK: Final = _OURS | {"stream", "stream_options"}
-_READ: Final = frozenset({"tags"})  # of metadata; what else stands there does nothing yet
 _ANY: Final = "*"
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _SHAPE: Final = "a list of names, or of objects with a 'model'"
@@ -108,7 +107,7 @@ def controls(fields: Fields, model: str = "") -> Controls:
         region=text(fields, "allowed_model_region") or None,
         mock_failures=frozenset(name for name in present if name in MOCK_FAILURES and flag(fields, name)),
         present=present,
-        unused=tuple(name for name in present if name in UNUSED or metadata.get(name, {}).keys() - _READ),
+        unused=tuple(name for name in present if name in UNUSED),
     )
 
 
