@@ -222,6 +222,7 @@ LEDGER: Final = Table(
     Index("llmproxy_ledger_user", "user_id", "started_at"),
     Index("llmproxy_ledger_team", "team_id", "started_at"),
     Index("llmproxy_ledger_call", "call_id"),
+    Index("llmproxy_ledger_answer", "answer_id"),
 )
 DAILY: Final = Table(  # sums of the ledger by day, so that no page has to read it
     PREFIX + "daily",

@@ -1,0 +1,100 @@
+"""Where the database is, and how it is used; decided once, before anything is opened.
+
+Without an address it is a SQLite file in the folder for data. An address is `postgresql://...`, `sqlite:///path`, or
+a path.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote
+
+from platformdirs import user_data_path
+
+from proxy_cli.secret import Secret
+from proxy_cli.store.address import PostgresAddress, read_address
+from proxy_cli.store.failures import StoreProblem
+
+FILE_NAME: Final = "llmproxy.db"
+POOL: Final = 10
+TIMEOUT_S: Final = 2.0
+SHAPES: Final = "postgresql://user:password@host:5432/name, sqlite:///path/to/file.db or a path"
+_POSTGRES: Final = ("postgresql", "postgres")
+_PARTS: Final = ("DATABASE_HOST", "DATABASE_NAME")  # LiteLLM puts an address together where both are set
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """The database: a file of SQLite, or an address of PostgreSQL; exactly one of the two is set."""
+
+    path: Path | None = None
+    postgres: PostgresAddress | None = None
+    pool: int = POOL  # connections of one process; SQLite needs no more than its own few
+    timeout_s: float = TIMEOUT_S  # how long a connection, or SQLite's lock, is waited for
+    power_safe: bool = False  # SQLite: a change has reached the disk before it counts as made
+    is_explicit: bool = True  # somebody has named this database, so a failure is told and not passed over
+
+    @property
+    def dialect(self) -> str:
+        """The kind of database."""
+        return "sqlite" if self.path else "postgresql"
+
+    @property
+    def shown(self) -> str:
+        """Where it is, for people; without a password."""
+        return str(self.path or self.postgres)
+
+
+def data_dir(environ: Mapping[str, str]) -> Path:
+    """The folder for what is kept: LLMPROXY_DATA_DIR, or the user's own for this program."""
+    named = environ.get("LLMPROXY_DATA_DIR", "").strip()
+    return Path(named).expanduser() if named else user_data_path("llmproxy")
+
+
+def settings_of(
+    database_url: Secret | str | None,
+    environ: Mapping[str, str],
+    folder: Path,
+    *,
+    pool: int | None = None,
+    timeout_s: float | None = None,
+    power_safe: bool = False,
+) -> StoreSettings:
+    """The database that the file names, or a variable, or the usual one in a folder. Raises StoreProblem."""
+    given = database_url.reveal() if isinstance(database_url, Secret) else database_url
+    url = (given or environ.get("DATABASE_URL", "") or _of_parts(environ)).strip().strip("\"'")
+    wait_s = timeout_s or TIMEOUT_S
+    if not url:
+        return StoreSettings(path=folder / FILE_NAME, timeout_s=wait_s, power_safe=power_safe, is_explicit=False)
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return StoreSettings(path=_path(url), timeout_s=wait_s, power_safe=power_safe)
+    if scheme == "sqlite":
+        return StoreSettings(path=_path(unquote(rest.removeprefix("/"))), timeout_s=wait_s, power_safe=power_safe)
+    if scheme not in _POSTGRES:
+        raise StoreProblem(f"no database is spoken to by {scheme}://; write {SHAPES}")
+    address = read_address(url)
+    return StoreSettings(
+        postgres=address,
+        pool=pool or address.pool or POOL,
+        timeout_s=timeout_s or address.pool_timeout_s or TIMEOUT_S,
+    )
+
+
+def _path(text: str) -> Path:
+    if not text.strip() or text.startswith(":memory:"):
+        raise StoreProblem(f"the database needs a file: a database in memory forgets all at the end; write {SHAPES}")
+    return Path(text).expanduser()
+
+
+def _of_parts(environ: Mapping[str, str]) -> str:
+    """The address that LiteLLM's single variables make up; empty where they do not."""
+    if not all(environ.get(name) for name in _PARTS):
+        return ""
+    user = environ.get("DATABASE_USERNAME") or environ.get("DATABASE_USER") or ""
+    password = environ.get("DATABASE_PASSWORD", "")
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
+    port = f":{environ['DATABASE_PORT']}" if environ.get("DATABASE_PORT") else ""
+    schema = f"?schema={quote(environ['DATABASE_SCHEMA'])}" if environ.get("DATABASE_SCHEMA") else ""
+    return f"postgresql://{login}{environ['DATABASE_HOST']}{port}/{environ['DATABASE_NAME']}{schema}"
