@@ -1,0 +1,224 @@
+"""A call's account: reserved before it is sent, in the journal with its first attempt, closed once whatever happens."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+
+from proxy_cli.accounts import Accounts
+from proxy_cli.callers import Caller, Role, Scope
+from proxy_cli.errors import BudgetExceeded
+from proxy_cli.ledger.row import Row, State
+from proxy_cli.routing.table import Table
+from proxy_cli.shapes import Call, Controls, Operation, Record, Usage
+from tests.routing.test_table import deployment
+
+KEY = Scope(kind="key", id="abc", name="app", max_nano=1_000)
+CALLER = Caller(role=Role.USER, key="abc", key_alias="app", user_id="u", team_id="t", scopes=(KEY,), tags=("k",))
+PRICES = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
+USAGE = Usage(prompt_tokens=5, completion_tokens=7, cached_tokens=2)
+
+
+@dataclass
+class Ticket:
+    """What was taken, and what was said of it."""
+
+    taken: dict[str, Any]
+    said: list[tuple[Any, ...]] = field(default_factory=list)
+    reserved_nano: int = 3
+    charges: tuple[tuple[str, str, int], ...] = (("key", "abc", 0),)
+
+    def settle(self, cost_nano: int, tokens: int) -> None:
+        self.said.append(("settle", cost_nano, tokens))
+
+    def void(self) -> None:
+        self.said.append(("void",))
+
+
+@dataclass
+class House:
+    """Limits, journal and store of a test, which keep what they are told."""
+
+    unknown: set[Scope] = field(default_factory=set)
+    tickets: list[Ticket] = field(default_factory=list)
+    intents: list[Row] = field(default_factory=list)
+    settled: list[Row] = field(default_factory=list)
+    more: tuple[Scope, ...] = ()
+    refuses: bool = False
+
+    def missing(self, scopes):
+        return [each for each in scopes if each in self.unknown]
+
+    def take(self, scopes, *, nano, is_bound, tokens):
+        if self.refuses:
+            raise BudgetExceeded("spent")
+        ticket = Ticket({"scopes": scopes, "nano": nano, "is_bound": is_bound, "tokens": tokens})
+        self.tickets.append(ticket)
+        return ticket
+
+    def intent(self, row):
+        self.intents.append(msgspec.structs.replace(row))
+
+    def settle(self, row):
+        self.settled.append(msgspec.structs.replace(row))
+
+    def known(self, caller, call):
+        return ("eve", self.more)
+
+    async def load(self, scopes_or_caller, call=None):
+        if call is not None:
+            return ("eve", self.more)
+        self.unknown.clear()
+        return None
+
+    def accounts(self) -> Accounts:
+        return Accounts(
+            limits=self,
+            journal=lambda: self,
+            extras=self,
+            load=self.load,
+            table=Table([deployment("m", rates=PRICES), deployment("m", "second", rates=PRICES)]),
+            clock=lambda: 100.0,
+            wall=lambda: 1_000_100.0,
+        )
+
+
+def call(caller: Caller = CALLER, **more: Any) -> Call:
+    fields = {"messages": [{"role": "user", "content": "x" * 400}], **more.pop("fields", {})}
+    raw = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in fields.items()}
+    given = {"request_id": "r", "operation": Operation.CHAT, "model": "m", "body": b"{}", "received_s": 99.0, **more}
+    return Call(fields=raw, caller=caller, **given)
+
+
+def opened(house: House, **more: Any) -> Call:
+    made = house.accounts().open_now(call(**more))
+    assert made is not None
+    assert made.account is not None
+    return made
+
+
+def test_what_is_reserved_is_the_prompt_and_the_longest_answer():
+    """The dearest of the deployments, and certain only where the caller has set a bound."""
+    house = House()
+
+    opened(house, fields={"max_tokens": 10})
+    opened(house)
+
+    bound, free = house.tickets
+    assert bound.taken["is_bound"]
+    assert bound.taken["scopes"] == (KEY,)
+    assert bound.taken["nano"] == (bound.taken["tokens"] - 10) * 1000 + 10 * 2000
+    assert not free.taken["is_bound"]
+    assert free.taken["tokens"] == bound.taken["tokens"] - 10 + 1024
+
+
+def test_nothing_is_estimated_where_nothing_is_limited_by_it():
+    """A limit of requests needs no tokens."""
+    house = House()
+
+    opened(house, caller=Caller(role=Role.USER, key="abc", scopes=(Scope(kind="key", id="abc", rpm=3),)))
+
+    assert (house.tickets[0].taken["nano"], house.tickets[0].taken["tokens"]) == (0, 0)
+
+
+def test_limits_of_the_model_and_of_the_end_user_count_too():
+    """Beside the caller's own."""
+    of_model, of_user = Scope(kind="key_model", id="abc/m", rpm=1), Scope(kind="end_user", id="eve")
+    house = House(more=(of_user,))
+
+    opened(house, caller=msgspec.structs.replace(CALLER, model_scopes={"m": (of_model,)}))
+
+    assert house.tickets[0].taken["scopes"] == (KEY, of_model, of_user)
+
+
+async def test_what_is_not_known_yet_is_loaded_first():
+    """`open_now` leaves it to `open`."""
+    house = House(unknown={KEY})
+    accounts = house.accounts()
+
+    assert accounts.open_now(call()) is None
+    assert (await accounts.open(call())).account is not None
+
+
+def test_a_refusal_leaves_nothing_behind():
+    """No row, no ticket."""
+    house = House(refuses=True)
+
+    with pytest.raises(BudgetExceeded):
+        house.accounts().open_now(call())
+
+    assert not house.intents
+
+
+def test_the_first_attempt_is_an_intent_and_the_end_one_settled_row():
+    """With everything that is known of the call; a second attempt adds nothing."""
+    house = House()
+    made = opened(house, controls=Controls(tags=("t", "k")), fields={"metadata": {"session_id": "s", "a": 1}})
+    account = made.account
+    assert account is not None
+    first, second = deployment("m"), deployment("m", "second")
+    record = Record(request_id="r", route="/", status=200, attempts=2, waited_s=0.5, call_id="c", answer_id="chatcmpl")
+
+    account.begin(first)
+    account.begin(second)
+    account.settle(second, USAGE, "provider", 19, record)
+    account.settle(second, USAGE, "provider", 19, record)
+    account.close(record)
+
+    assert [(row.request_id, row.state, row.reserved_nano) for row in house.intents] == [("r", State.UNKNOWN, 3)]
+    (row,) = house.settled
+    assert (row.state, row.cost_nano, row.prompt_tokens, row.completion_tokens) == (State.SETTLED, 19, 5, 7)
+    assert (row.cached_tokens, row.usage_source, row.model_id) == (2, "provider", second.id)
+    assert (row.key, row.user_id, row.team_id, row.end_user) == ("abc", "u", "t", "eve")
+    assert (row.tags, row.session_id, row.metadata) == (("k", "t"), "s", {"session_id": "s", "a": 1})
+    assert (row.started_at, row.ended_at, row.waited_us) == (1_000_099_000_000, 1_000_100_000_000, 500_000)
+    assert (row.call_id, row.answer_id, row.attempts) == ("c", "chatcmpl", 2)
+    assert row.charges == (("key", "abc", 0),)
+    assert house.tickets[0].said == [("settle", 19, 12)]
+
+
+def test_a_call_that_never_reached_a_backend_is_void():
+    """All that was taken is given back, and there is no row."""
+    house = House()
+    made = opened(house)
+    assert made.account is not None
+
+    made.account.close(Record(request_id="r", route="/"))
+    made.account.close(Record(request_id="r", route="/"))
+
+    assert (house.intents, house.settled, house.tickets[0].said) == ([], [], [("void",)])
+
+
+@pytest.mark.parametrize(
+    ("record", "state"),
+    [
+        (Record(request_id="r", route="/", status=502, error="gone", error_code="upstream_unavailable"), State.FAILED),
+        (Record(request_id="r", route="/", status=0), State.ABORTED),
+    ],
+)
+def test_an_end_without_an_answer_costs_nothing_and_says_why(record, state):
+    """A failure, or a caller who left."""
+    house = House()
+    made = opened(house)
+    assert made.account is not None
+
+    made.account.begin(deployment("m"))
+    made.account.close(record)
+
+    (row,) = house.settled
+    assert (row.state, row.cost_nano, row.error) == (state, 0, record.error or "")
+    assert house.tickets[0].said == [("settle", 0, 0)]
+
+
+def test_a_stream_that_the_caller_left_is_aborted_and_costs_what_has_come():
+    """Its end mark never went out."""
+    house = House()
+    made = opened(house, stream=True)
+    assert made.account is not None
+    made.account.begin(deployment("m"))
+
+    made.account.settle(deployment("m"), USAGE, "estimate", 5, Record(request_id="r", route="/", status=200))
+
+    (row,) = house.settled
+    assert (row.state, row.cost_nano, row.usage_source) == (State.ABORTED, 5, "estimate")
