@@ -14,6 +14,9 @@ TIERS = {
 }
 
 
+OUT, THOUGHT = "output_cost_per_token", "output_cost_per_reasoning_token"
+
+
 def usd(units: int | None) -> float | None:
     return None if units is None else nano(units) / 1e9
 
@@ -37,14 +40,14 @@ def test_the_price_of_the_length_and_the_tier_goes_first(thresholds, tier, price
 @pytest.mark.parametrize(
     ("rates", "thresholds", "tier", "price"),
     [
-        ({"output_cost_per_token": 2.0}, [], "", 2.0),
-        ({"output_cost_per_token": 2.0, "output_cost_per_reasoning_token": 3.0}, [], "", 3.0),
-        ({"output_cost_per_token": 2.0, "output_cost_per_reasoning_token": 3.0, "output_cost_per_token_above_200k_tokens": 4.0}, [200], "", 4.0),
-        ({"output_cost_per_token": 2.0, "output_cost_per_reasoning_token": 2.0, "output_cost_per_token_flex": 1.0}, [], "flex", 1.0),
-        ({"output_cost_per_token": 2.0, "output_cost_per_reasoning_token_flex": 0.0, "output_cost_per_token_flex": 1.0}, [], "flex", 0.0),
+        ({OUT: 2.0}, [], "", 2.0),
+        ({OUT: 2.0, THOUGHT: 3.0}, [], "", 3.0),
+        ({OUT: 2.0, THOUGHT: 3.0, f"{OUT}_above_200k_tokens": 4.0}, [200], "", 4.0),
+        ({OUT: 2.0, THOUGHT: 2.0, f"{OUT}_flex": 1.0}, [], "flex", 1.0),
+        ({OUT: 2.0, f"{THOUGHT}_flex": 0.0, f"{OUT}_flex": 1.0}, [], "flex", 0.0),
         ({}, [], "", 0.0),
     ],
-)  # fmt: skip
+)
 def test_thinking_costs_as_the_answer_does_unless_it_has_a_price_of_its_own(rates, thresholds, tier, price):
     """A long prompt's thinking is not charged at a short one's price."""
     assert usd(Book(rates, thresholds, tier).reasoning) == price

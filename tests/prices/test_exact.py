@@ -14,8 +14,14 @@ NANO = 10 ** (DECIMALS - 9)
 
 @pytest.mark.parametrize(
     ("written", "read"),
-    [(2.5e-06, "0.0000025"), ("1e-6", "0.000001"), (1, "1"), (" 0.5 ", "0.5"), (1.5000020000000002e-05, "0.000015000020000000002")],
-)  # fmt: skip
+    [
+        (2.5e-06, "0.0000025"),
+        ("1e-6", "0.000001"),
+        (1, "1"),
+        (" 0.5 ", "0.5"),
+        (1.5000020000000002e-05, "0.000015000020000000002"),
+    ],
+)
 def test_a_price_is_read_by_its_digits(written, read):
     """Not by the binary number that they come nearest to."""
     assert price(written) == Decimal(read)

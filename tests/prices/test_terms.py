@@ -44,7 +44,7 @@ def test_what_is_no_term_is_refused(discounts, margins, said):
 
 
 def test_terms_change_the_price_of_what_has_one():
-    """Five per cent off a thousand tokens at 2.5 millionths, and half a thousandth on; nothing where there is no price."""
+    """Five per cent off a thousand tokens, and half a thousandth on; nothing where there is no price."""
     terms = Terms(Decimal("0.95"), Decimal("0.0005"))
 
     rates = rates_of({"input_cost_per_token": 2.5e-06}, {}, None, terms)
