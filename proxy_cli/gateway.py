@@ -13,7 +13,7 @@ from proxy_cli.answer import Answer, Held
 from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError, StreamOptionsRefused, forget_frames
 from proxy_cli.hedge import Hedge
-from proxy_cli.money import nano_of
+from proxy_cli.money import usd_of
 from proxy_cli.prices.cost import prices_of
 from proxy_cli.prices.estimate import estimated, tokens_in
 from proxy_cli.providers.base import Provider
@@ -105,10 +105,10 @@ class Gateway:
         if usage is None:
             usage = estimated(call, tokens_in(*answer.seen))
             source = "none" if usage is None else "estimate"
-        if usage is not None and deployment.rates:
-            record.cost_usd = prices_of(deployment).cost_usd(usage, call.operation)
+        nano = prices_of(deployment).cost_nano(usage, call.operation) if usage is not None and deployment.rates else None
+        record.cost_usd = None if nano is None else usd_of(nano)
         if call.account is not None:
-            call.account.settle(deployment, usage, source, nano_of(record.cost_usd or 0.0), record)
+            call.account.settle(deployment, usage, source, nano or 0, record)
         elif record.cost_usd:
             self._budget.add(record.cost_usd)
 
