@@ -9,11 +9,11 @@ that a field of another kind is refused with its name before anything is looked 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
 
 from proxy_cli.callers import Caller, Scope
 from proxy_cli.config.schema import Config
@@ -24,6 +24,7 @@ from proxy_cli.secret import Scrubber
 from proxy_cli.shapes import NOTHING, Json
 
 T = TypeVar("T")
+Row = Mapping[str, Any]  # of a table, by its columns' names
 Access = Literal["public", "key", "self", "viewer", "admin"]
 Tag = Literal["keys", "users", "teams", "organizations", "customers", "budgets", "tags", "spend", "models"]
 
@@ -169,6 +170,16 @@ def merged(former: Mapping[str, Json], changes: Mapping[str, Json]) -> dict[str,
 def value_of(value: T | UnsetType | None, default: T) -> T:
     """What was said, else the default."""
     return default if value is UNSET or value is None else value
+
+
+def rows_of(connection: Connection, query: Select[Any]) -> list[Row]:
+    """The rows that a query finds."""
+    return [cast("Row", each) for each in connection.execute(query).mappings()]
+
+
+def row_of(connection: Connection, query: Select[Any]) -> Row | None:
+    """The one row that a query finds, if any."""
+    return cast("Row | None", connection.execute(query).mappings().one_or_none())
 
 
 def text(ask: Ask, name: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from proxy_cli.callers import Caller, Role
-from proxy_cli.errors import Forbidden, NotFound
+from proxy_cli.errors import Forbidden, GatewayError, NotFound
 from proxy_cli.store.tables import MEMBERS, ORGANIZATION_MEMBERS
 
 TEAM_ADMIN: Final = "admin"
@@ -120,6 +120,13 @@ def missing(what: str, name: str) -> NotFound:
     return NotFound(
         f"there is no {what} {shown!r} here, or it is not yours", code=f"{what.replace(' ', '_')}_not_found"
     )
+
+
+def not_theirs(caller: Caller, what: str, name: str) -> GatewayError:
+    """The same for what LiteLLM answers with 403: whoever does not see all is not told whether it exists."""
+    if caller.sees_all:
+        return missing(what, name)
+    return Forbidden(f"this {what} is not yours, or does not exist; a proxy_admin, or its team's admin, may ask for it")
 
 
 def refuse_fields(caller: Caller, changes: Iterable[str], reserved: Iterable[str], what: str) -> None:
