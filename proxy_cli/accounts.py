@@ -15,6 +15,7 @@ from proxy_cli.callers import Caller, Scope
 from proxy_cli.clock import Clock
 from proxy_cli.ledger.row import Charge, Row, State
 from proxy_cli.prices.cost import prices_of
+from proxy_cli.prices.estimate import estimated
 from proxy_cli.routing.estimates import answer_tokens, prompt
 from proxy_cli.routing.table import Table
 from proxy_cli.shapes import Call, Deployment, Record, Usage
@@ -170,7 +171,7 @@ def _scopes(caller: Caller, call: Call, more: tuple[Scope, ...]) -> tuple[Scope,
 class CallAccount:
     """One call's. Owns its row from the first attempt on, and what was reserved until it is settled."""
 
-    __slots__ = ("_accounts", "_call", "_is_closed", "_row", "_ticket", "end_user", "scopes")
+    __slots__ = ("_accounts", "_call", "_deployment", "_is_closed", "_row", "_ticket", "end_user", "scopes")
 
     def __init__(
         self, accounts: Accounts, call: Call, ticket: Ticket, end_user: str, scopes: tuple[Scope, ...]
@@ -180,11 +181,13 @@ class CallAccount:
         self._ticket = ticket
         self._row: Row | None = None
         self._is_closed = False
+        self._deployment: Deployment | None = None  # asked last
         self.end_user = end_user
         self.scopes = scopes
 
     def begin(self, deployment: Deployment) -> None:
         """A backend is about to be asked: from now on this call has a row in the ledger. Raises Overloaded."""
+        self._deployment = deployment
         if self._row is not None or self._is_closed:
             return
         row = self._new_row(deployment)
@@ -224,8 +227,20 @@ class CallAccount:
             return
         _fill(row, self._accounts, record, record.deployment)
         row.state = _state_of(record)
-        self._ticket.settle(0, 0)
+        tokens = self._count_asked(row) if row.state is State.ABORTED else 0
+        self._ticket.settle(row.cost_nano, tokens)
         self._accounts.journal.settle(row)
+
+    def _count_asked(self, row: Row) -> int:
+        """A backend has read what it was sent, also where nobody waited for its answer."""
+        usage = estimated(self._call, 0)
+        deployment = self._deployment
+        if usage is None or deployment is None:
+            return 0
+        row.prompt_tokens, row.usage_source = usage.prompt_tokens, "estimate"
+        if deployment.rates:
+            row.cost_nano = prices_of(deployment).cost_nano(usage, self._call.operation) or 0
+        return usage.prompt_tokens
 
     def _new_row(self, deployment: Deployment) -> Row:
         call, caller, accounts = self._call, self._call.caller, self._accounts

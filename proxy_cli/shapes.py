@@ -387,6 +387,7 @@ class Record(msgspec.Struct, gc=False, kw_only=True):
     queued_s: float = 0.0  # for a place at a deployment
     call_id: str = ""  # the caller's own name for it, or ours
     answer_id: str = ""  # the backend's
+    is_read_on: bool = False  # its caller has left, and the end of its stream is waited for to know what it used
 
 
 def header_text(text: str) -> str:

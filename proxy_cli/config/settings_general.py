@@ -30,6 +30,9 @@ _NO_LIMIT = "keys have no limits yet"
 _NOT_HERE = "this server has no such part"
 
 Compat = Annotated[str, PlainValidator(Choice(("openai", "litellm"))), WithJsonSchema({"enum": ["openai", "litellm"]})]
+AbortPolicy = Annotated[
+    str, PlainValidator(Choice(("cancel", "drain"))), WithJsonSchema({"enum": ["cancel", "drain"]})
+]
 
 
 class GeneralSettings(Section):
@@ -56,7 +59,12 @@ class GeneralSettings(Section):
     litellm_key_header_name: Name | None = used("One more header that a caller's key may stand in.")
     always_include_stream_usage: Flag = used("Put usage into every stream.", default=False)
     cancel_on_disconnect: Flag | None = used(
-        "End the backend's call when the caller has left.", note="the backend's call always ends when its caller leaves"
+        "End the backend's call when the caller has left.", note="`abort_policy` says what becomes of it"
+    )
+    abort_policy: AbortPolicy = used(
+        "When a caller leaves a stream: `cancel` the backend's work at once, or `drain` it for up to 30 s, so that what "
+        "it used is known exactly.",
+        default="cancel",
     )
     max_in_flight_requests_per_worker: Count | None = used(
         "Requests under way at once in each process (1000, and 10,000 streams that have begun); a number counts both."

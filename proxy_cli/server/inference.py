@@ -3,6 +3,7 @@
 Nothing is decided here. It puts the headers on an answer, and sees that what an answer used is settled however it ends.
 """
 
+import asyncio
 from typing import Final
 
 import msgspec
@@ -20,6 +21,7 @@ from proxy_cli.server.admission import Admission
 from proxy_cli.server.calls import Calls
 from proxy_cli.server.explain import DryRun
 from proxy_cli.server.heartbeat import Beat, Beats, Heart
+from proxy_cli.server.leftovers import Leftovers
 from proxy_cli.server.mirroring import Mirrors
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.reply import Lines, Outgoing, Outlet, Sent, lines, pairs
@@ -51,11 +53,13 @@ class Inference:
         beats: Beats,
         mirrors: Mirrors,
         dry_run: DryRun,
+        leftovers: Leftovers,
         accounts: Accounts | None = None,
         tap: Tap | None = None,
     ) -> None:
         self._gateway = gateway
         self._accounts = accounts
+        self._leftovers = leftovers
         self.calls = calls
         self._problems = problems
         self._clock = clock
@@ -97,7 +101,7 @@ class Inference:
             try:
                 return await self._answered(call, record, own, outlet)
             finally:
-                if call.account is not None:
+                if call.account is not None and not record.is_read_on:
                     call.account.close(record)
         except GatewayError as failure:
             self._note(record, failure)
@@ -168,12 +172,16 @@ class Inference:
             if beat is not None:
                 beat.flows(outgoing)
             return await outlet.stream(outgoing)
+        except (asyncio.CancelledError, ConnectionError):
+            record.is_read_on = self._leftovers.take(call, answer, record)
+            raise
         finally:
             self._streams.discard(relay)
             if moved:
                 self._admission.end_stream()
             # Also when the caller has left: what was used until then is spent.
-            self._gateway.settle(call, answer, record)
+            if not record.is_read_on:
+                self._gateway.settle(call, answer, record)
 
     def _note(self, record: Record, failure: GatewayError) -> None:
         if failure.model_id:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from proxy_cli.gateway import Gateway
 from proxy_cli.server.counter import Counter
 from proxy_cli.server.inference import Inference
+from proxy_cli.server.leftovers import Leftovers
 from proxy_cli.server.mirroring import Mirrors
 from proxy_cli.server.probes import Health
 from proxy_cli.server.problems import Problems
@@ -27,6 +28,7 @@ class Snapshot:
     counter: Counter
     health: Health
     mirrors: Mirrors
+    leftovers: Leftovers
     upstream: Upstream  # snapshots whose backends are reached alike share one
 
     @property
@@ -38,3 +40,4 @@ class Snapshot:
         """End what goes on beside requests."""
         await self.health.close()
         await self.mirrors.close()
+        await self.leftovers.close()

@@ -24,6 +24,7 @@ from proxy_cli.server.fleet_routes import FleetRoutes
 from proxy_cli.server.heartbeat import Beats, Heart
 from proxy_cli.server.inference import Inference
 from proxy_cli.server.information import Information, alive, ready
+from proxy_cli.server.leftovers import Leftovers
 from proxy_cli.server.mirroring import ROUTE as MIRRORED
 from proxy_cli.server.mirroring import Mirrors
 from proxy_cli.server.probes import Health
@@ -92,6 +93,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         tap=tap,
     )
     mirrors = Mirrors(gateway, process.recorder, setup.metrics, clock=time.monotonic, random=chance)
+    leftovers = Leftovers(gateway, general.abort_policy)
     calls = Calls(setup.table, limits=setup.limits, tap=tap)
     inference = Inference(
         gateway,
@@ -100,6 +102,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         clock=time.monotonic,
         admission=process.admission,
         mirrors=mirrors,
+        leftovers=leftovers,
         heart=process.heart,
         beats=Beats(general.stream_keepalive_seconds, general.early_commit_seconds),
         dry_run=dry_run_of(setup, router, process.places, gateway.asks_usage),
@@ -121,6 +124,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         counter=_counter(setup, _answers(setup, inference, health, problems, process), problems, process),
         health=health,
         mirrors=mirrors,
+        leftovers=leftovers,
         upstream=upstream,
     )
 
