@@ -9,9 +9,10 @@ from proxy_cli.providers.headers import json_headers, reply_headers
 from proxy_cli.providers.refusals import failure, not_json
 from proxy_cli.shapes import Call, Deployment, Fields, Headers, Json, Operation, PlainAnswer, Usage, first_header
 from proxy_cli.wire.splice import decoded, edit, encode, is_text, object_fields, with_model
-from proxy_cli.wire.usage import PlainUsage, usage_of
+from proxy_cli.wire.usage import PlainUsage, answer_usage, at_tier
 
 _MAYBE_TEXT: Final = frozenset({Operation.SPEECH, Operation.TRANSCRIPTIONS, Operation.TRANSLATIONS})
+_LONGEST_WORD: Final = 16
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -24,7 +25,10 @@ def read_reply(call: Call, deployment: Deployment, status: int, headers: Headers
     kept = json_headers(headers)
     if call.operation not in _COUNTS and (plain := _plain_reply(body)) is not None:
         body = with_model(body, plain.model, encode(call.shown_model))
-        return PlainAnswer(status, kept, body, plain.usage.counted() if plain.usage else None)
+        usage = plain.usage.counted() if plain.usage else None
+        if plain.service_tier is not None and usage is not None:
+            usage = at_tier(usage, plain.service_tier)
+        return PlainAnswer(status, kept, body, usage)
     fields = object_fields(body)
     if fields is None:
         if _length(body) is None:
@@ -32,7 +36,7 @@ def read_reply(call: Call, deployment: Deployment, status: int, headers: Headers
         return PlainAnswer(status, kept, body, _units(call, {}, None))
     if is_text(fields.get("model")):
         body = edit(body, {"model": encode(call.shown_model)}, fields)
-    return PlainAnswer(status, kept, body, _units(call, fields, usage_of(fields.get("usage"))))
+    return PlainAnswer(status, kept, body, _units(call, fields, answer_usage(fields)))
 
 
 _NULL: Final = msgspec.Raw(b"null")
@@ -43,6 +47,7 @@ class _PlainReply(msgspec.Struct, gc=False):
 
     model: msgspec.Raw = _NULL
     usage: PlainUsage | None = None
+    service_tier: str | None = None
 
 
 _PLAIN_REPLY: Final = msgspec.json.Decoder(_PlainReply)
@@ -71,10 +76,10 @@ def _length(array: bytes | msgspec.Raw) -> int | None:
 
 def _units(call: Call, fields: Fields, usage: Usage | None) -> Usage | None:
     count = _COUNTS.get(call.operation)
-    return count(fields, usage) if count else usage
+    return count(call, fields, usage) if count else usage
 
 
-def _queries(fields: Fields, usage: Usage | None) -> Usage:
+def _queries(_call: Call, fields: Fields, usage: Usage | None) -> Usage:
     """Reranking is billed by the query; a long one counts as several, in `meta.billed_units.search_units`."""
     meta = _value(fields.get("meta"))
     billed = meta.get("billed_units") if isinstance(meta, dict) else None
@@ -83,12 +88,20 @@ def _queries(fields: Fields, usage: Usage | None) -> Usage:
     return msgspec.structs.replace(usage or Usage(), queries=queries)
 
 
-def _pictures(fields: Fields, usage: Usage | None) -> Usage:
+def _pictures(call: Call, fields: Fields, usage: Usage | None) -> Usage:
+    """Pictures are priced by quality and size: as the answer says, else as was asked."""
     data = fields.get("data")
-    return msgspec.structs.replace(usage or Usage(), images=_length(data) or 0 if data is not None else 0)
+    made = "/".join(_word(fields, name) or _word(call.fields, name) for name in ("quality", "size"))
+    images = 0 if data is None else _length(data) or 0
+    return msgspec.structs.replace(usage or Usage(), images=images, picture="" if made == "/" else made)
 
 
-def _seconds(fields: Fields, usage: Usage | None) -> Usage | None:
+def _word(fields: Fields, name: str) -> str:
+    value = _value(fields.get(name))
+    return value if isinstance(value, str) and len(value) <= _LONGEST_WORD else ""
+
+
+def _seconds(_call: Call, fields: Fields, usage: Usage | None) -> Usage | None:
     """A transcript with `duration`, as `verbose_json` has it, where no usage says it."""
     length = _value(fields.get("duration"))
     if usage is not None or isinstance(length, bool) or not isinstance(length, int | float) or length < 0:
@@ -105,7 +118,7 @@ def _value(raw: msgspec.Raw | None) -> Json:
         return None
 
 
-_COUNTS: Final[dict[Operation, Callable[[Fields, Usage | None], Usage | None]]] = {
+_COUNTS: Final[dict[Operation, Callable[[Call, Fields, Usage | None], Usage | None]]] = {
     Operation.RERANK: _queries,
     Operation.IMAGE_GENERATIONS: _pictures,
     Operation.IMAGE_EDITS: _pictures,

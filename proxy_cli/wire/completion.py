@@ -16,7 +16,7 @@ import msgspec
 from proxy_cli.shapes import Fields, Json, Usage
 from proxy_cli.wire.splice import decoded, edit, encode, is_null, is_text, object_fields, only_model, rename_model
 from proxy_cli.wire.sse import Events, data_of, events_of, with_data
-from proxy_cli.wire.usage import usage_of
+from proxy_cli.wire.usage import answer_usage, later
 
 _DONE: Final = b"[DONE]"
 _EMPTY_LISTS: Final = ([b"[]"], [b"[", b"]"])
@@ -193,10 +193,10 @@ class ChatStream(_EventReader):
         """Keep usage and error; True for the usage chunk of a caller who did not ask for it."""
         if self.error_event is None and (not is_null(fields.get("error")) or _is(fields, "object", b'"error"')):
             self.error_event = event
-        usage = usage_of(fields.get("usage"))
+        usage = answer_usage(fields)
         if usage is None:
             return False
-        self.usage = usage
+        self.usage = later(self.usage, usage)
         return not self._keep_usage and "choices" in fields and _says_nothing(fields["choices"])
 
     def _renamed(self, event: bytes, data: bytes, fields: Fields, name: bytes) -> bytes:
@@ -260,7 +260,8 @@ class ResponsesStream(_EventReader):
         inner = object_fields(response)
         if inner is None:
             return event
-        self.usage = usage_of(inner.get("usage")) or self.usage
+        usage = answer_usage(inner)
+        self.usage = self.usage if usage is None else later(self.usage, usage)
         self.finished = self.finished or ("type" in fields and bytes(fields["type"]) in _ENDS)
         if not self._rename:
             return event
