@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from proxy_cli.store.settings import StoreSettings, settings_of
+from tests.fakes.store import PostgresServer
+from tests.fakes.store import postgres_server as shared_postgres_server
+
 ROOT = Path(__file__).resolve().parent.parent
 STRICT = os.environ.get("LLMPROXY_TESTS_STRICT") == "1"
 DEEP = os.environ.get("LLMPROXY_DEEP") == "1"
@@ -34,6 +38,22 @@ def require() -> Callable[[str], str]:
         pytest.skip(f"{tool} is not installed")
 
     return path_of
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> PostgresServer:
+    """A real PostgreSQL; without it the test is skipped, or fails where nothing may be."""
+    server = shared_postgres_server()
+    if server is None:
+        absent = pytest.fail if STRICT else pytest.skip
+        absent("PostgreSQL is not installed")
+    return server
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer, tmp_path: Path) -> StoreSettings:
+    """A new database of a real PostgreSQL, with all our tables in it."""
+    return settings_of(postgres_server.url(postgres_server.new()), {}, tmp_path, pool=4)
 
 
 @pytest.fixture(scope="session")

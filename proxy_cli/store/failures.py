@@ -7,7 +7,7 @@ whoever writes knows what it means. No sentence names a password, and none that 
 import sqlite3
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from proxy_cli.errors import Overloaded
@@ -18,6 +18,7 @@ _RETRY_AFTER_S: Final = 2.0
 _MEANINGS: Final = (
     ("disk is full", "its disk is full"),
     ("database is locked", "another program holds it locked"),
+    ("already exists", "it has tables of ours, but not which version they are of; name another database"),
     ("readonly database", "it can only be read"),
     ("malformed", "its file is damaged"),
     ("not a database", "its file is damaged"),
@@ -31,6 +32,7 @@ _STATES: Final = {
     "42P01": "its tables are missing; run `llmproxy db upgrade`",
     "42703": "its tables are of another version; run `llmproxy db upgrade`",
     "25006": "it can only be read",
+    "42P07": "it has tables of ours, but not which version they are of; drop them, or name another database",
     "53100": "its disk is full",
     "53300": "it takes no more connections",
     "57014": "the answer took too long",
@@ -46,6 +48,8 @@ _STATES: Final = {
     "42501": "the user has no right to this",
 }
 _FAULTS_OF_OURS: Final = {"22", "23", "42"}  # classes of SQLSTATE: data, constraints, syntax
+_WRONG_ARGUMENT: Final = "invalid input for query argument"  # asyncpg's, before anything is sent
+READ_ONLY: Final = "25006"
 AGAIN: Final = frozenset({"40P01", "40001"})  # the same once more may well succeed
 
 
@@ -79,18 +83,24 @@ def meaning(error: BaseException) -> str:
         return _STATES.get(state, f"it reports the error {state}")
     if isinstance(error, TimeoutError | PoolTimeout):
         return "it does not answer in time"
+    return _of_sqlite(error) or "the connection to it is lost or refused"
+
+
+def _of_sqlite(error: BaseException) -> str:
     said = str(getattr(error, "orig", None) or error).lower()
-    for part, words in _MEANINGS:
-        if part in said:
-            return words
-    return "the connection to it is lost or refused"
+    return next((words for part, words in _MEANINGS if part in said), "")
 
 
 def is_ours(error: BaseException) -> bool:
     """Whether the fault is in what was asked, so that the same would fail at any time: it goes on as it is."""
     if isinstance(error, IntegrityError):
         return True
-    if isinstance(error, DBAPIError):
-        state = sqlstate(error)
+    state = sqlstate(error)
+    if state:
         return state not in _STATES and state[:2] in _FAULTS_OF_OURS
-    return not isinstance(error, OSError | TimeoutError | sqlite3.Error | PoolTimeout)
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        return not _of_sqlite(error)
+    if isinstance(error, DBAPIError):
+        return _WRONG_ARGUMENT in str(cause)
+    return isinstance(error, SQLAlchemyError) and not isinstance(error, PoolTimeout)

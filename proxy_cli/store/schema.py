@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Final
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
+from sqlalchemy import Column, Connection, MetaData, String, Table, insert, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_cli.store import place
 from proxy_cli.store.failures import StoreProblem, meaning
 from proxy_cli.store.settings import StoreSettings
 from proxy_cli.store.sqlite import connect, engine_of
-from proxy_cli.store.tables import PREFIX
+from proxy_cli.store.tables import METADATA, PREFIX
 
 # Every version there has been, oldest first: the files in migrations/versions.
 REVISIONS: Final = ("0001",)
@@ -101,5 +101,15 @@ def bring_up(connection: Connection, shown: str, *, may_change: bool) -> Migrate
             f"the database {shown} has tables of version {before or 'none'} and needs {newest}; "
             "run `llmproxy db upgrade`"
         )
-    import_module("proxy_cli.store.upgrade").upgrade(connection)
+    if before:
+        import_module("proxy_cli.store.upgrade").upgrade(connection)
+    else:
+        _make_tables(connection)
     return Migrated(before, newest, beside_litellm=beside)
+
+
+def _make_tables(connection: Connection) -> None:
+    """All tables as they are today, at once: where there is nothing to keep, no history has to be gone through."""
+    METADATA.create_all(connection, checkfirst=False)
+    _VERSION.create(connection)
+    connection.execute(insert(_VERSION).values(version_num=REVISIONS[-1]))

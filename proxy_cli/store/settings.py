@@ -6,6 +6,7 @@ a path.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
@@ -21,6 +22,7 @@ POOL: Final = 10
 TIMEOUT_S: Final = 2.0
 SHAPES: Final = "postgresql://user:password@host:5432/name, sqlite:///path/to/file.db or a path"
 _POSTGRES: Final = ("postgresql", "postgres")
+_DRIVERS: Final = ("asyncpg", "greenlet")
 _PARTS: Final = ("DATABASE_HOST", "DATABASE_NAME")  # LiteLLM puts an address together where both are set
 
 
@@ -74,6 +76,8 @@ def settings_of(
         return StoreSettings(path=_path(unquote(rest.removeprefix("/"))), timeout_s=wait_s, power_safe=power_safe)
     if scheme not in _POSTGRES:
         raise StoreProblem(f"no database is spoken to by {scheme}://; write {SHAPES}")
+    if not all(map(find_spec, _DRIVERS)):
+        raise StoreProblem("PostgreSQL needs its driver, which is not installed; pip install 'llmproxy[postgres]'")
     address = read_address(url)
     return StoreSettings(
         postgres=address,
