@@ -20,7 +20,7 @@ from proxy_cli.config.schema import Config
 from proxy_cli.errors import Unprocessable
 from proxy_cli.prices.table import PriceTable
 from proxy_cli.routing.table import Table
-from proxy_cli.secret import Scrubber
+from proxy_cli.secret import Scrubber, Secret
 from proxy_cli.shapes import NOTHING, Json
 
 T = TypeVar("T")
@@ -94,6 +94,8 @@ class Office:
     limits: Counted | None = None
     ledger: object | None = None
     wall: Callable[[], float] = time.time  # unix seconds
+    seal_secret: Secret | None = None  # what secrets in the database are sealed with
+    stores_models: bool = False  # STORE_MODEL_IN_DB
 
     def forget(self, kind: str, *ids: str) -> None:
         """Have this process forget what has just been changed; the others learn it from the store."""

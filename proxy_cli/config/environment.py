@@ -85,6 +85,8 @@ class Variables:
     root_redirect_url: str | None = None
     no_docs: bool | None = None
     no_openapi: bool | None = None
+    salt_key: Secret | None = None
+    store_model_in_db: bool | None = None
     states: tuple[VariableState, ...] = ()
 
 

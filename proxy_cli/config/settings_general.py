@@ -30,9 +30,7 @@ _NO_LIMIT = "keys have no limits yet"
 _NOT_HERE = "this server has no such part"
 
 Compat = Annotated[str, PlainValidator(Choice(("openai", "litellm"))), WithJsonSchema({"enum": ["openai", "litellm"]})]
-AbortPolicy = Annotated[
-    str, PlainValidator(Choice(("cancel", "drain"))), WithJsonSchema({"enum": ["cancel", "drain"]})
-]
+AbortPolicy = Annotated[str, PlainValidator(Choice(("cancel", "drain"))), WithJsonSchema({"enum": ["cancel", "drain"]})]
 
 
 class GeneralSettings(Section):
@@ -118,7 +116,7 @@ class GeneralSettings(Section):
     database_socket_timeout: Seconds | None = later("Longest wait for the database, in seconds.", _NO_STORE)
     disable_prisma_schema_update: Flag | None = later("Leave the tables alone.", _NO_STORE)
     allow_requests_on_db_unavailable: Flag | None = later("Answer without the database.", _NO_STORE)
-    store_model_in_db: Flag | None = later("Keep models in the database.", _NO_STORE)
+    store_model_in_db: Flag | None = used("Keep models that are added with `POST /model/new` in the database.")
     supported_db_objects: Names = later("What is read from the database.", _NO_STORE, default=())
     disable_spend_logs: Flag | None = later("Keep no spend.", _NO_STORE)
     disable_spend_updates: Flag | None = later("Keep no spend.", _NO_STORE)
@@ -199,7 +197,9 @@ class GeneralSettings(Section):
     pass_through_request_timeout: Seconds | None = later("Time limit of those, in seconds.")
     disable_responses_id_security: Flag | None = later("Share answers' ids among callers.")
     user_url_validation: Anything = later("Which addresses a request may name.")
-    provider_url_destination_allowed_hosts: Names = later("Hosts a request may name.", default=())
+    provider_url_destination_allowed_hosts: Names = used(
+        "Hosts that a model added with `POST /model/new` may be at although they are metadata services.", default=()
+    )
     ui_access_mode: Anything = later("Who may open the web page.")
     ui_theme_config: Anything = later("Look of the web page.")
     disable_admin_ui: Flag | None = later("No web page.", "there is none yet")

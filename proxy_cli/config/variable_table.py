@@ -97,6 +97,8 @@ TABLE: Final[tuple[Variable, ...]] = (
     Variable("ROOT_REDIRECT_URL", Kind.TEXT, "where / leads to", "root_redirect_url"),
     Variable("NO_DOCS", Kind.FLAG, "no docs page", "no_docs"),
     Variable("NO_OPENAPI", Kind.FLAG, "no /openapi.json", "no_openapi"),
+    Variable("LITELLM_SALT_KEY", Kind.SECRET, "the key that secrets in the database are sealed with", "salt_key"),
+    Variable("STORE_MODEL_IN_DB", Kind.FLAG, "models in the database", "store_model_in_db"),
     # Read by the client commands, not by the server.
     Variable("LLMPROXY_URL", Kind.TEXT, "the proxy that client commands call"),
     Variable("LLMPROXY_API_KEY", Kind.SECRET, "the key that client commands send"),
@@ -116,11 +118,10 @@ TABLE: Final[tuple[Variable, ...]] = (
     *(_ignored(name, "proxies on the way out", _BY_CONFIG)
       for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "AIOHTTP_TRUST_ENV")),
     _ignored("LITELLM_MODEL_COST_MAP_URL", "where prices are downloaded from", _NO_MAP),
-    *_later("encryption of stored keys", _NO_STORE, "LITELLM_SALT_KEY", "LITELLM_MIGRATE_FROM_MASTER_KEY"),
+    *_later("encryption of stored keys", "use llmproxy db rotate", "LITELLM_MIGRATE_FROM_MASTER_KEY"),
     *_later("window of rate limits", "no limit is enforced yet", "LITELLM_RATE_LIMIT_WINDOW_SIZE", kind=Kind.SECONDS),
     *_later("the proxy's own address", _NO_PAGE, "PROXY_BASE_URL"),
     *_later("no web page", _NO_PAGE, "DISABLE_ADMIN_UI", kind=Kind.FLAG),
-    *_later("models in the database", _NO_STORE, "STORE_MODEL_IN_DB", kind=Kind.FLAG),
     *_later("configuration from a bucket", "use --config with a file", "LITELLM_CONFIG_BUCKET_NAME",
             "LITELLM_CONFIG_BUCKET_OBJECT_KEY", "LITELLM_CONFIG_BUCKET_TYPE"),
     *_later("keys and spend in PostgreSQL", _NO_STORE, "DATABASE_URL", "DIRECT_URL", "DATABASE_URL_READ_REPLICA",
