@@ -57,15 +57,15 @@ def rates_of(
 class Prices:
     """The rates of one model, read once. Owns the books it has made: one for each length of prompt that has its own."""
 
-    __slots__ = ("_books", "_brackets", "_fixed", "_only", "_rates", "_sizes", "_terms", "gpu_second")
+    __slots__ = ("_books", "_brackets", "_fixed", "_only", "_rates", "_sizes", "_terms", "gpu_hour_usd")
 
     def __init__(self, rates: Mapping[str, Json]) -> None:
         self._rates = rates
         self._terms = terms_in(rates)
         self._fixed = exact.units(self._terms.fixed_usd)
         hour = exact.price(rates.get(GPU_HOUR))
-        # USD for each second of a server of one's own in which it is busy; None where that has no price.
-        self.gpu_second = None if hour is None else exact.times(hour, self._terms.factor) / 3600
+        # USD for an hour of a server of one's own in which it is busy; None where that has no price (`meter.py`).
+        self.gpu_hour_usd = None if hour is None else exact.times(hour, self._terms.factor)
         self._brackets = _brackets(rates.get("tiered_pricing"))
         found = {int(match[1]) for name in rates if "_above_" in name and (match := _THRESHOLD.search(name))}
         self._sizes = sorted(found, reverse=True)  # in thousands of tokens
