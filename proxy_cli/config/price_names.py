@@ -30,6 +30,7 @@ NAMES: Final = frozenset(
         "cost_per_second",
         "explicit_cache_read_input_token_cost",
         "google_maps_grounding_cost_per_query",
+        "gpu_hour_cost",
         "guardrail_cost_per_unit",
         "input_cost_per_audio_per_second",
         "input_cost_per_audio_token",

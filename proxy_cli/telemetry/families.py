@@ -98,6 +98,11 @@ COUNTS: Final = {
             ("requested_model", "reason"),
         ),
         Family("llmproxy_hedges_total", "Second tries beside a slow first one."),
+        Family(
+            "llmproxy_usage_problems_total",
+            "Answers whose backend counted nothing, or counted what cannot be.",
+            ("kind",),
+        ),
     )
 }
 # Set by name, by each process for itself; of a process that has ended they do not count any more.

@@ -119,6 +119,8 @@ class Metrics:
             cells[base + _COMPLETION] += usage.completion_tokens
             if usage.cached_tokens:
                 cells[base + _CACHED] += usage.cached_tokens
+            if usage.problem:
+                self.count("llmproxy_usage_problems_total", usage.problem)
         if record.cost_usd:
             cells[base + _COST] += record.cost_usd
         if record.status >= 400 or record.error is not None:

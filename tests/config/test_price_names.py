@@ -17,6 +17,7 @@ from proxy_cli.config.price_names import is_known_price, is_modifier, is_price
         ("cost_per_second", True),
         ("search_context_cost_per_query", True),
         ("tiered_pricing", True),
+        ("gpu_hour_cost", True),
         ("costume", False),
         ("accost", False),
     ],

@@ -53,6 +53,19 @@ def test_a_request_is_counted_with_its_tokens_cost_and_bytes():
     assert found["llmproxy_response_bytes_total", *of] == 1200
 
 
+@pytest.mark.row("U-29")
+def test_a_usage_that_cannot_be_is_counted_by_what_is_wrong():
+    """An alarm for who bills by it."""
+    metrics = known()
+
+    for problem in ("negative", "negative", "missing", ""):
+        metrics.add(record(usage=Usage(1, problem=problem)))
+
+    found = samples(metrics.exposition())
+    assert found["llmproxy_usage_problems_total", "kind", "negative"] == 2
+    assert found["llmproxy_usage_problems_total", "kind", "missing"] == 1
+
+
 @pytest.mark.parametrize(
     ("more", "total_le", "overhead_le", "first_count"),
     [
