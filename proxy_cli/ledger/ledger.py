@@ -1,0 +1,145 @@
+"""The ledger of one server: a journal for each of its processes, and the way of all of them into the store.
+
+It is made before the fork and knows nothing but its folder then; `enter` makes this process's journal, `start` takes
+part in draining, `stop` says that this process has ended and drains what is left, if nobody else does.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from proxy_cli.callers import Scope
+from proxy_cli.ledger.backlog import Backlog
+from proxy_cli.ledger.backlog import Sums as Pending
+from proxy_cli.ledger.crash import CrashPoint
+from proxy_cli.ledger.drainer import Drainer, Told
+from proxy_cli.ledger.journal import JOURNAL_MAX_BYTES, CrashingJournal, Journal, Room
+from proxy_cli.ledger.posting import positions, spent
+from proxy_cli.ledger.retention import Retention, Upkeep
+from proxy_cli.ledger.row import Charge
+from proxy_cli.ledger.segments import SegmentName
+from proxy_cli.store.base import Store
+from proxy_cli.tasks import Tasks
+
+FOLDER: Final = "journal"
+_STOP_WITHIN_S: Final = 10.0
+_LOOKS: Final = 5  # at a journal whose segments go while it is read
+
+Sums = dict[Charge, tuple[int, int]]  # what others have spent, and what this node has
+
+
+class Ledger:
+    """One server's. Every process has its own object after the fork."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        node: str,
+        keeps_rows: bool = True,
+        retention: Retention | None = None,
+        max_bytes: int = JOURNAL_MAX_BYTES,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.node = re.sub(r"[^A-Za-z0-9_.-]", "_", node) or "node"
+        self._room = Room(directory / FOLDER, max_bytes=max_bytes)
+        self._keeps_rows = keeps_rows
+        self._retention = retention or Retention()
+        self._crash = CrashPoint(environ)
+        self._backlog = Backlog(self._room.folder)
+        self._journal: Journal | None = None
+        self._drainer: Drainer | None = None
+        self._tasks = Tasks()
+
+    @property
+    def journal(self) -> Journal:
+        """This process's; `enter` has made it."""
+        assert self._journal is not None, "enter() comes first"
+        return self._journal
+
+    @property
+    def folder(self) -> Path:
+        """Where the journals lie."""
+        return self._room.folder
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether this process puts all journals into the store."""
+        return self._drainer is not None and self._drainer.has_turn
+
+    def enter(self, number: int) -> None:
+        """First in a process that serves: it writes a journal of its own from now on."""
+        if self._crash.point:
+            self._journal = CrashingJournal(self._room, node=self.node, number=number, crash=self._crash)
+        else:
+            self._journal = Journal(self._room, node=self.node, number=number)
+
+    async def start(self, store: Store, told: Told | None = None) -> None:
+        """Take part in draining; `told` gets the rows of requests whose process has ended before they did."""
+        self._drainer = Drainer(
+            self._room.folder,
+            store,
+            node=self.node,
+            keeps_rows=self._keeps_rows,
+            crash=self._crash,
+            told=told,
+            upkeep=Upkeep(self._retention, node=self.node),
+        )
+        self._tasks.spawn(self._drainer.run(), "ledger")
+
+    async def stop(self) -> None:
+        """This process makes no more rows; those it has made are put in by it, by another one, or at the next start."""
+        if self._journal is not None:
+            self._journal.close()
+        if self._drainer is not None:
+            self._drainer.stop()
+        try:
+            async with asyncio.timeout(_STOP_WITHIN_S):
+                await self._tasks.ended()
+        except TimeoutError:
+            await self._tasks.close()
+
+    def pending(self, kind: str, name: str, window: int) -> int:
+        """What stood in the journals and not in the store for a scope's window when `sums` was last asked."""
+        return self._backlog.sums[kind, name, window]
+
+    async def sums(self, store: Store, wanted: Iterable[tuple[Scope, int]]) -> Sums:
+        """For scopes and their windows: what other nodes have spent, and what this one has.
+
+        The latter counts what stands in journals here, too, whichever process wrote it and whether it lives or not.
+        """
+        charges = {(scope.kind, scope.id, window) for scope, window in wanted}
+        for left in reversed(range(_LOOKS)):
+            names = self._backlog.names()
+            found, places = await store.read(partial(_known, charges=charges, names=names))
+            try:
+                pending = await asyncio.to_thread(self._backlog.look, places)
+            except FileNotFoundError:
+                if not left:
+                    raise
+                continue
+            # A segment that went meanwhile had rows that were in the store after it was read, perhaps.
+            if not left or not set(names) - set(self._backlog.names()):
+                break
+        return _joined(charges, found, pending, self.node)
+
+
+def _known(
+    connection: Connection, *, charges: set[Charge], names: list[SegmentName]
+) -> tuple[list[tuple[Charge, str, int]], dict[SegmentName, int]]:
+    return spent(connection, charges), positions(connection, names)
+
+
+def _joined(charges: set[Charge], found: list[tuple[Charge, str, int]], pending: Pending, node: str) -> Sums:
+    elsewhere = dict.fromkeys(charges, 0)
+    own = {charge: pending[charge] for charge in charges}
+    for charge, counted_by, nano in found:
+        into = own if counted_by == node else elsewhere
+        into[charge] += nano
+    return {charge: (elsewhere[charge], own[charge]) for charge in charges}

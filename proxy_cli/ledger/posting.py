@@ -1,0 +1,185 @@
+"""Rows of the journal into the tables, in one transaction: the ledger, its sums, and how far the journal has been read.
+
+The sums count the rows that were really put in. The transaction begins with the place in the journal: where that is not
+where the batch began, somebody else has been there, and nothing is done (`Moved`).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Table, delete, select, tuple_, update
+
+from proxy_cli.ledger.row import Row, State
+from proxy_cli.ledger.segments import SegmentName
+from proxy_cli.store.tables import DAILY, DAILY_TAGS, JOURNALS, LEDGER, SPEND
+from proxy_cli.store.writing import upsert
+
+DONE: Final = 2**62  # as a position: the whole segment, and what became of its intents, is in the store
+Sums = dict[tuple[Any, ...], list[int]]  # key of a row of sums to what is added to it
+
+_LARGEST: Final = 2**63 - 1
+_LARGEST_SMALL: Final = 2**31 - 1
+_SMALL: Final = {"attempts", "status"}
+_AT_ONCE: Final = 500  # names in one query
+_COLUMNS: Final = tuple(column.name for column in LEDGER.columns)
+_DAY_KEYS: Final = tuple(column.name for column in DAILY.primary_key)
+_DAY_SUMS: Final = tuple(column.name for column in DAILY.columns if not column.primary_key)
+_TAG_KEYS: Final = tuple(column.name for column in DAILY_TAGS.primary_key)
+_TAG_SUMS: Final = tuple(column.name for column in DAILY_TAGS.columns if not column.primary_key)
+_MICRO: Final = 1_000_000
+
+
+class Moved(Exception):
+    """The journal was read on by another process."""
+
+
+class Batch(msgspec.Struct):
+    """What is put into the store together."""
+
+    rows: list[Row]
+    steps: dict[SegmentName, tuple[int, int]]  # how far each segment was read before, and is now
+
+
+def post(connection: Connection, batch: Batch, *, node: str, keeps_rows: bool) -> None:
+    """Put a batch in. Raises Moved where that was done already."""
+    for name, (before, after) in sorted(batch.steps.items()):
+        _step(connection, name, before, after)
+    rows = [sound(row) for row in _new(connection, batch.rows)]
+    if not rows:
+        return
+    if keeps_rows:
+        connection.execute(upsert(LEDGER).on_conflict_do_nothing(), [_columns_of(row) for row in rows])
+    _add(connection, SPEND, ("kind", "id", "window", "node"), ("nano",), spend_of(rows, node))
+    _add(connection, DAILY, _DAY_KEYS, _DAY_SUMS, _days_of(rows))
+    _add(connection, DAILY_TAGS, _TAG_KEYS, _TAG_SUMS, _tags_of(rows))
+
+
+def positions(connection: Connection, names: Iterable[SegmentName]) -> dict[SegmentName, int]:
+    """How far each segment is in the store; those of which nothing is are missing."""
+    known = {str(name): name for name in names}
+    found: dict[SegmentName, int] = {}
+    for some in _pieces(list(known)):
+        query = select(JOURNALS.c.name, JOURNALS.c.position).where(JOURNALS.c.name.in_(some))
+        found.update((known[name], position) for name, position in connection.execute(query))
+    return found
+
+
+def forget(connection: Connection, names: Iterable[SegmentName]) -> None:
+    """Segments whose files are gone need no place any more."""
+    for some in _pieces([str(name) for name in names]):
+        connection.execute(delete(JOURNALS).where(JOURNALS.c.name.in_(some)))
+
+
+def spent(
+    connection: Connection, charges: Iterable[tuple[str, str, int]]
+) -> list[tuple[tuple[str, str, int], str, int]]:
+    """What stands in the sums of some scopes and windows: charge, node and nano-dollars."""
+    keys = tuple_(SPEND.c.kind, SPEND.c.id, SPEND.c.window)
+    found: list[tuple[tuple[str, str, int], str, int]] = []
+    for some in _pieces(list(charges)):
+        query = select(SPEND.c.kind, SPEND.c.id, SPEND.c.window, SPEND.c.node, SPEND.c.nano).where(keys.in_(some))
+        found += [((kind, name, window), node, nano) for kind, name, window, node, nano in connection.execute(query)]
+    return found
+
+
+def spend_of(rows: Iterable[Row], node: str) -> Sums:
+    """What rows add to the sums of scopes."""
+    sums: Sums = defaultdict(lambda: [0])
+    for row in rows:
+        if row.cost_nano:
+            for kind, name, window in row.charges:
+                sums[kind, name, window, node][0] += row.cost_nano
+    return sums
+
+
+def sound(row: Row) -> Row:
+    """The row as any database takes it: a row that is refused would stand in the way of all that follow."""
+    for name in _COLUMNS:
+        value = getattr(row, name)
+        if isinstance(value, str):
+            if "\0" in value:
+                setattr(row, name, value.replace("\0", ""))
+        elif isinstance(value, int) and not isinstance(value, bool):
+            largest = _LARGEST_SMALL if name in _SMALL else _LARGEST
+            if not 0 <= value <= largest:
+                setattr(row, name, min(max(value, 0), largest))
+    if row.metadata:
+        row.metadata = msgspec.json.decode(msgspec.json.encode(row.metadata))  # what JSON has no word for is null
+    row.tags = tuple(tag.replace("\0", "") for tag in row.tags)
+    row.charges = tuple((kind, name.replace("\0", ""), window) for kind, name, window in row.charges)
+    return row
+
+
+def _step(connection: Connection, name: SegmentName, before: int, after: int) -> None:
+    known = update(JOURNALS).where(JOURNALS.c.name == str(name), JOURNALS.c.position == before).values(position=after)
+    if connection.execute(known).rowcount:
+        return
+    fresh = upsert(JOURNALS).values(name=str(name), segment=name.number, position=after).on_conflict_do_nothing()
+    if before or not connection.execute(fresh).rowcount:
+        raise Moved(f"{name} was not at {before}")
+
+
+def _new(connection: Connection, rows: Sequence[Row]) -> list[Row]:
+    """Those that are not in the ledger yet, each once."""
+    fresh = {row.request_id: row for row in reversed(rows)}
+    for some in _pieces(list(fresh)):
+        for (name,) in connection.execute(select(LEDGER.c.request_id).where(LEDGER.c.request_id.in_(some))):
+            del fresh[name]
+    return list(reversed(fresh.values()))
+
+
+def _columns_of(row: Row) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in _COLUMNS}
+    values["state"], values["tags"] = str(row.state), list(row.tags)
+    return values
+
+
+def _day(row: Row) -> str:
+    return datetime.fromtimestamp(min(row.started_at, 4 * 10**15) / _MICRO, UTC).strftime("%Y-%m-%d")
+
+
+def _days_of(rows: Iterable[Row]) -> Sums:
+    sums: Sums = defaultdict(lambda: [0] * len(_DAY_SUMS))
+    for row in rows:
+        model = row.backend_model
+        who = (row.key, row.user_id, row.team_id, row.organization_id, row.end_user)
+        entry = sums[(_day(row), *who, model, row.model_group, row.provider)]
+        cached = (row.cached_tokens, row.cache_creation_tokens)
+        _sum(entry, (1, _failed(row), row.prompt_tokens, row.completion_tokens, *cached, row.cost_nano))
+    return sums
+
+
+def _tags_of(rows: Iterable[Row]) -> Sums:
+    sums: Sums = defaultdict(lambda: [0] * len(_TAG_SUMS))
+    for row in rows:
+        for tag in set(row.tags):
+            entry = sums[_day(row), tag, row.key, row.backend_model]
+            _sum(entry, (1, _failed(row), row.prompt_tokens, row.completion_tokens, row.cost_nano))
+    return sums
+
+
+def _failed(row: Row) -> int:
+    return int(row.state is State.FAILED)
+
+
+def _sum(entry: list[int], more: Sequence[int]) -> None:
+    for place, value in enumerate(more):
+        entry[place] += value
+
+
+def _add(connection: Connection, table: Table, keys: tuple[str, ...], names: tuple[str, ...], sums: Sums) -> None:
+    """Add to rows of sums, always in the same order, so that two who do it never wait for each other in a circle."""
+    if not sums:
+        return
+    insert = upsert(table)
+    added = {name: table.c[name] + insert.excluded[name] for name in names}
+    statement = insert.on_conflict_do_update(index_elements=list(keys), set_=added)
+    values = [dict(zip((*keys, *names), (*key, *sums[key]), strict=True)) for key in sorted(sums)]
+    connection.execute(statement, values)
+
+
+def _pieces(many: list[Any]) -> Iterable[list[Any]]:
+    return (many[begin : begin + _AT_ONCE] for begin in range(0, len(many), _AT_ONCE))
