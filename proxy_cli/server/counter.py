@@ -14,7 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
-from proxy_cli.access.callers import PASSER_BY, Callers
+from proxy_cli.access.callers import Callers
 from proxy_cli.access.routes import authorize
 from proxy_cli.callers import Caller
 from proxy_cli.clock import Clock
@@ -164,7 +164,7 @@ class Counter:
             return False
         record.has_place = True
         if route.access == "public":
-            record.caller = PASSER_BY
+            record.caller = self._callers.passer_by
             return True
         caller = self._callers.admit(headers, record.client)
         if caller is None:
@@ -177,7 +177,7 @@ class Counter:
         if not record.has_place:
             await self._wait_for_place(record, route)
         if route.access == "public":
-            record.caller = PASSER_BY
+            record.caller = self._callers.passer_by
             return
         caller = self._callers.admit(headers, record.client)
         if caller is None:
