@@ -13,16 +13,16 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, Table, and_, false, or_, select, true
 
 from proxy_cli.admin.base import Ask, Office, text, texts
+from proxy_cli.admin.rights import organizations_of, teams_of
 from proxy_cli.callers import Caller
 from proxy_cli.errors import Unprocessable
 from proxy_cli.shapes import Json
 from proxy_cli.store.moments import from_iso
-from proxy_cli.store.tables import KEYS, MEMBERS, TEAMS, USERS
+from proxy_cli.store.tables import KEYS, TEAMS, USERS
 
 DAYS_SHOWN: Final = 30  # where a question names no days
 _DAY_US: Final = 86_400_000_000
 _LENGTH_OF_DAY: Final = 10  # 2026-01-31
-_TEAM_ADMIN: Final = "admin"
 Condition = ColumnElement[bool]
 
 
@@ -100,20 +100,15 @@ def own(table: Table, caller: Caller) -> Condition:
     return or_(*is_own) if is_own else false()
 
 
-def led_teams(connection: Connection, caller: Caller) -> list[str]:
-    """The teams whose admin a caller is."""
-    if not caller.user_id:
-        return []
-    query = select(MEMBERS.c.team_id).where(MEMBERS.c.user_id == caller.user_id, MEMBERS.c.role == _TEAM_ADMIN)
-    return list(connection.scalars(query))
-
-
 def seen_by(connection: Connection, table: Table, caller: Caller) -> Condition:
-    """The rows that a caller may see: all, or the own ones and those of teams whose admin it is."""
+    """The rows that a caller may see: all, or the own ones and those of teams and organizations in its hands."""
     if caller.sees_all:
         return true()
-    teams = led_teams(connection, caller) if "team_id" in table.c else []
-    return or_(own(table, caller), table.c.team_id.in_(teams)) if teams else own(table, caller)
+    found = [own(table, caller)]
+    for column, led_by in (("team_id", teams_of), ("organization_id", organizations_of)):
+        if column in table.c and (led := led_by(connection, caller.user_id, as_admin=True)):
+            found.append(table.c[column].in_(led))
+    return or_(*found)
 
 
 def both(*conditions: Condition) -> Condition:

@@ -26,6 +26,7 @@ from proxy_cli.admin.filters import (
     team_names,
     within,
 )
+from proxy_cli.admin.sums import ADJUSTMENT
 from proxy_cli.money import usd_of
 from proxy_cli.shapes import Json
 from proxy_cli.store.changes import say_changed
@@ -33,7 +34,6 @@ from proxy_cli.store.tables import DAILY, DAILY_TAGS, KEYS, SPEND
 from proxy_cli.store.writing import upsert
 
 MOST_ROWS: Final = 1000
-ADJUSTMENT: Final = "adjustment"  # the node of SPEND whose sums an admin has set
 _UNASSIGNED: Final = "Unassigned"
 _RESET: Final = ("key", "key_window", "key_model", "team", "team_model", "team_member")
 _NANO: Final = func.sum(DAILY.c.nano).label("nano")
