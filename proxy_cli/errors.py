@@ -71,6 +71,17 @@ class Forbidden(GatewayError):
     code = "forbidden"
 
 
+class ModelDenied(Forbidden):
+    """A model that this caller may not ask for; the status is a setting, because LiteLLM's versions differ."""
+
+    code = "model_access_denied"
+
+    def __init__(self, message: str, *, kind: str = "key_model_access_denied", status: int = 403) -> None:
+        super().__init__(message, param="model")
+        self.kind = kind
+        self.status = status
+
+
 class NotFound(GatewayError):
     """No such path or object."""
 

@@ -7,7 +7,7 @@ not set itself comes from its budget.
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -25,6 +25,17 @@ _LIMITS: Final = ("max_budget", "soft_budget", "budget_duration", "tpm_limit", "
 _ROLES: Final = {role.value: role for role in Role}
 UNKNOWN: Final = ("is not known here; check the key your client sends", "invalid_api_key")
 _NO_SET: Final = frozenset({"all-team-models", "all-proxy-models"})  # no limit beyond that of the team
+
+
+class Names(frozenset[str]):
+    """Names of models that somebody allows; `whose` says who: key, user, team or org."""
+
+    whose: str
+
+    def __new__(cls, names: Iterable[str], whose: str) -> Self:
+        made = super().__new__(cls, names)
+        made.whose = whose
+        return made
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -300,20 +311,18 @@ def _by_model(fields: Mapping[str, Json]) -> Mapping[str, dict[str, Json]]:
 
 def _models(facts: Facts, fields: Mapping[str, Json]) -> tuple[frozenset[str], ...]:
     """What each of those who have a say allows: a model must be in all of these sets."""
-    own = _set(fields.get("models"))
-    if own and (more := _mapping(fields.get("aliases"))):
-        own |= frozenset(str(target) for name, target in more.items() if allows(own, str(name)))
-    sets = [own]
+    own = _with_targets(_set(fields.get("models")), _mapping(fields.get("aliases")))
+    sets = [("key", own)]
     team_fields = _fields(facts.team)
     if facts.team is not None:
-        sets += [_set(team_fields.get("models")), _set(_fields(facts.member).get("allowed_models"))]
+        sets.append(("team", _set(team_fields.get("models"))))
+        sets.append(("team", _set(_fields(facts.member).get("allowed_models"))))
     else:
-        sets.append(_set(_fields(facts.user).get("models")))
-    if facts.organization is not None:
-        sets.append(_set(_fields(facts.organization).get("models")))
+        sets.append(("user", _set(_fields(facts.user).get("models"))))
+    sets.append(("org", _set(_fields(facts.organization).get("models"))))
     renamed = _mapping(team_fields.get("model_aliases"))
     # A team's alias is the operator's word: who may ask for the name may have what it stands for.
-    return tuple(_with_targets(each, renamed) for each in sets if each)
+    return tuple(Names(_with_targets(names, renamed), whose) for whose, names in sets if names)
 
 
 def _with_targets(names: frozenset[str], renamed: Mapping[str, Json]) -> frozenset[str]:
