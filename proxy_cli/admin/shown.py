@@ -119,7 +119,7 @@ def team_rows(office: Office, connection: Connection, rows: Sequence[Row]) -> li
             "organization_id": row["organization_id"] or None,
             "blocked": row["blocked"],
             "admins": [],
-            "members": [each["user_id"] for each in members.get(row["team_id"], [])],
+            "members": [],  # LiteLLM's former way to name them
             "members_with_roles": members.get(row["team_id"], []),
             **beside.of(row),
             **_made(row),
