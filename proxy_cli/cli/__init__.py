@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "backend": "See how a running proxy's backends stand; drain, disable or resume one.",
     "explain": "Say what would become of a request: who is asked, why, and what is sent.",
     "test": "Send a running proxy a test request, plain and streamed.",
+    "prices": "Say what models cost; take newer prices from a file.",
     "mock": "A backend to try things with: deterministic answers, errors on request.",
 }
 

@@ -1,8 +1,13 @@
 """The price table in the package."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from proxy_cli.prices.cost import Prices, rates_of
+from proxy_cli.prices.kept import take
 from proxy_cli.prices.table import PriceTable
+from proxy_cli.shapes import Operation, Usage
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +68,40 @@ def test_find_returns_none_for_an_unknown_name(table):
 def test_provider_of_names_whose_model_it_is(table, model, provider):
     """A name without a prefix belongs to one provider, under the name that prefixes use, or to none."""
     assert table.provider_of(model) == provider
+
+
+def test_pictures_are_found_by_model_and_provider(table):
+    """Entries that the table has by quality and size; a namesake of another provider has none."""
+    own = table.pictures("dall-e-3", "azure")
+
+    assert own["hd/1024-x-1024"]["input_cost_per_pixel"] == 8.39233e-08
+    assert set(own) >= {"standard/1024-x-1024", "hd/1792-x-1024"}
+    assert table.pictures("our-pictures", "azure", base_model="dall-e-3") == own
+    assert table.pictures("gpt-image-1.5", "openai")["low/1024-x-1024"]["input_cost_per_image"] == 0.009
+    assert table.pictures("gpt-image-1.5", "hosted_vllm") == {}
+    assert table.pictures("gpt-4o", "openai") == {}
+
+
+def test_an_entry_is_priced_with_its_pictures(table):
+    """A model without an entry of its own may have them, too."""
+    rates = rates_of({}, {}, table.priced({}, "dall-e-3", "azure"))
+
+    nano = Prices(rates).cost_nano(Usage(images=2, picture="hd/1024x1024"), Operation.IMAGE_GENERATIONS)
+
+    assert nano == round(2 * 1024 * 1024 * 83.9233)
+    assert table.priced({"mode": "chat"}, "gpt-4o", "openai") == {"mode": "chat"}
+
+
+def test_prices_that_are_kept_go_before_those_that_ship(tmp_path):
+    """And the others stay."""
+    source = tmp_path / "list.json"
+    source.write_text('{"gpt-4o": {"litellm_provider": "openai", "input_cost_per_token": 1}, "mine": {}}')
+    take(source, tmp_path, datetime(2026, 1, 2, tzinfo=UTC))
+
+    table = PriceTable.load(tmp_path)
+
+    assert table.find("gpt-4o") == {"litellm_provider": "openai", "input_cost_per_token": 1}
+    assert table.find("gpt-4o-mini") is not None
+    assert len(table) == 4241
+    assert table.note == "prices of 2 models are those of list.json, taken on 2026-01-02"
+    assert PriceTable.load().note == ""
