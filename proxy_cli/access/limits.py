@@ -187,6 +187,10 @@ class Limits:
         """Kind, id and window of what this process counts: other nodes' sums of those are worth learning."""
         return [(each.scope.kind, each.scope.id, self._cells[each.money + WINDOW]) for each in self._places.known()]
 
+    def scopes(self) -> list[Scope]:
+        """The same as scopes."""
+        return [each.scope for each in self._places.known()]
+
     def take(self, scopes: Sequence[Scope], *, nano: int, is_bound: bool, tokens: int) -> Ticket:
         """Take a call into all its scopes, or into none: raises RateLimited, BudgetExceeded or Overloaded.
 
