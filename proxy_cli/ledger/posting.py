@@ -6,7 +6,9 @@ where the batch began, somebody else has been there, and nothing is done (`Moved
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -22,14 +24,24 @@ Sums = dict[tuple[Any, ...], list[int]]  # key of a row of sums to what is added
 
 _LARGEST: Final = 2**63 - 1
 _LARGEST_SMALL: Final = 2**31 - 1
-_SMALL: Final = {"attempts", "status"}
+_SMALL_NUMBERS: Final = ("attempts", "status")
+_NUMBERS: Final = tuple(column.name for column in LEDGER.columns if column.type.python_type is int)
+_TEXTS: Final = tuple(  # but for the state, which is one of few words
+    column.name
+    for column in LEDGER.columns
+    if column.type.python_type is str and not column.nullable and column.name != "state"
+)
 _AT_ONCE: Final = 500  # names in one query
-_COLUMNS: Final = tuple(column.name for column in LEDGER.columns)
 _DAY_KEYS: Final = tuple(column.name for column in DAILY.primary_key)
 _DAY_SUMS: Final = tuple(column.name for column in DAILY.columns if not column.primary_key)
 _TAG_KEYS: Final = tuple(column.name for column in DAILY_TAGS.primary_key)
 _TAG_SUMS: Final = tuple(column.name for column in DAILY_TAGS.columns if not column.primary_key)
-_MICRO: Final = 1_000_000
+_MICROSECONDS_OF_DAY: Final = 24 * 3600 * 1_000_000
+_FIRST_DAY: Final = date(1970, 1, 1)
+_LAST_DAY: Final = 2_900_000  # more would not have a year of four digits
+_numbers_of: Final = attrgetter(*_NUMBERS)
+_small_numbers_of: Final = attrgetter(*_SMALL_NUMBERS)
+_texts_of: Final = attrgetter(*_TEXTS)
 
 
 class Moved(Exception):
@@ -97,18 +109,22 @@ def spend_of(rows: Iterable[Row], node: str) -> Sums:
 
 def sound(row: Row) -> Row:
     """The row as any database takes it: a row that is refused would stand in the way of all that follow."""
-    for name in _COLUMNS:
-        value = getattr(row, name)
-        if isinstance(value, str):
-            if "\0" in value:
-                setattr(row, name, value.replace("\0", ""))
-        elif isinstance(value, int) and not isinstance(value, bool):
-            largest = _LARGEST_SMALL if name in _SMALL else _LARGEST
-            if not 0 <= value <= largest:
-                setattr(row, name, min(max(value, 0), largest))
+    numbers = _numbers_of(row)
+    if min(numbers) < 0 or max(numbers) > _LARGEST or max(_small_numbers_of(row)) > _LARGEST_SMALL:
+        for name in _NUMBERS:
+            largest = _LARGEST_SMALL if name in _SMALL_NUMBERS else _LARGEST
+            setattr(row, name, min(max(getattr(row, name), 0), largest))
+    if "\0" in "".join(_texts_of(row)):
+        for name in _TEXTS:
+            setattr(row, name, getattr(row, name).replace("\0", ""))
+    if row.messages is not None:
+        row.messages = row.messages.replace("\0", "")
+    if row.response is not None:
+        row.response = row.response.replace("\0", "")
     if row.metadata:
         row.metadata = msgspec.json.decode(msgspec.json.encode(row.metadata))  # what JSON has no word for is null
-    row.tags = tuple(tag.replace("\0", "") for tag in row.tags)
+    if row.tags:
+        row.tags = tuple(tag.replace("\0", "") for tag in row.tags)
     row.charges = tuple((kind, name.replace("\0", ""), window) for kind, name, window in row.charges)
     return row
 
@@ -132,13 +148,19 @@ def _new(connection: Connection, rows: Sequence[Row]) -> list[Row]:
 
 
 def _columns_of(row: Row) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in _COLUMNS}
-    values["state"], values["tags"] = str(row.state), list(row.tags)
+    values = msgspec.structs.asdict(row)
+    del values["charges"]
+    values["state"], values["tags"] = row.state.value, list(row.tags)
     return values
 
 
 def _day(row: Row) -> str:
-    return datetime.fromtimestamp(min(row.started_at, 4 * 10**15) / _MICRO, UTC).strftime("%Y-%m-%d")
+    return _day_of(row.started_at // _MICROSECONDS_OF_DAY)
+
+
+@lru_cache(maxsize=64)
+def _day_of(number: int) -> str:
+    return (_FIRST_DAY + timedelta(days=min(number, _LAST_DAY))).isoformat()
 
 
 def _days_of(rows: Iterable[Row]) -> Sums:
