@@ -87,6 +87,7 @@ class Variables:
     no_openapi: bool | None = None
     salt_key: Secret | None = None
     store_model_in_db: bool | None = None
+    disable_schema_update: bool | None = None
     states: tuple[VariableState, ...] = ()
 
 

@@ -170,18 +170,25 @@ def read_base(value: object, info: ValidationInfo) -> str:
     return scalar.text
 
 
+_DATABASE: Final = "postgresql://user:password@host:5432/name"
+
+
 def read_database_url(value: object, info: ValidationInfo) -> Secret:
-    """The address of a PostgreSQL database; it holds a password, so it is never shown."""
+    """PostgreSQL's address, or SQLite's file; an address holds a password, so it is never shown."""
     secret = read_secret(value, info)
     scheme, separator, rest = secret.reveal().partition("://")
+    if scheme == "sqlite" or (not separator and secret.reveal().startswith(("/", "./", "../", "~/"))):
+        return secret
     if not separator or scheme not in ("postgresql", "postgres"):
-        shape = "postgresql://user:password@host:5432/name"
-        raise wrong("the scheme must be postgresql://, got another or none", f"write it as {shape}")
+        raise wrong(
+            "the scheme must be postgresql:// or sqlite:///, got another or none",
+            f"write it as {_DATABASE}, sqlite:///path/to/file.db, or a path that begins with / or ./",
+        )
     authority = rest.partition("/")[0]
     if authority.count("@") > 1:
         raise wrong("the password holds an @", "write %40 instead")
-    if not authority.rpartition("@")[2].partition(":")[0]:
-        raise wrong("has no host", "write it as postgresql://user:password@host:5432/name")
+    if not authority.rpartition("@")[2].partition(":")[0] and "host=" not in rest:
+        raise wrong("has no host", f"write it as {_DATABASE}")
     return secret
 
 

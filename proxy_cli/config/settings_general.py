@@ -107,14 +107,24 @@ class GeneralSettings(Section):
     enforce_prisma_migration_check: Flag | None = ignored("Database migrations.", _NOT_HERE)
     allow_user_auth: Flag | None = ignored("Deprecated.", "LiteLLM does not use it either")
 
-    database_url: DatabaseUrl | None = later("PostgreSQL, for keys and spend.", _NO_STORE)
+    database_url: DatabaseUrl | None = used(
+        "Where keys and spend are kept: `postgresql://...`, `sqlite:///path` or a path (a file in the user's folder "
+        "for data, once there is a master key)."
+    )
+    require_db: Flag | None = used(
+        "Whether serving must not begin without the database (it must not where `database_url` or `DATABASE_URL` "
+        "names one)."
+    )
     database_url_read_replica: DatabaseUrl | None = later("A replica that is only read.", _NO_STORE)
-    database_type: Text | None = later("Kind of database.", _NO_STORE)
-    database_args: Anything = later("Fine points of the database.", _NO_STORE)
-    database_connection_pool_limit: Count | None = later("Connections to the database.", _NO_STORE)
-    database_connection_timeout: Seconds | None = later("Longest wait for the database, in seconds.", _NO_STORE)
+    database_type: Text | None = ignored("Kind of database.", "the address says which kind it is")
+    database_args: Anything = ignored("Fine points of DynamoDB.", "it is not among the databases that are used")
+    database_connection_pool_limit: Count | None = used("Connections of each process to PostgreSQL (10).")
+    database_connection_timeout: Seconds | None = used("Longest wait for a connection to the database (2 seconds).")
     database_socket_timeout: Seconds | None = later("Longest wait for the database, in seconds.", _NO_STORE)
-    disable_prisma_schema_update: Flag | None = later("Leave the tables alone.", _NO_STORE)
+    disable_prisma_schema_update: Flag | None = used(
+        "Leave the tables alone at a start, which then fails where they are of an older version: "
+        "`llmproxy db upgrade` brings them up."
+    )
     allow_requests_on_db_unavailable: Flag | None = later("Answer without the database.", _NO_STORE)
     store_model_in_db: Flag | None = used("Keep models that are added with `POST /model/new` in the database.")
     supported_db_objects: Names = later("What is read from the database.", _NO_STORE, default=())

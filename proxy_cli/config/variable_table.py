@@ -43,7 +43,7 @@ def _later(sets: str, why: str, *names: str, kind: Kind = Kind.TEXT) -> tuple[Va
     return tuple(Variable(name, kind, sets, state="not yet supported", why=why) for name in names)
 
 
-_NO_STORE: Final = "nothing is kept in a database yet"
+_NO_REPLICA: Final = "all is read by way of DATABASE_URL"
 _NO_REDIS: Final = "nothing is shared between instances yet"
 _NO_SSO: Final = "the master key is the only way in so far"
 _NO_PAGE: Final = "there is no web page for admins yet"
@@ -99,6 +99,14 @@ TABLE: Final[tuple[Variable, ...]] = (
     Variable("NO_OPENAPI", Kind.FLAG, "no /openapi.json", "no_openapi"),
     Variable("LITELLM_SALT_KEY", Kind.SECRET, "the key that secrets in the database are sealed with", "salt_key"),
     Variable("STORE_MODEL_IN_DB", Kind.FLAG, "models in the database", "store_model_in_db"),
+    # Read where the database's address is put together.
+    Variable("DATABASE_URL", Kind.SECRET, "the database for keys and spend"),
+    *(Variable(name, Kind.TEXT, "a part of the database's address, where DATABASE_URL is not set")
+      for name in ("DATABASE_HOST", "DATABASE_PORT", "DATABASE_NAME", "DATABASE_SCHEMA", "DATABASE_USERNAME",
+                   "DATABASE_USER")),
+    Variable("DATABASE_PASSWORD", Kind.SECRET, "a part of the database's address, where DATABASE_URL is not set"),
+    Variable("LLMPROXY_DATA_DIR", Kind.TEXT, "the folder of the database's file and of what is not in it yet"),
+    Variable("DISABLE_SCHEMA_UPDATE", Kind.FLAG, "tables are left alone at a start", "disable_schema_update"),
     # Read by the client commands, not by the server.
     Variable("LLMPROXY_URL", Kind.TEXT, "the proxy that client commands call"),
     Variable("LLMPROXY_API_KEY", Kind.SECRET, "the key that client commands send"),
@@ -114,7 +122,7 @@ TABLE: Final[tuple[Variable, ...]] = (
     _ignored("DEFAULT_NUM_WORKERS_LITELLM_PROXY", "default of --num_workers", "use NUM_WORKERS"),
     _ignored("GRANIAN_RUNTIME_THREADS", "threads of granian", "workers are processes: --num_workers"),
     _ignored("TIMEOUT_WORKER_HEALTHCHECK", "uvicorn's worker check", "uvicorn is not used"),
-    _ignored("USE_V2_MIGRATION_RESOLVER", "database migrations", _NO_STORE),
+    _ignored("USE_V2_MIGRATION_RESOLVER", "database migrations", "there is one way to bring tables up"),
     *(_ignored(name, "proxies on the way out", _BY_CONFIG)
       for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "AIOHTTP_TRUST_ENV")),
     _ignored("LITELLM_MODEL_COST_MAP_URL", "where prices are downloaded from", _NO_MAP),
@@ -124,9 +132,9 @@ TABLE: Final[tuple[Variable, ...]] = (
     *_later("no web page", _NO_PAGE, "DISABLE_ADMIN_UI", kind=Kind.FLAG),
     *_later("configuration from a bucket", "use --config with a file", "LITELLM_CONFIG_BUCKET_NAME",
             "LITELLM_CONFIG_BUCKET_OBJECT_KEY", "LITELLM_CONFIG_BUCKET_TYPE"),
-    *_later("keys and spend in PostgreSQL", _NO_STORE, "DATABASE_URL", "DIRECT_URL", "DATABASE_URL_READ_REPLICA",
-            "DATABASE_HOST", "DATABASE_USERNAME", "DATABASE_PASSWORD", "DATABASE_NAME", "DATABASE_PORT",
-            "DATABASE_SCHEMA", "DATABASE_USER", "IAM_TOKEN_DB_AUTH", "DISABLE_SCHEMA_UPDATE"),
+    *_later("a replica that is only read", _NO_REPLICA, "DATABASE_URL_READ_REPLICA"),
+    *_later("login to the database by AWS", "write user and password into DATABASE_URL", "IAM_TOKEN_DB_AUTH"),
+    _ignored("DIRECT_URL", "the database's address for migrations", "tables are brought up by way of DATABASE_URL"),
     *_later("Redis", _NO_REDIS, "REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_USERNAME",
             "REDIS_SSL", "REDIS_DB", "REDIS_CLUSTER_NODES", "REDIS_SENTINEL_NODES", "REDIS_SERVICE_NAME"),
     *_later("the web page's login", _NO_PAGE, "UI_USERNAME", "UI_PASSWORD", "PROXY_ADMIN_ID"),

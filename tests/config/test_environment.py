@@ -76,10 +76,10 @@ def test_ours_wins_over_litellms_and_that_is_noted():
 
 def test_what_is_set_and_not_used_is_reported():
     """With the reason; a switch that is off asks for nothing."""
-    _, problems = read_environment({"DATABASE_URL": "postgresql://u:hunter22@h/d", "NO_REDOC": "false"})
+    _, problems = read_environment({"REDIS_URL": "redis://u:hunter22@h/1", "NO_REDOC": "false"})
 
     assert [str(each) for each in problems] == [
-        "warning: DATABASE_URL in the environment: known, not yet supported - nothing is kept in a database yet"
+        "warning: REDIS_URL in the environment: known, not yet supported - nothing is shared between instances yet"
     ]
 
 
