@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
+from proxy_cli.admin import key_lists, keys
 from proxy_cli.admin.base import Endpoint
 
-ENDPOINTS: Final[Sequence[Endpoint]] = ()  # joined from the files: `*keys.ENDPOINTS, *users.ENDPOINTS, ...`
+ENDPOINTS: Final[Sequence[Endpoint]] = (
+    *keys.ENDPOINTS,
+    *key_lists.ENDPOINTS,
+)
