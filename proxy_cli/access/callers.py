@@ -18,12 +18,13 @@ from proxy_cli.access.addresses import refusal as address_refusal
 from proxy_cli.access.grants import UNKNOWN, Facts, Known, Terms, known_of
 from proxy_cli.access.keys import Keys, encoded, unknown
 from proxy_cli.access.lookups import Lookups, read_keys
+from proxy_cli.access.named import Named
 from proxy_cli.access.news import News
-from proxy_cli.callers import Caller, Role
+from proxy_cli.callers import Caller, Role, Scope
 from proxy_cli.clock import Clock
 from proxy_cli.errors import Unauthenticated
 from proxy_cli.secret import hint
-from proxy_cli.shapes import Headers
+from proxy_cli.shapes import Call, Headers
 from proxy_cli.store.base import Store
 from proxy_cli.store.failures import StoreUnavailable
 from proxy_cli.tasks import Tasks
@@ -73,6 +74,7 @@ class Callers:
         self._under_way = 0  # lookups, and what was changed since the first of them began
         self._changed: set[tuple[str, str]] = set()
         self._listeners: list[Callable[[str, str], None]] = []
+        self._named = None if store is None else Named(store, clock=clock, tasks=self._tasks)
         self.take(keys, terms=terms, addresses=addresses, tokens=tokens)
 
     def take(
@@ -92,6 +94,8 @@ class Callers:
         scopes = () if self.terms.proxy is None else (self.terms.proxy,)
         self._master = msgspec.structs.replace(keys.master, scopes=scopes) if scopes else keys.master
         self.passer_by = Caller(role=Role.CUSTOMER, scopes=scopes)  # who calls a public route
+        if self._named is not None:
+            self._named.take(self.terms)
         self._refused.clear()
         for known in self._known.values():
             known.fresh_until_s = 0.0
@@ -138,10 +142,20 @@ class Callers:
         key = self._keys.presented(headers)
         return self._judged(await self._look_up(key, sha256(encoded(key)).digest()), key, headers, client)
 
+    def known(self, caller: Caller, call: Call) -> tuple[str, tuple[Scope, ...]] | None:
+        """The end user of a call, and what is counted beside the caller; None: ask `load`. Raises Forbidden."""
+        return ("", ()) if self._named is None else self._named.known(caller, call)
+
+    async def load(self, caller: Caller, call: Call) -> tuple[str, tuple[Scope, ...]]:
+        """The same from the store. Raises Forbidden."""
+        return ("", ()) if self._named is None else await self._named.load(caller, call)
+
     def forget(self, kind: str, id: str) -> None:  # noqa: A002 - the store's name for it
         """Something was changed: what was made of it is looked up again when it is next asked for."""
         if self._under_way:
             self._changed.add((kind, id))
+        if self._named is not None:
+            self._named.forget(kind, id)
         for listener in self._listeners:
             listener(kind, id)
         for cache in (self._known, self._refused):

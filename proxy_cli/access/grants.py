@@ -46,6 +46,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = "UTC"
     customer_budget_usd: float | None = None  # max_end_user_budget
     customer_budget_id: str = ""  # max_end_user_budget_id
+    customer_headers: tuple[str, ...] = ()  # in which an end user's id may stand, in lower case
     ttl_s: float = 60.0  # after which a key that is known is looked up again
     most_known: int = 10_000
     denied_status: int = 403
