@@ -1,6 +1,6 @@
-"""What a caller is to a team, and the teams he may do something with.
+"""What a caller is to a team or an organization, and those he may do something with.
 
-Refuses: to tell a stranger whether a team exists. Rule: the standing is read in the transaction in which it is used.
+Refuses: to tell a stranger whether one exists. Rule: the standing is read in the transaction in which it is used.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,17 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from proxy_cli.admin.budgets import one
-from proxy_cli.admin.rights import TEAM_ADMIN, is_organization_admin, missing, require_change, team_role
+from proxy_cli.admin.rights import (
+    TEAM_ADMIN,
+    is_organization_admin,
+    missing,
+    organization_role,
+    require_change,
+    team_role,
+)
 from proxy_cli.callers import Caller
 from proxy_cli.errors import Forbidden
-from proxy_cli.store.tables import TEAMS
+from proxy_cli.store.tables import ORGANIZATIONS, TEAMS
 
 Row = Mapping[str, Any]
 
@@ -59,3 +66,22 @@ def team_for(connection: Connection, caller: Caller, team_id: str, least: Standi
         ask = "an admin of the team" if least is Standing.LEADS else "a proxy_admin"
         raise Forbidden(f"this key is not allowed to {deed} of team {team_id!r}; ask {ask}")
     return team
+
+
+def organization_of(connection: Connection, organization_id: str) -> Row:
+    """An organization that stays as it is until this transaction ends. Raises NotFound."""
+    query = select(ORGANIZATIONS).where(ORGANIZATIONS.c.organization_id == organization_id)
+    row = one(connection, query.with_for_update())
+    if row is None:
+        raise missing("organization", organization_id)
+    return row
+
+
+def organization_for(connection: Connection, caller: Caller, organization_id: str, deed: str) -> Row:
+    """An organization that is in the caller's hands. Raises NotFound for a foreign one, and Forbidden."""
+    require_change(caller)
+    if is_organization_admin(connection, caller, organization_id):
+        return organization_of(connection, organization_id)
+    if organization_role(connection, caller.user_id, organization_id) is None:
+        raise missing("organization", organization_id)
+    raise Forbidden(f"this key is not allowed to {deed} of organization {organization_id!r}; ask an org_admin of it")
