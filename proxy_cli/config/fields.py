@@ -9,6 +9,7 @@ made without a file.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Annotated, Final
 
 from proxy_cli.config.address import parse_base, parse_proxy
@@ -111,6 +112,16 @@ def read_name(value: object, info: ValidationInfo) -> str:
     text = read_text(value, info)
     if not text.strip(_BLANKS):
         raise wrong("is empty", "write a name")
+    return text
+
+
+def read_network(value: object, info: ValidationInfo) -> str:
+    """An address, or a network of addresses."""
+    text = read_name(value, info).strip()
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise wrong(f"{text!r} is no address and no network", "write it as 10.0.0.7 or 10.0.0.0/8") from None
     return text
 
 
@@ -385,6 +396,8 @@ Whole = Annotated[int, PlainValidator(_WHOLE), WithJsonSchema(_WHOLE.schema())]
 Status = Annotated[int, PlainValidator(_STATUS), WithJsonSchema(_STATUS.schema())]
 Anything = Annotated[Json, PlainValidator(read_anything), WithJsonSchema({})]
 Names = tuple[Name, ...]
+Network = Annotated[str, PlainValidator(read_network), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
+Networks = tuple[Network, ...]
 NameOrNames = Annotated[tuple[Name, ...], BeforeValidator(one_or_many), WithJsonSchema(_NAMES_SCHEMA)]
 JsonMap = dict[str, Anything]
 HeaderMap = dict[str, Header]

@@ -14,8 +14,10 @@ from proxy_cli.config.fields import (
     Name,
     NameOrNames,
     Names,
+    Networks,
     Pause,
     Seconds,
+    Status,
     Tally,
     Text,
 )
@@ -30,6 +32,7 @@ _NO_LIMIT = "keys have no limits yet"
 _NOT_HERE = "this server has no such part"
 
 Compat = Annotated[str, PlainValidator(Choice(("openai", "litellm"))), WithJsonSchema({"enum": ["openai", "litellm"]})]
+Unpriced = Annotated[str, PlainValidator(Choice(("allow", "deny"))), WithJsonSchema({"enum": ["allow", "deny"]})]
 AbortPolicy = Annotated[str, PlainValidator(Choice(("cancel", "drain"))), WithJsonSchema({"enum": ["cancel", "drain"]})]
 
 
@@ -46,6 +49,10 @@ class GeneralSettings(Section):
     max_response_size_mb: Amount | None = used("Largest answer that is no stream, in MB (64).")
     forward_client_headers_to_llm_api: Flag = used("Send the caller's `x-` headers on.", default=False)
     forward_openai_org_id: Flag = used("Send the caller's OpenAI organization on.", default=False)
+    unpriced: Unpriced | None = used(
+        "What becomes of calls for models whose price is not known: `allow` answers them, though no budget counts them "
+        "(the default), `deny` refuses them."
+    )
     drain_wait_seconds: Pause | None = used(
         "At SIGTERM, how long readiness says no while clients are still accepted (5 where somebody goes by it)."
     )
@@ -178,12 +185,16 @@ class GeneralSettings(Section):
     enable_oauth2_proxy_auth: Flag | None = later("Sign in by a proxy in front.", "use `master_key`")
     oauth2_config_mappings: JsonMap = later("Fine points of OAuth2.", default={})
     service_account_settings: Anything = later("Settings of service accounts.", _NO_KEYS)
-    allowed_ips: Names = later("Addresses that may call.", "limit them in front of the proxy", default=())
-    use_x_forwarded_for: Flag | None = later("Callers' addresses from a proxy in front.")
-    trusted_proxy_ranges: Names = later("Proxies in front that are believed.", default=())
-    allowed_routes: Names = later("Paths that may be called.", default=())
-    admin_only_routes: Names = later("Paths for the admin.", default=())
-    public_routes: Names = later("Paths that need no key.", default=())
+    allowed_ips: Networks = used("Addresses and networks that may call; none: all may.", default=())
+    use_x_forwarded_for: Flag | None = used(
+        "Callers' addresses as `trusted_proxy_ranges` in front tell them in X-Forwarded-For."
+    )
+    trusted_proxy_ranges: Networks = used("Proxies in front that are believed about callers' addresses.", default=())
+    allowed_routes: Names = used(
+        "Paths that may be called, none other: whole, with `*` at the end, or groups as `llm_api_routes`.", default=()
+    )
+    admin_only_routes: Names = used("Paths for a `proxy_admin` only.", default=())
+    public_routes: Names = used("Paths that need no key.", default=())
     enforced_params: Names = later("Fields every request needs.", default=())
     role_permissions: Anything = later("What roles may do.", _NO_KEYS)
     role_mappings: Anything = later("Who has which role.", _NO_KEYS)
@@ -191,13 +202,18 @@ class GeneralSettings(Section):
     allow_client_side_credentials: Flag | None = later("Callers may bring keys for backends.")
     use_client_credentials_pass_through_routes: Flag | None = later("The same on pass-through routes.")
     forward_llm_provider_auth_headers: Flag | None = later("Send callers' provider keys on.")
-    user_api_key_cache_ttl: Seconds | None = later("How long keys are remembered.", _NO_KEYS)
-    user_api_key_cache_max_size: Count | None = later("How many keys are remembered.", _NO_KEYS)
+    user_api_key_cache_ttl: Seconds | None = used(
+        "After how long a key that is known is looked up again, in seconds (60); changes are seen within one anyway."
+    )
+    user_api_key_cache_max_size: Count | None = used("How many keys each process remembers (10,000).")
+    model_denied_status_code: Status | None = used(
+        "Status of the answer to a key that may not ask for a model (403; LiteLLM had 401)."
+    )
     user_header_mappings: Anything = later("Users by header.", _NO_KEYS)
-    user_header_name: Text | None = later("Users by header.", _NO_KEYS)
+    user_header_name: Name | None = used("One more header in which an end user may be named.")
     disable_master_key_return: Flag | None = used("Never show the master key.", note="it is never shown")
     default_team_disabled: Flag | None = later("Every key needs a team.", _NO_KEYS)
-    apply_user_budget_to_team_keys: Flag | None = later("Users' budgets hold for team keys.", _NO_KEYS)
+    apply_user_budget_to_team_keys: Flag | None = used("A user's budget holds for keys of his teams, too.")
     key_management_system: Text | None = later("A store of secrets.", "use variables: os.environ/NAME")
     key_management_settings: Anything = later("Fine points of it.")
     use_azure_key_vault: Flag | None = later("Secrets from Azure.", "use variables: os.environ/NAME")

@@ -19,6 +19,7 @@ from proxy_cli.config.fields import (
     Key,
     Name,
     NameOrNames,
+    Networks,
     Price,
     Remarks,
     Seconds,
@@ -225,3 +226,9 @@ def test_an_http_proxy_is_an_address_or_none():
             read_as(HttpProxy, scalar)
         assert caught.value.mistakes[0].cure
         assert "hunter2" not in str(caught.value)
+
+
+def test_networks_are_addresses_or_networks_and_nothing_else():
+    """What could never match anybody is refused where it stands."""
+    assert read(Networks, [written("10.0.0.0/8"), written("2001:db8::1")]) == ("10.0.0.0/8", "2001:db8::1")
+    assert "'localhost' is no address and no network" in refusal(Networks, [written("localhost")])
