@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
-from proxy_cli.access.routes import Access
+from proxy_cli.access.routes import Access, matches
 from proxy_cli.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from proxy_cli.server.reply import Lines, Outlet
 from proxy_cli.shapes import Headers, Operation, Record
@@ -130,6 +130,37 @@ def served(
         for route in table
         if route.name not in hidden
     )
+
+
+def governed(
+    table: Iterable[Route],
+    *,
+    public: Sequence[str] = (),
+    admin_only: Sequence[str] = (),
+    allowed: Sequence[str] = (),
+) -> tuple[Route, ...]:
+    """The table with access as the settings have it; each names paths, beginnings with `*`, or groups of routes.
+
+    What is for the admin only wins over what is public, and what is not among the allowed is closed, but for probes.
+    """
+    return tuple(_governed(route, public, admin_only, allowed) for route in table)
+
+
+def _governed(route: Route, public: Sequence[str], admin_only: Sequence[str], allowed: Sequence[str]) -> Route:
+    if route.is_probe:
+        return route
+    if allowed and not any(matches(each, route) for each in allowed):
+        return replace(route, access="closed")
+    if any(matches(each, route) for each in admin_only):
+        return replace(route, access="admin")
+    if any(matches(each, route) for each in public):
+        return replace(route, access="public")
+    return route
+
+
+def meaningless(listed: Sequence[str], table: Sequence[Route]) -> tuple[str, ...]:
+    """Those of the listed paths and groups that mean no route at all."""
+    return tuple(each for each in listed if not any(matches(each, route) for route in table))
 
 
 class Routes:

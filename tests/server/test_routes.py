@@ -1,7 +1,7 @@
 import pytest
 
 from proxy_cli.errors import MethodNotAllowed, NotFound
-from proxy_cli.server.routes import ROUTES, Routes
+from proxy_cli.server.routes import ROUTES, Routes, governed, meaningless
 from proxy_cli.shapes import Operation
 
 OPERATIONS = list(Operation)
@@ -144,3 +144,25 @@ def test_a_probe_needs_no_key():
 def test_what_is_no_probe_is_not_answered_as_one(target):
     """Only fixed paths, exactly as they stand."""
     assert Routes().probe(target) is None
+
+
+def test_settings_open_and_close_paths():
+    """For all, for the admin only, or for nobody; probes answer always."""
+    table = governed(
+        ROUTES,
+        public=["/routes", "/metrics"],
+        admin_only=["/metrics", "/test"],
+        allowed=["LiteLLMRoutes.llm_api_routes", "/routes", "/metrics", "/test"],
+    )
+    access = {each.path_template: each.access for each in table}
+
+    assert access["/routes"] == "public"
+    assert access["/metrics"] == access["/test"] == "admin"
+    assert access["/v1/chat/completions"] == access["/v1/models"] == "key"
+    assert access["/health"] == access["/config/reload"] == access["/docs"] == "closed"
+    assert access["/health/readiness"] == "public"
+
+
+def test_paths_that_mean_nothing_are_told():
+    """A mistake in a list of paths is not silently a hole or a wall."""
+    assert meaningless(["/routes", "/v1/*", "info_routes", "/rutes", "no_routes"], ROUTES) == ("/rutes", "no_routes")
