@@ -17,7 +17,18 @@ Access = Literal["public", "key", "self", "viewer", "admin", "closed"]
 
 _VIEWERS: Final = frozenset({Role.VIEWER, Role.USER_VIEWER})
 # Asked by POST for the body's sake: whoever may only look may ask.
-_READING: Final = frozenset({"/v2/key/info", "/key/health", "/budget/info", "/spend/calculate", "/utils/token_counter"})
+_READING: Final = frozenset(
+    {
+        "/v2/key/info",
+        "/key/health",
+        "/budget/info",
+        "/organization/info",
+        "/organization/list",
+        "/spend/calculate",
+        "/tag/info",
+        "/utils/token_counter",
+    }
+)
 _MANAGED: Final = frozenset({"keys", "users", "teams", "organizations", "customers", "budgets", "tags", "models"})
 _KEY_TYPES: Final = {
     "llm_api": ("llm_api_routes",),
