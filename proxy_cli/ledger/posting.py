@@ -59,7 +59,7 @@ def post(connection: Connection, batch: Batch, *, node: str, keeps_rows: bool) -
     """Put a batch in. Raises Moved where that was done already."""
     for name, (before, after) in sorted(batch.steps.items()):
         _step(connection, name, before, after)
-    rows = [sound(row) for row in _new(connection, batch.rows)]
+    rows = _new(connection, [sound(row) for row in batch.rows])
     if not rows:
         return
     if keeps_rows:

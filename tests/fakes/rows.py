@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from proxy_cli.ledger.framing import VOID
 from proxy_cli.ledger.reading import row_of
 from proxy_cli.ledger.row import Row, State
 from proxy_cli.ledger.segments import read, segments_in
@@ -24,9 +25,9 @@ def settled(name: str, *, cost: int = 3, tags: tuple[str, ...] = ()) -> Row:
 
 def written(folder: Path) -> list[tuple[int, str]]:
     """Every record of a folder's journals, in order: its kind and whose it is."""
-    found = []
-    for name in segments_in(folder):
-        for records, _ in read(folder / name.file, 0):
-            for record in records:
-                found.append((record.kind, row_of(record.data).request_id if record.kind != 3 else ""))
-    return found
+    return [
+        (record.kind, row_of(record.data).request_id if record.kind != VOID else "")
+        for name in segments_in(folder)
+        for records, _ in read(folder / name.file, 0)
+        for record in records
+    ]

@@ -36,6 +36,13 @@ class Disk:
         allocate(descriptor, size)
 
 
+def sent_until_refused(journal, sent):
+    """Begin requests until there is no room."""
+    for number in range(1000):
+        journal.intent(intent(str(number)))
+        sent.append(str(number))
+
+
 def test_nothing_is_made_before_there_is_something_to_write(tmp_path):
     """A process without requests has no files."""
     journal = Journal(Room(tmp_path / "journal"), node="n", number=0)
@@ -109,7 +116,7 @@ def test_a_record_that_is_larger_than_a_segment_gets_a_larger_one(tmp_path):
 
 @pytest.mark.row("D-01")
 def test_a_full_disk_refuses_requests_and_loses_no_outcome(tmp_path):
-    """While there is no room intents are refused with a 503; what became of those under way is written, then or later."""
+    """Without room intents are refused with a 503; what became of those under way is written, then or later."""
     disk, clock = Disk(), Clock()
     journal = Journal(Room(tmp_path, segment_bytes=8192, allocator=disk), node="n", number=0, clock=clock)
     journal.intent(intent("first"))
@@ -117,9 +124,7 @@ def test_a_full_disk_refuses_requests_and_loses_no_outcome(tmp_path):
     sent = ["first"]
 
     with pytest.raises(JournalFull, match="No space left") as refused:
-        for number in range(1000):
-            journal.intent(intent(str(number)))
-            sent.append(str(number))
+        sent_until_refused(journal, sent)
     for name in sent:
         journal.settle(settled(name))
 
@@ -140,8 +145,7 @@ def test_a_journal_that_has_reached_its_limit_refuses_and_recovers(tmp_path):
     journal = Journal(room, node="n", number=0, clock=clock)
 
     with pytest.raises(JournalFull, match="limit"):
-        for number in range(1000):
-            journal.intent(intent(str(number)))
+        sent_until_refused(journal, [])
 
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= room.max_bytes
     for name in segments_in(tmp_path)[:2]:
