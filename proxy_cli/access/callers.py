@@ -93,7 +93,7 @@ class Callers:
         self._tokens = tokens
         scopes = () if self.terms.proxy is None else (self.terms.proxy,)
         self._master = msgspec.structs.replace(keys.master, scopes=scopes) if scopes else keys.master
-        self.passer_by = Caller(role=Role.CUSTOMER, scopes=scopes)  # who calls a public route
+        self._passer_by = Caller(role=Role.CUSTOMER, scopes=scopes)
         if self._named is not None:
             self._named.take(self.terms)
         self._refused.clear()
@@ -133,6 +133,12 @@ class Callers:
         if known.turn_s <= self._wall():
             return None
         return self._judged(known, key, headers, client)
+
+    def pass_by(self, headers: Headers, client: str) -> Caller:
+        """Who calls a public route: nobody in particular. Raises Forbidden for an address that may not call."""
+        if self._asks_address:
+            self.addresses.let_in(self.addresses.client_of(headers, client))
+        return self._passer_by
 
     async def find(self, headers: Headers, client: str) -> Caller:
         """Who calls, looked up where it is not known. Raises the GatewayError that refuses, or StoreUnavailable."""

@@ -119,6 +119,7 @@ class Counter:
         """What every response carries."""
         if call_id is None or _CALL_ID.fullmatch(call_id) is None:
             call_id = record.request_id
+        record.call_id = call_id
         allowed = lines(self._cors.headers(origin)) if origin else ""
         return f"x-request-id: {record.request_id}\r\nx-litellm-call-id: {call_id}\r\n{allowed}{_SAFE}"
 
@@ -164,7 +165,7 @@ class Counter:
             return False
         record.has_place = True
         if route.access == "public":
-            record.caller = self._callers.passer_by
+            record.caller = self._callers.pass_by(headers, record.client)
             return True
         caller = self._callers.admit(headers, record.client)
         if caller is None:
@@ -177,7 +178,7 @@ class Counter:
         if not record.has_place:
             await self._wait_for_place(record, route)
         if route.access == "public":
-            record.caller = self._callers.passer_by
+            record.caller = self._callers.pass_by(headers, record.client)
             return
         caller = self._callers.admit(headers, record.client)
         if caller is None:

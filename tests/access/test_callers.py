@@ -121,7 +121,7 @@ async def test_the_proxys_own_budget_is_counted_for_everybody(make):
     callers = make(terms=Terms(proxy=proxy))
 
     assert callers.admit(bearer(MASTER), PEER).scopes == (proxy,)
-    assert callers.passer_by.scopes == (proxy,)
+    assert callers.pass_by((), PEER).scopes == (proxy,)
 
 
 @pytest.mark.row("A-01")
@@ -384,3 +384,16 @@ async def test_another_configuration_holds_at_once(store, make):
     async with asyncio.timeout(2):
         while proxy not in (await callers.find(bearer(), PEER)).scopes:
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.row("A-14")
+@pytest.mark.parametrize("master", [None, Secret(MASTER)])
+def test_addresses_that_may_not_call_are_refused_before_any_key(master):
+    """With the master key, without a key where none is needed, and on public routes."""
+    callers = Callers(Keys(master), addresses=Addresses(allowed=["10.0.0.0/8"]))
+
+    assert callers.admit(bearer(MASTER), "10.1.1.1").is_admin
+    assert callers.pass_by((), "10.1.1.1").role is Role.CUSTOMER
+    for refuse in (lambda: callers.admit(bearer(MASTER), PEER), lambda: callers.pass_by((), PEER)):
+        with pytest.raises(Forbidden, match=PEER):
+            refuse()
