@@ -11,6 +11,13 @@ READ_WITHIN_S: Final = 5.0
 WRITE_WITHIN_S: Final = 15.0
 
 
+class Session(Protocol):
+    """One transaction that is open: work is done in it, step by step."""
+
+    async def __call__(self, work: Callable[[Connection], T], /) -> T:
+        """What the work returns."""
+
+
 class Store(Protocol):
     """One process's way to the database. Work is a plain function of a connection; it awaits nothing.
 

@@ -4,7 +4,9 @@ Exceptions of SQLAlchemy and of the drivers end in this room. What breaks a rule
 whoever writes knows what it means. No sentence names a password, and none that callers see names a host or a path.
 """
 
+import socket
 import sqlite3
+import ssl
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
@@ -50,11 +52,25 @@ _STATES: Final = {
 _FAULTS_OF_OURS: Final = {"22", "23", "42"}  # classes of SQLSTATE: data, constraints, syntax
 _WRONG_ARGUMENT: Final = "invalid input for query argument"  # asyncpg's, before anything is sent
 READ_ONLY: Final = "25006"
+_KINDS: Final = (  # of failures before PostgreSQL could say anything
+    (socket.gaierror, "the name of its host is not known"),
+    (ssl.SSLCertVerificationError, "its certificate is not trusted"),
+    (ssl.SSLError, "no TLS connection to it comes about"),
+    (ConnectionRefusedError, "nothing listens there"),
+)
 AGAIN: Final = frozenset({"40P01", "40001"})  # the same once more may well succeed
 
 
 class StoreProblem(Exception):
     """Why there is no store: one sentence for whoever starts the program, with the cure; never a password."""
+
+
+class NoPlace(StoreProblem):
+    """The file cannot be made or written where it is to be."""
+
+
+class NotThere(StoreProblem):
+    """The server does not let us in now; it may later."""
 
 
 class StoreUnavailable(Overloaded):
@@ -83,6 +99,9 @@ def meaning(error: BaseException) -> str:
         return _STATES.get(state, f"it reports the error {state}")
     if isinstance(error, TimeoutError | PoolTimeout):
         return "it does not answer in time"
+    for kind, words in _KINDS:
+        if isinstance(error, kind):
+            return words
     return _of_sqlite(error) or "the connection to it is lost or refused"
 
 

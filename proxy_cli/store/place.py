@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from proxy_cli.store.failures import StoreProblem
+from proxy_cli.store.failures import NoPlace, StoreProblem
 
 _HEAD: Final = b"SQLite format 3\x00"
 _MADE: Final = b"made\n"
@@ -36,7 +36,7 @@ def alone_with(path: Path, wait_s: float = _LOCK_WAIT_S) -> Iterator[int]:
     try:
         descriptor = os.open(lock_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise _cannot(error, lock_file(path)) from error
+        raise _cannot(error, lock_file(path), path) from error
     try:
         _take(descriptor, path, time.monotonic() + wait_s)
         yield descriptor
@@ -58,12 +58,14 @@ def _take(descriptor: int, path: Path, until_s: float) -> None:
 
 
 def _make_folder(folder: Path) -> None:
+    if folder.parts[:1] and folder.parts[0].startswith("~"):
+        raise NoPlace("this user has no home to keep a database in; set LLMPROXY_DATA_DIR to a folder for it")
     try:
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise _cannot(error, folder) from error
+        raise _cannot(error, folder, folder) from error
 
 
 def make_file(path: Path, lock: int) -> bool:
@@ -79,7 +81,7 @@ def make_file(path: Path, lock: int) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise _cannot(error, path) from error
+        raise _cannot(error, path, path) from error
     try:
         head = os.pread(descriptor, len(_HEAD), 0)
     finally:
@@ -112,13 +114,15 @@ def _size(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _cannot(error, path) from error
+        raise _cannot(error, path, path.parent) from error
 
 
-def _cannot(error: OSError, path: Path) -> StoreProblem:
+def _cannot(error: OSError, path: Path, database: Path) -> StoreProblem:
+    """What keeps us from a path. Where there is a database already, it is not for want of a place."""
+    kind = StoreProblem if identity(database) and not database.is_dir() else NoPlace
     why = error.strerror or type(error).__name__
     user = os.geteuid()
-    return StoreProblem(
+    return kind(
         f"the database cannot be kept at {path}: {why} (as user {user}); "
         "make it writable for this user, or set LLMPROXY_DATA_DIR or general_settings.database_url to another place"
     )
@@ -131,7 +135,7 @@ def _refuse_network(path: Path) -> None:
         return  # not Linux: nothing is known of the disk
     kind = file_system(path.resolve(), mounts)
     if _NETWORKS.fullmatch(kind):
-        raise StoreProblem(
+        raise NoPlace(
             f"the database {path} lies on a network's file system ({kind}), where SQLite loses data; "
             "put it on a disk of this machine (LLMPROXY_DATA_DIR), or use PostgreSQL"
         )

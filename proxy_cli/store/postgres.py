@@ -7,7 +7,8 @@ succeed, or where the connection was found dead before anything could have been 
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 import asyncpg
@@ -16,8 +17,17 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.schema import CreateSchema
 
-from proxy_cli.store.base import READ_WITHIN_S, WRITE_WITHIN_S
-from proxy_cli.store.failures import AGAIN, READ_ONLY, StoreProblem, StoreUnavailable, is_ours, meaning, sqlstate
+from proxy_cli.store.base import READ_WITHIN_S, WRITE_WITHIN_S, Session
+from proxy_cli.store.failures import (
+    AGAIN,
+    READ_ONLY,
+    NotThere,
+    StoreProblem,
+    StoreUnavailable,
+    is_ours,
+    meaning,
+    sqlstate,
+)
 from proxy_cli.store.login import driver_options
 from proxy_cli.store.schema import Migrated, bring_up
 from proxy_cli.store.settings import StoreSettings
@@ -27,6 +37,8 @@ T = TypeVar("T")
 FAILURES: Final = (SQLAlchemyError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _TURN: Final = 0x6C6C6D71  # of PostgreSQL's advisory locks, ours for changes of the tables
 _MIGRATION_WAIT_S: Final = 60.0
+_CURE: Final = "see to the server, or correct general_settings.database_url (DATABASE_URL)"
+_LONG_S: Final = 3600.0  # for a statement that moves a whole table
 _CLOSE_S: Final = 2.0
 
 
@@ -175,7 +187,7 @@ def migrate(settings: StoreSettings, *, may_change: bool) -> Migrated:
         case StoreProblem() as problem:
             raise problem
         case error:
-            raise StoreProblem(f"the database {settings.shown} cannot be used: {meaning(error)}") from error
+            raise NotThere(f"the database {settings.shown} cannot be used: {meaning(error)}; {_CURE}") from error
 
 
 async def _migrate(settings: StoreSettings, *, may_change: bool) -> Migrated:
@@ -194,3 +206,17 @@ def _alone(connection: Connection, settings: StoreSettings, may_change: bool) ->
     if schema and may_change and not inspect(connection).has_schema(schema):
         connection.execute(CreateSchema(schema))
     return bring_up(connection, settings.shown, may_change=may_change)
+
+
+@asynccontextmanager
+async def transaction(settings: StoreSettings, *, reads_only: bool) -> AsyncIterator[Session]:
+    """One long transaction that sees the database as it is at its beginning; an error undoes it."""
+    engine = engine_of(settings, size=1, statement_s=_LONG_S)
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if reads_only else {}
+    try:
+        async with engine.connect() as connection:
+            await connection.execution_options(**options)
+            async with connection.begin():
+                yield connection.run_sync
+    finally:
+        await engine.dispose()

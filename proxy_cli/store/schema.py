@@ -24,6 +24,12 @@ REVISIONS: Final = ("0001",)
 VERSION_TABLE: Final = PREFIX + "schema"
 _VERSION: Final = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
 _MIGRATION_WAIT_S: Final = 60.0
+_CURES: Final = {
+    "its disk is full": "make room on it",
+    "another program holds it locked": "end that program, or try again later",
+    "it can only be read": "let this user write it, and the folder it is in",
+    "its file is damaged": "put a backup in its place",
+}
 
 # Tables of LiteLLM's own, of which one is enough to know its database by.
 _LITELLM: Final = "LiteLLM_VerificationToken"
@@ -77,7 +83,9 @@ def _migrate_file(settings: StoreSettings, *, may_change: bool) -> Migrated:
                 with connection.begin():
                     migrated = bring_up(connection, settings.shown, may_change=may_change)
         except (SQLAlchemyError, sqlite3.Error) as error:
-            raise StoreProblem(f"the database {settings.shown} cannot be used: {meaning(error)}") from error
+            why = meaning(error)
+            cure = _CURES.get(why, "name another file in general_settings.database_url")
+            raise StoreProblem(f"the database {settings.shown} cannot be used: {why}; {cure}") from error
         finally:
             engine.dispose()
         place.note_made(lock)

@@ -23,7 +23,6 @@ TIMEOUT_S: Final = 2.0
 SHAPES: Final = "postgresql://user:password@host:5432/name, sqlite:///path/to/file.db or a path"
 _POSTGRES: Final = ("postgresql", "postgres")
 _DRIVERS: Final = ("asyncpg", "greenlet")
-_PARTS: Final = ("DATABASE_HOST", "DATABASE_NAME")  # LiteLLM puts an address together where both are set
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class StoreSettings:
 def data_dir(environ: Mapping[str, str]) -> Path:
     """The folder for what is kept: LLMPROXY_DATA_DIR, or the user's own for this program."""
     named = environ.get("LLMPROXY_DATA_DIR", "").strip()
-    return Path(named).expanduser() if named else user_data_path("llmproxy")
+    return _at_home(Path(named)) if named else user_data_path("llmproxy")
 
 
 def settings_of(
@@ -65,7 +64,7 @@ def settings_of(
 ) -> StoreSettings:
     """The database that the file names, or a variable, or the usual one in a folder. Raises StoreProblem."""
     given = database_url.reveal() if isinstance(database_url, Secret) else database_url
-    url = (given or environ.get("DATABASE_URL", "") or _of_parts(environ)).strip().strip("\"'")
+    url = (given or _variable(environ, "DATABASE_URL") or _of_parts(environ)).strip().strip("\"'")
     wait_s = timeout_s or TIMEOUT_S
     if not url:
         return StoreSettings(path=folder / FILE_NAME, timeout_s=wait_s, power_safe=power_safe, is_explicit=False)
@@ -89,16 +88,29 @@ def settings_of(
 def _path(text: str) -> Path:
     if not text.strip() or text.startswith(":memory:"):
         raise StoreProblem(f"the database needs a file: a database in memory forgets all at the end; write {SHAPES}")
-    return Path(text).expanduser()
+    return _at_home(Path(text))
+
+
+def _at_home(path: Path) -> Path:
+    """The path with its ~ filled in; where that means nothing it stays, and is told when the file is to be made."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    """The value of a variable or, before it, of its twin of ours; empty where neither is set."""
+    return environ.get(f"LLMPROXY_{name}", "").strip() or environ.get(name, "").strip()
 
 
 def _of_parts(environ: Mapping[str, str]) -> str:
     """The address that LiteLLM's single variables make up; empty where they do not."""
-    if not all(environ.get(name) for name in _PARTS):
+    host, port, name, schema = (_variable(environ, f"DATABASE_{part}") for part in ("HOST", "PORT", "NAME", "SCHEMA"))
+    if not host or not name:
         return ""
-    user = environ.get("DATABASE_USERNAME") or environ.get("DATABASE_USER") or ""
-    password = environ.get("DATABASE_PASSWORD", "")
+    user = _variable(environ, "DATABASE_USERNAME") or _variable(environ, "DATABASE_USER")
+    password = _variable(environ, "DATABASE_PASSWORD")
     login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
-    port = f":{environ['DATABASE_PORT']}" if environ.get("DATABASE_PORT") else ""
-    schema = f"?schema={quote(environ['DATABASE_SCHEMA'])}" if environ.get("DATABASE_SCHEMA") else ""
-    return f"postgresql://{login}{environ['DATABASE_HOST']}{port}/{environ['DATABASE_NAME']}{schema}"
+    query = f"?schema={quote(schema)}" if schema else ""
+    return f"postgresql://{login}{host}{f':{port}' if port else ''}/{name}{query}"
