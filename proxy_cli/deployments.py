@@ -19,6 +19,8 @@ from proxy_cli.config.problem import Path, Place, Problem, Severity, did_you_mea
 from proxy_cli.errors import UnknownModel
 from proxy_cli.prices.cost import rates_of
 from proxy_cli.prices.table import PriceTable
+from proxy_cli.prices.terms import terms_for
+from proxy_cli.prices.unpriced import refusal
 from proxy_cli.providers import parameters
 from proxy_cli.providers.catalog import ROWS, Compatible, is_known
 from proxy_cli.providers.resolve import Resolved, resolve
@@ -58,6 +60,9 @@ class Common:
     forward_client_headers: bool = False
     forward_organization: bool = False
     tls: Tls = USUAL_TLS
+    discounts: Mapping[str, Json] = field(default_factory=lambda: NOTHING)  # cost_discount_config
+    margins: Mapping[str, Json] = field(default_factory=lambda: NOTHING)  # cost_margin_config
+    needs_price: bool = False  # a deployment without one is never asked
     trusted: bool | str = True  # what `ssl_verify: true` stands for: SSL_CERT_FILE may name other certificates
     proxy: Proxy | None = None
 
@@ -172,7 +177,7 @@ def resolve_entry(entry: ModelEntry, common: Common) -> Resolution:
         or (_first(common.environ, row.organization_env) if _is_own(row, backend) else None),
     )
     known = common.prices.find(deployment.model, deployment.provider, entry.model_info.base_model) or NOTHING
-    return Resolution(_with_abilities(deployment, entry, params, row, known, common.prices), known, warnings)
+    return Resolution(_with_abilities(deployment, entry, params, row, known, common), known, warnings)
 
 
 def _inferred(prices: PriceTable) -> Callable[[str], str | None]:
@@ -361,18 +366,32 @@ def _with_abilities(
     params: ModelParams,
     row: Compatible,
     known: Mapping[str, Json],
-    prices: PriceTable,
+    common: Common,
 ) -> Deployment:
     info = entry.model_info.public()
+    rates = _rates(deployment, entry, params, known, common)
     refuses = parameters.refused(deployment, info, known, row)
     return replace(
         deployment,
         refuses=refuses,
         takes_tools=parameters.takes_tools(refuses, info, known),
-        rates=rates_of(params.rates, entry.model_info.rates, known),
+        rates=rates,
+        refusal=refusal(deployment.group) if common.needs_price and not rates and not _is_mocked(params) else "",
         window=entry.model_info.max_input_tokens or _window(known),
-        mode=deployment.mode or known.get("mode") or _mode_by_name(entry.model_name, prices),
+        mode=deployment.mode or known.get("mode") or _mode_by_name(entry.model_name, common.prices),
     )
+
+
+def _rates(
+    deployment: Deployment, entry: ModelEntry, params: ModelParams, known: Mapping[str, Json], common: Common
+) -> Mapping[str, Json]:
+    listed = common.prices.priced(known, deployment.model, deployment.provider, entry.model_info.base_model)
+    terms = terms_for(deployment.provider, common.discounts, common.margins)
+    return rates_of(params.rates, entry.model_info.rates, listed, terms)
+
+
+def _is_mocked(params: ModelParams) -> bool:
+    return params.mock_response is not None
 
 
 def _window(known: Mapping[str, Json]) -> int | None:

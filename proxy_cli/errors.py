@@ -82,6 +82,13 @@ class ModelDenied(Forbidden):
         self.status = status
 
 
+class Unpriced(Forbidden):
+    """A deployment that is not asked because what it costs is not known; another one may have a price."""
+
+    code = "model_without_price"
+    elsewhere = True
+
+
 class NotFound(GatewayError):
     """No such path or object."""
 

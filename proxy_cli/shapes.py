@@ -223,6 +223,7 @@ class Deployment:
     window: int | None = None  # tokens of a prompt, at most
     mirror: Mirror | None = None
     probed: bool = True  # looked at in the background
+    refusal: str = ""  # why it is never asked: what it costs is not known, and must be
     mode: str | None = None  # model_info.mode: chat, embedding, ...
     info: Mapping[str, Json] = field(default_factory=_nothing)  # model_info as written, without secrets
     params: Mapping[str, Json] = field(default_factory=_nothing)  # litellm_params, likewise, for /model/info

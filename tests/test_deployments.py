@@ -5,8 +5,9 @@ from proxy_cli.config.problem import Place, Severity
 from proxy_cli.config.reading import Unreadable
 from proxy_cli.deployments import Common, build
 from proxy_cli.errors import UnknownModel
+from proxy_cli.prices.cost import prices_of
 from proxy_cli.prices.table import PriceTable
-from proxy_cli.shapes import Backend, Mirror
+from proxy_cli.shapes import Backend, Mirror, Operation, Usage
 
 PRICES = PriceTable.load()
 LOCAL = "http://localhost:20080/v1"
@@ -354,3 +355,39 @@ def test_how_many_calls_run_at_a_time_is_not_derived_from_a_minutes_limits():
     deployment, _ = one("openai/vicuna", api_base=LOCAL, rpm=60, tpm=1000)
 
     assert deployment.max_parallel is None
+
+
+@pytest.mark.row("C-64")
+def test_a_model_without_a_price_is_refused_where_prices_are_needed():
+    """Not one that has a price in the list, in its entry or by the hour, nor one that is answered without a backend."""
+    common = {"needs_price": True}
+
+    assert one("openai/gpt-4o", common=common)[0].refusal == ""
+    assert one("openai/vicuna", api_base=LOCAL, common=common, input_cost_per_token=0)[0].refusal == ""
+    assert one("openai/vicuna", api_base=LOCAL, common=common, gpu_hour_cost=2.5)[0].refusal == ""
+    assert one("openai/vicuna", common=common, mock_response="hi")[0].refusal == ""
+    assert one("openai/vicuna", api_base=LOCAL)[0].refusal == ""
+    assert one("openai/vicuna", api_base=LOCAL, common=common)[0].refusal.startswith("the price of a is not known")
+
+
+def test_a_providers_discount_and_margin_reach_its_prices():
+    """Those of the list and those of one's own, and nothing where there are none."""
+    common = {"discounts": {"openai": 0.5}, "margins": {"global": {"fixed_amount": 0.001}}}
+    usage = Usage(1000)
+
+    listed, _ = one("openai/gpt-4o", common=common)
+    own, _ = one("openai/vicuna", api_base=LOCAL, common=common, input_cost_per_token=2e-06)
+    free, _ = one("openai/vicuna", api_base=LOCAL, common=common)
+
+    assert prices_of(listed).cost_nano(usage, Operation.CHAT) == 1_250_000 + 1_000_000
+    assert prices_of(own).cost_nano(usage, Operation.CHAT) == 1_000_000 + 1_000_000
+    assert free.rates == {}
+
+
+def test_pictures_have_their_prices_by_quality_and_size():
+    """Also of a model that has no entry of its own in the list."""
+    deployment, _ = one("azure/dall-e-3", api_base="https://x.openai.azure.com", api_key="k", api_version="v")
+
+    nano = prices_of(deployment).cost_nano(Usage(images=1, picture="hd/1024x1024"), Operation.IMAGE_GENERATIONS)
+
+    assert nano == 87_999_958

@@ -17,6 +17,7 @@ from proxy_cli.config.fields import (
     Usd,
     Verify,
 )
+from proxy_cli.config.margins import Discounts, Margins
 from proxy_cli.config.routing_values import Retries
 from proxy_cli.config.settings_router import Fallbacks, FallbackTarget
 from proxy_cli.config.state import Section, ignored, later, used
@@ -156,9 +157,17 @@ class LiteLLMSettings(Section):
     disable_end_user_cost_tracking: Flag | None = later("No spend by end user.", _NO_KEYS)
     disable_end_user_cost_tracking_prometheus_only: Flag | None = later("No metrics by end user.", _NO_KEYS)
     extra_spend_tag_headers: Names = later("Headers that spend is counted by.", _NO_KEYS, default=())
-    block_requests_for_models_without_pricing: Flag | None = later("Refuse models without a price.")
-    cost_discount_config: JsonMap = later("Discounts by provider.", "set the price in `litellm_params`", default={})
-    cost_margin_config: JsonMap = later("Margins by provider.", "set the price in `litellm_params`", default={})
+    block_requests_for_models_without_pricing: Flag | None = used(
+        "Refuse models whose price is not known (as `general_settings.unpriced: deny`)."
+    )
+    cost_discount_config: Discounts = used(
+        "What a provider takes off its prices, as a part of them: `{vertex_ai: 0.05}`.", default={}
+    )
+    cost_margin_config: Margins = used(
+        "What is put on a provider's prices: a part of them, or `{percentage: 0.1, fixed_amount: 0.001}` with USD for "
+        "each answer; `global` holds for providers that are not named.",
+        default={},
+    )
     public_routes: Names = later("Paths that need no key.", default=())
     mcp_aliases: JsonMap = later("Other names of MCP servers.", default={})
     guardrails: Anything = later("Guardrails.")

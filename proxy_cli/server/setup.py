@@ -21,6 +21,7 @@ from proxy_cli.config.master_key import KeyProblem, master_key_problem
 from proxy_cli.config.models import ModelEntry, ModelParams
 from proxy_cli.config.problem import Path, Place, Problem, Severity
 from proxy_cli.config.schema import Config
+from proxy_cli.prices import unpriced
 from proxy_cli.prices.table import PriceTable
 from proxy_cli.routing.fleet import Fleet
 from proxy_cli.routing.rules import Rules
@@ -37,6 +38,7 @@ from proxy_cli.server.routing_rules import rules_of
 from proxy_cli.server.turn import Turn
 from proxy_cli.shapes import Deployment, Json, Operation, Proxy
 from proxy_cli.shared import Shared
+from proxy_cli.store.settings import data_dir
 from proxy_cli.telemetry.metrics import Metrics
 from proxy_cli.wire.steering import MOCK_FAILURES
 
@@ -183,7 +185,7 @@ def _common(config: Config, flags: Flags, variables: Variables, environ: Mapping
         forced["max_tokens"] = flags.max_tokens
     return deployments.Common(
         environ=environ,
-        prices=PriceTable.load(),
+        prices=PriceTable.load(data_dir(environ)),
         credentials={each.credential_name: each for each in config.credential_list},
         params=router.default_litellm_params,
         drop_params=flags.drop_params or litellm.drop_params or bool(variables.drop_params),
@@ -199,6 +201,9 @@ def _common(config: Config, flags: Flags, variables: Variables, environ: Mapping
         tls=backend_tls.settings(litellm, variables),
         trusted=variables.ssl_cert_file or True,
         proxy=litellm.http_proxy if isinstance(litellm.http_proxy, Proxy) else None,
+        discounts=litellm.cost_discount_config,
+        margins=litellm.cost_margin_config,
+        needs_price=unpriced.is_denied(general.unpriced, litellm.block_requests_for_models_without_pricing),
     )
 
 
@@ -230,7 +235,7 @@ def _all_problems(loaded: Loaded | None) -> tuple[Problem, ...]:
     """Of a file with errors: also where its sound entries would lead nowhere."""
     if loaded is None:
         return ()
-    common = deployments.Common(environ=loaded.environ, prices=PriceTable.load())
+    common = deployments.Common(environ=loaded.environ, prices=PriceTable.load(data_dir(loaded.environ)))
     mended = {index: entry for index, entry in loaded.sound.items() if _stands_alone(entry)}
     return tuple(sorted([*loaded.problems, *deployments.misdirected(mended, common, loaded.place)]))
 
@@ -337,14 +342,4 @@ def _admission(config: Config, flags: Flags) -> AdmissionLimits:
 
 def _unpriced(found: Sequence[Deployment], max_budget: float | None) -> tuple[str, ...]:
     """A budget cannot count what has no price: say so for the models it does not hold for."""
-    if max_budget is None:
-        return ()
-    names = sorted({each.group for each in found if not each.rates and each.mock_response is None})
-    if not names:
-        return ()
-    shown = ", ".join(names[:10]) + (" and more" if len(names) > 10 else "")
-    said = (
-        f"the budget does not count these models, whose price is not known: {shown}; "
-        "give them input_cost_per_token and output_cost_per_token"
-    )
-    return (said,)
+    return () if max_budget is None else unpriced.warning(unpriced.names(found))
