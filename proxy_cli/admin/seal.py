@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, Self
 
 from sqlalchemy import Connection, select, update
@@ -50,15 +51,7 @@ class Seal:
     __slots__ = ("_cipher_key", "_proof_key", "salt")
 
     def __init__(self, secret: Secret, salt: bytes) -> None:
-        keys = hashlib.scrypt(
-            secret.reveal().encode("utf-8", "surrogateescape"),
-            salt=salt,
-            n=_SCRYPT_N,
-            r=_SCRYPT_R,
-            p=1,
-            maxmem=_SCRYPT_MEMORY,
-            dklen=64,
-        )
+        keys = _derived(secret, salt)
         self.salt = salt
         self._cipher_key, self._proof_key = keys[:32], keys[32:]
 
@@ -97,6 +90,20 @@ class Seal:
         named = place.encode("utf-8", "surrogateescape")
         # The length before the place: no two pairs of place and ciphertext are the same bytes.
         return hmac.digest(self._proof_key, len(named).to_bytes(8, "big") + named + nonce + sealed, "sha256")
+
+
+@lru_cache(maxsize=4)
+def _derived(secret: Secret, salt: bytes) -> bytes:
+    """Both keys. Remembered, for the making of them is slow on purpose, and a transaction may wait for it."""
+    return hashlib.scrypt(
+        secret.reveal().encode("utf-8", "surrogateescape"),
+        salt=salt,
+        n=_SCRYPT_N,
+        r=_SCRYPT_R,
+        p=1,
+        maxmem=_SCRYPT_MEMORY,
+        dklen=64,
+    )
 
 
 def _unreadable(place: str) -> SealProblem:
