@@ -19,7 +19,7 @@ from proxy_cli.ledger.backlog import Backlog
 from proxy_cli.ledger.backlog import Sums as Pending
 from proxy_cli.ledger.crash import CrashPoint
 from proxy_cli.ledger.drainer import Drainer, Told
-from proxy_cli.ledger.journal import JOURNAL_MAX_BYTES, CrashingJournal, Journal, Room
+from proxy_cli.ledger.journal import JOURNAL_MAX_BYTES, SEGMENT_BYTES, CrashingJournal, Journal, Room
 from proxy_cli.ledger.posting import positions, spent
 from proxy_cli.ledger.retention import Retention, Upkeep
 from proxy_cli.ledger.row import Charge
@@ -45,10 +45,11 @@ class Ledger:
         keeps_rows: bool = True,
         retention: Retention | None = None,
         max_bytes: int = JOURNAL_MAX_BYTES,
+        segment_bytes: int = SEGMENT_BYTES,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.node = re.sub(r"[^A-Za-z0-9_.-]", "_", node) or "node"
-        self._room = Room(directory / FOLDER, max_bytes=max_bytes)
+        self._room = Room(directory / FOLDER, segment_bytes=segment_bytes, max_bytes=max_bytes)
         self._keeps_rows = keeps_rows
         self._retention = retention or Retention()
         self._crash = CrashPoint(environ)
