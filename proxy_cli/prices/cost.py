@@ -20,6 +20,8 @@ from proxy_cli.shapes import NOTHING, Deployment, Json, Operation, Usage
 GPU_HOUR: Final = "gpu_hour_cost"
 _THRESHOLD = re.compile(r"_above_(\d+)k_tokens")
 _TIERS: Final = frozenset({"priority", "flex", "ultrafast", "batches"})
+_CHAT: Final = Operation.CHAT
+_EMBEDDINGS: Final = Operation.EMBEDDINGS
 _IMAGES = frozenset({Operation.IMAGE_GENERATIONS, Operation.IMAGE_EDITS, Operation.IMAGE_VARIATIONS})
 
 
@@ -77,7 +79,8 @@ class Prices:
         book = self._only
         if book is None or usage.tier:
             book = self._book(usage.prompt_tokens, usage.tier)
-        total = _COSTS.get(operation, _tokens)(usage, book)
+        # To look an operation up takes longer than to count its tokens; most are chats.
+        total = _tokens(usage, book) if operation is _CHAT else _COSTS.get(operation, _tokens)(usage, book)
         if book.request is not None:
             total = book.request + (total or 0)
         if total is None:
@@ -101,9 +104,9 @@ class Prices:
         if book is None or tier:
             book = self._book(prompt_tokens, tier)
         total: Units = self._fixed + (book.request or 0)
-        if asked is not None and operation in _BY_PIECE:
+        if asked is not None and operation is not _CHAT and operation in _BY_PIECE:
             total += _COSTS[operation](asked, book) or 0
-        elif operation is Operation.EMBEDDINGS:
+        elif operation is _EMBEDDINGS:
             total += max(prompt_tokens, 0) * (book.input or 0)
         else:
             total += max(prompt_tokens, 0) * book.most_input + max(completion_tokens, 0) * book.most_output

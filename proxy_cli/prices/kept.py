@@ -123,7 +123,7 @@ def _bad_prices(name: str, value: Json) -> Iterator[str]:
             if isinstance(each, dict):
                 priced = {inner: price for inner, price in each.items() if is_price(inner)}
                 yield from _bad_prices(f"{name}[{at}]", priced)
-    elif value is not None and exact.price(value) is None:
+    elif value is not None and (isinstance(value, str) or exact.price(value) is None):
         yield f"{name} is {_shown(value)}; write USD as a number that is 0 or more"
 
 

@@ -9,7 +9,7 @@ from proxy_cli.cli import group
 from proxy_cli.cli.prices import run
 from proxy_cli.prices.table import PriceTable
 
-ENTRY = {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-07, "output_cost_per_token": "1e-6"}
+ENTRY = {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 5e-07, "output_cost_per_token": 1e-06}
 
 
 @pytest.fixture

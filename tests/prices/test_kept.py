@@ -60,6 +60,7 @@ def test_what_cannot_be_read_is_told_and_changes_nothing(tmp_path, content):
         ({"m": 7}, "m: 7 is no object"),
         ({"m": {"input_cost_per_token": -1e-06}}, "m: input_cost_per_token is -1e-06; write USD as a number"),
         ({"m": {"input_cost_per_token": "NaN"}}, "m: input_cost_per_token is NaN; write USD as a number"),
+        ({"m": {"input_cost_per_token": "1e-6"}}, "m: input_cost_per_token is 1e-6; write USD as a number"),
         ({"m": {"output_cost_per_image": True}}, "m: output_cost_per_image is True"),
         ({"m": {"search_context_cost_per_query": {"search_context_size_low": -1}}},
          "m: search_context_cost_per_query.search_context_size_low is -1"),
