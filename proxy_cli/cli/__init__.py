@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "explain": "Say what would become of a request: who is asked, why, and what is sent.",
     "test": "Send a running proxy a test request, plain and streamed.",
     "prices": "Say what models cost; take newer prices from a file.",
+    "db": "Look after the database: upgrade, check, backup, copy.",
     "mock": "A backend to try things with: deterministic answers, errors on request.",
 }
 

@@ -66,7 +66,8 @@ class Option:
         )
 
 
-_NO_DATABASE = "there is no database yet; leave it out"
+_NO_DATABASE = "tables are brought up at start, and by `llmproxy db upgrade`; leave it out"
+_NO_LOGIN = "the database is entered by user and password, in DATABASE_URL; leave it out"
 _OWN_SERVER = "llmproxy brings its own server; leave it out, or use --run_gunicorn"
 
 OPTIONS: Final[tuple[Option, ...]] = (
@@ -135,8 +136,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("ciphers", TEXT, "LiteLLM's", "", unused="HTTPS uses the ciphers that OpenSSL recommends; leave it out"),
     Option("timeout_worker_healthcheck", SECONDS, "LiteLLM's", "", variable="TIMEOUT_WORKER_HEALTHCHECK",
            unused="worker processes are watched without asking them; leave it out"),
-    Option("iam_token_db_auth", None, "LiteLLM's", "", variable="IAM_TOKEN_DB_AUTH", unused=_NO_DATABASE),
-    Option("azure_postgresql_auth", None, "LiteLLM's", "", unused=_NO_DATABASE),
+    Option("iam_token_db_auth", None, "LiteLLM's", "", variable="IAM_TOKEN_DB_AUTH", unused=_NO_LOGIN),
+    Option("azure_postgresql_auth", None, "LiteLLM's", "", unused=_NO_LOGIN),
     Option("use_prisma_db_push", None, "LiteLLM's", "", unused=_NO_DATABASE),
     Option("use_v2_migration_resolver", None, "LiteLLM's", "", variable="USE_V2_MIGRATION_RESOLVER",
            unused=_NO_DATABASE),
