@@ -20,20 +20,24 @@ Sums = Counter[Charge]
 
 
 class Backlog:
-    """One folder's. Owns what it remembers of whole segments and of runs that are over."""
+    """One folder's. Owns what it remembers of whole segments and of runs that are over.
 
-    def __init__(self, folder: Path) -> None:
+    What our own ended processes had under way is left out: it is told to whoever counts once it is in the store.
+    """
+
+    def __init__(self, folder: Path, node: str) -> None:
         self._folder = folder
+        self._node = node
         self._whole: dict[SegmentName, Sums] = {}
         self._orphans: dict[str, Sums] = {}
-        self.sums: Sums = Counter()  # as of the last look
+        self.sums: dict[str, Sums] = {}  # of each node, as of the last look
 
     def names(self) -> list[SegmentName]:
         """The segments that are there."""
         return segments_in(self._folder)
 
-    def look(self, positions: Mapping[SegmentName, int]) -> Sums:
-        """The sums behind these places, and what intents will be charged whose process has ended.
+    def look(self, positions: Mapping[SegmentName, int]) -> dict[str, Sums]:
+        """By node: the sums behind these places, and what intents will be charged whose process has ended.
 
         Raises FileNotFoundError when a segment goes meanwhile: then the places are out of date.
         """
@@ -42,17 +46,18 @@ class Backlog:
         for name in self.names():
             runs.setdefault(name.run, []).append(name)
         self._forget(runs)
-        sums: Sums = Counter()
+        found: dict[str, Sums] = {}
         for run, names in runs.items():
+            sums = found.setdefault(names[0].node, Counter())
             if DONE in [positions.get(name, 0) for name in names]:
                 continue
-            if run in over:
+            if run in over and names[0].node != self._node:
                 sums.update(self._of_ended(run, names))
             for name in names:
                 is_final = run in over or name is not names[-1]
                 sums.update(self._of_segment(name, positions.get(name, 0), is_final=is_final))
-        self.sums = sums
-        return sums
+        self.sums = found
+        return found
 
     def _of_segment(self, name: SegmentName, position: int, *, is_final: bool) -> Sums:
         if position > START:

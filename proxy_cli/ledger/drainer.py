@@ -118,7 +118,7 @@ class Drainer:
                 "%d requests were under way when their process ended; they are charged what was reserved for them",
                 len(orphans.rows),
             )
-            if self._told is not None:
+            if self._told is not None and not orphans.foreign:
                 self._told(orphans.rows)
         await self._remove(reader)
         return False
@@ -154,7 +154,7 @@ class Drainer:
     async def _reader_now(self) -> Reader:
         """The reader, which knows what the store has of each journal."""
         if self._reader is None:
-            reader = Reader(self._folder)
+            reader = Reader(self._folder, self._node)
             names = reader.found()
             known = await self._store.read(partial(positions, names=names))
             await asyncio.to_thread(reader.recover, names, known)

@@ -53,7 +53,7 @@ class Ledger:
         self._keeps_rows = keeps_rows
         self._retention = retention or Retention()
         self._crash = CrashPoint(environ)
-        self._backlog = Backlog(self._room.folder)
+        self._backlog = Backlog(self._room.folder, self.node)
         self._journal: Journal | None = None
         self._drainer: Drainer | None = None
         self._tasks = Tasks()
@@ -108,12 +108,13 @@ class Ledger:
 
     def pending(self, kind: str, name: str, window: int) -> int:
         """What stood in the journals and not in the store for a scope's window when `sums` was last asked."""
-        return self._backlog.sums[kind, name, window]
+        return sum(sums[kind, name, window] for sums in self._backlog.sums.values())
 
     async def sums(self, store: Store, wanted: Iterable[tuple[Scope, int]]) -> Sums:
         """For scopes and their windows: what other nodes have spent, and what this one has.
 
-        The latter counts what stands in journals here, too, whichever process wrote it and whether it lives or not.
+        Both count what stands in the journals here and not in the store yet; another server's of this folder, or a
+        former one's, is another node's.
         """
         charges = {(scope.kind, scope.id, window) for scope, window in wanted}
         for left in reversed(range(_LOOKS)):
@@ -137,10 +138,12 @@ def _known(
     return spent(connection, charges), positions(connection, names)
 
 
-def _joined(charges: set[Charge], found: list[tuple[Charge, str, int]], pending: Pending, node: str) -> Sums:
-    elsewhere = dict.fromkeys(charges, 0)
-    own = {charge: pending[charge] for charge in charges}
-    for charge, counted_by, nano in found:
+def _joined(
+    charges: set[Charge], found: list[tuple[Charge, str, int]], pending: Mapping[str, Pending], node: str
+) -> Sums:
+    elsewhere, own = dict.fromkeys(charges, 0), dict.fromkeys(charges, 0)
+    waiting = [(charge, counted_by, sums[charge]) for counted_by, sums in pending.items() for charge in charges]
+    for charge, counted_by, nano in found + waiting:
         into = own if counted_by == node else elsewhere
         into[charge] += nano
     return {charge: (elsewhere[charge], own[charge]) for charge in charges}

@@ -5,7 +5,7 @@ where the batch began, somebody else has been there, and nothing is done (`Moved
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 from operator import attrgetter
@@ -53,6 +53,7 @@ class Batch(msgspec.Struct):
 
     rows: list[Row]
     steps: dict[SegmentName, tuple[int, int]]  # how far each segment was read before, and is now
+    foreign: dict[str, str] = {}  # requests that another server of this folder has answered, and its node
 
 
 def post(connection: Connection, batch: Batch, *, node: str, keeps_rows: bool) -> None:
@@ -64,7 +65,7 @@ def post(connection: Connection, batch: Batch, *, node: str, keeps_rows: bool) -
         return
     if keeps_rows:
         connection.execute(upsert(LEDGER).on_conflict_do_nothing(), [_columns_of(row) for row in rows])
-    _add(connection, SPEND, ("kind", "id", "window", "node"), ("nano",), spend_of(rows, node))
+    _add(connection, SPEND, ("kind", "id", "window", "node"), ("nano",), _spend_of(rows, batch.foreign, node))
     _add(connection, DAILY, _DAY_KEYS, _DAY_SUMS, _days_of(rows))
     _add(connection, DAILY_TAGS, _TAG_KEYS, _TAG_SUMS, _tags_of(rows))
 
@@ -95,16 +96,6 @@ def spent(
         query = select(SPEND.c.kind, SPEND.c.id, SPEND.c.window, SPEND.c.node, SPEND.c.nano).where(keys.in_(some))
         found += [((kind, name, window), node, nano) for kind, name, window, node, nano in connection.execute(query)]
     return found
-
-
-def spend_of(rows: Iterable[Row], node: str) -> Sums:
-    """What rows add to the sums of scopes."""
-    sums: Sums = defaultdict(lambda: [0])
-    for row in rows:
-        if row.cost_nano:
-            for kind, name, window in row.charges:
-                sums[kind, name, window, node][0] += row.cost_nano
-    return sums
 
 
 def sound(row: Row) -> Row:
@@ -161,6 +152,16 @@ def _day(row: Row) -> str:
 @lru_cache(maxsize=64)
 def _day_of(number: int) -> str:
     return (_FIRST_DAY + timedelta(days=min(number, _LAST_DAY))).isoformat()
+
+
+def _spend_of(rows: Iterable[Row], foreign: Mapping[str, str], node: str) -> Sums:
+    sums: Sums = defaultdict(lambda: [0])
+    for row in rows:
+        if row.cost_nano:
+            counted_by = foreign.get(row.request_id, node) if foreign else node
+            for kind, name, window in row.charges:
+                sums[kind, name, window, counted_by][0] += row.cost_nano
+    return sums
 
 
 def _days_of(rows: Iterable[Row]) -> Sums:

@@ -56,8 +56,9 @@ class Cursor(msgspec.Struct):
 class Reader:
     """Reads one folder's journals; one thread at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node: str) -> None:
         self._folder = folder
+        self._node = node
         self._cursors: dict[SegmentName, Cursor] = {}
         self._open: dict[str, tuple[SegmentName, int]] = {}  # request to where its intent stands
         self._to_mark: list[tuple[SegmentName, int]] = []
@@ -89,16 +90,20 @@ class Reader:
     def next(self, *, is_last: bool = False) -> Batch:
         """What has been written since. What it steps over is stored only when there is a reason, or at the end."""
         rows: list[Row] = []
+        foreign: dict[str, str] = {}
         self._look()
         runs = list(self._runs().items())
         self._turn += 1
         first = self._turn % max(len(runs), 1)
         for run, names in runs[first:] + runs[:first]:
+            before = len(rows)
             self._read_run(run, names, rows)
+            if names[0].node != self._node:
+                foreign.update((row.request_id, names[0].node) for row in rows[before:])
         steps = {name: (each.stored, each.read) for name, each in self._cursors.items() if self._moved(each)}
         if not rows and not is_last and not self._is_due(steps):
             steps = {}
-        return Batch(rows=rows, steps=steps)
+        return Batch(rows=rows, steps=steps, foreign=foreign)
 
     def orphans(self, at_us: int) -> list[Batch]:
         """Of each run that is over and wholly in the store: rows for the intents that will never have an outcome."""
@@ -109,7 +114,9 @@ class Reader:
                 rows = [self._unknown(name, at, at_us) for name, at in self._open.values() if name.run == run]
                 if rows:
                     steps = {name: (self._cursors[name].stored, DONE) for name in names}
-                    batches.append(Batch(rows=rows, steps=steps))
+                    node = names[0].node
+                    foreign = {row.request_id: node for row in rows} if node != self._node else {}
+                    batches.append(Batch(rows=rows, steps=steps, foreign=foreign))
         return batches
 
     def stored(self, batch: Batch) -> None:

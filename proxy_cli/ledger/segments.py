@@ -35,6 +35,11 @@ class SegmentName(NamedTuple):
         return f"{self.run}.{self.number:06d}"
 
     @property
+    def node(self) -> str:
+        """The server whose process wrote it."""
+        return self.run.rsplit("-", 2)[0]
+
+    @property
     def file(self) -> str:
         """Its file, without the folder."""
         return f"{self}{SUFFIX}"

@@ -150,6 +150,20 @@ async def test_those_of_ended_processes_are_told(store, tmp_path):
     assert [row.request_id for row in told] == ["a"]
 
 
+async def test_those_of_another_server_are_not_told(sqlite, tmp_path):
+    """A former server's requests get their rows under its name; here they count as another node's."""
+    journal = Journal(Room(tmp_path / "journal"), node="former", number=0)
+    told: list[Row] = []
+    journal.intent(intent("a", reserved=9))
+    journal.close()
+
+    async with running(drainer_of(tmp_path, sqlite, told=told.extend)):
+        await until(lambda: has(sqlite, 1))
+
+    nodes = await sqlite.read(lambda connection: connection.execute(select(SPEND.c.node)).scalars().all())
+    assert (nodes, told) == (["former"], [])
+
+
 @pytest.mark.row("D-02")
 async def test_a_database_that_is_locked_holds_nobody_up(sqlite, tmp_path):
     """While another program holds it rows gather in the journal; afterwards all of them arrive."""

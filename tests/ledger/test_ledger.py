@@ -152,6 +152,25 @@ async def test_sums_never_waver_while_a_journal_is_replayed(store, tmp_path):
     assert seen == {(0, 9000)}
 
 
+async def test_what_servers_of_one_folder_spend_is_counted_by_each_for_itself(store, tmp_path):
+    """Whichever of two drains, what the other spends is elsewhere, in the journal and in the store alike."""
+    one, two = Ledger(tmp_path, node="one", environ={}), Ledger(tmp_path, node="two", environ={})
+    for ledger, cost in ((one, 5), (two, 11)):
+        ledger.enter(0)
+        ledger.journal.intent(intent(f"{ledger.node}-a"))
+        ledger.journal.settle(settled(f"{ledger.node}-a", cost=cost))
+
+    before = [(await ledger.sums(store, [(KEY, 0)]))[CHARGE] for ledger in (one, two)]
+    await one.start(store)
+    while (await totals(store))[0] < 2:
+        await asyncio.sleep(0.02)
+    after = [(await ledger.sums(store, [(KEY, 0)]))[CHARGE] for ledger in (one, two)]
+    await one.stop()
+    await two.stop()
+
+    assert before == after == [(11, 5), (5, 11)]
+
+
 async def test_without_rows_what_is_spent_is_counted(store, tmp_path):
     """Where the ledger's rows are not wanted the sums are there, and those of ended processes, too."""
     ledger = ledger_in(tmp_path, keeps_rows=False)

@@ -21,7 +21,7 @@ def journal_in(folder, *, segment_bytes=64 * 1024, number=0):
 
 def reader_of(folder, positions=None):
     """Somebody who has just taken the turn."""
-    reader = Reader(folder)
+    reader = Reader(folder, "n")
     reader.recover(reader.found(), positions or {})
     return reader
 
@@ -203,7 +203,7 @@ def test_a_journal_that_was_cut_gives_its_whole_records_and_tells_how_much_was_d
 
 def ends_of(folder):
     """Where each record of the only segment ends."""
-    reader = Reader(folder)
+    reader = Reader(folder, "n")
     return [record.end for records, _ in reader._pieces(segments_in(folder)[0], 0) for record in records]
 
 
