@@ -16,7 +16,7 @@ PACKAGE = ROOT / "proxy_cli"
 PLAN = ROOT / "docs" / "architecture.md"
 
 # Extras that are not installed with the package: only the file that needs one may import it, inside a function.
-OPTIONAL_EXTRAS = {"brotli", "gunicorn", "zstandard"}
+OPTIONAL_EXTRAS = {"brotli", "gunicorn", "jwt", "zstandard"}
 
 # Where anything at all may be caught, and which boundary that is.
 BOUNDARIES = {

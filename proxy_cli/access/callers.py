@@ -195,12 +195,17 @@ class Callers:
         caller = known.caller
         if caller is None:
             words, code = known.refused or UNKNOWN
-            raise Unauthenticated(f"the API key {hint(key)} {words}", code=code)
+            raise Unauthenticated(f"{self._shown(key)} {words}", code=code)
         if known.addresses:
             address = self.addresses.client_of(headers, client)
             if not is_among(address, known.addresses):
                 raise address_refusal(address)
         return caller
+
+    def _shown(self, key: str) -> str:
+        if self._tokens is not None and self._tokens.is_token(key):
+            return "the token"
+        return f"the API key {hint(key)}"
 
     async def _renew(self, key: str, digest: bytes) -> None:
         try:
