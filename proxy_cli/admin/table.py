@@ -4,22 +4,32 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy_cli.admin import (
+    activity,
     budgets,
     customers,
+    groups,
     key_lists,
     keys,
     members,
+    models,
     organizations,
     places,
+    reports,
+    spend,
     tags,
     team_lists,
     teams,
+    tokens,
+    user_lists,
+    users,
 )
 from proxy_cli.admin.base import Endpoint
 
 ENDPOINTS: Final[Sequence[Endpoint]] = (
     *keys.ENDPOINTS,
     *key_lists.ENDPOINTS,
+    *users.ENDPOINTS,
+    *user_lists.ENDPOINTS,
     *teams.ENDPOINTS,
     *team_lists.ENDPOINTS,
     *members.ENDPOINTS,
@@ -28,4 +38,10 @@ ENDPOINTS: Final[Sequence[Endpoint]] = (
     *customers.ENDPOINTS,
     *budgets.ENDPOINTS,
     *tags.ENDPOINTS,
+    *spend.ENDPOINTS,
+    *reports.ENDPOINTS,
+    *activity.ENDPOINTS,
+    *models.ENDPOINTS,
+    *groups.ENDPOINTS,
+    *tokens.ENDPOINTS,
 )
