@@ -110,7 +110,7 @@ async def top_keys(office: Office, ask: Ask) -> Json:
 
 def _top(connection: Connection, column: str, condition: Condition, most: int) -> list[Found]:
     query = select(DAILY.c[column].label("of"), _NANO, _REQUESTS).where(condition).group_by(DAILY.c[column])
-    return list(connection.execute(query.order_by(_NANO.desc()).limit(most)).all())
+    return list(connection.execute(query.order_by(_NANO.desc(), DAILY.c[column]).limit(most)).all())
 
 
 async def top_models(office: Office, ask: Ask) -> Json:
@@ -158,7 +158,7 @@ def _team_days(rows: Iterable[Found], names: Mapping[str, str]) -> Json:
         "teams": sorted(totals),
         "total_spend_per_team": [
             {"team_id": name, "total_spend": usd_of(nano)}
-            for name, nano in sorted(totals.items(), key=lambda each: -each[1])
+            for name, nano in sorted(totals.items(), key=lambda each: (-each[1], each[0]))
         ],
     }
 
@@ -193,7 +193,7 @@ def _tags(connection: Connection, office: Office, ask: Ask) -> list[Found]:
         among(DAILY_TAGS, "tag", texts(ask, "tags")),
     )
     query = select(DAILY_TAGS.c.tag, nano, requests).where(condition).group_by(DAILY_TAGS.c.tag)
-    return list(connection.execute(query.order_by(nano.desc()).limit(MOST_ROWS)).all())
+    return list(connection.execute(query.order_by(nano.desc(), DAILY_TAGS.c.tag).limit(MOST_ROWS)).all())
 
 
 async def tags(office: Office, ask: Ask) -> Json:
@@ -264,8 +264,8 @@ def _grouped(ask: Ask) -> Grouped:
 def _report_by_day(connection: Connection, condition: Condition, column: str, plural: str, singular: str) -> Json:
     of = DAILY.c[column]
     query = select(DAILY.c.day, of.label("of"), DAILY.c.model, DAILY.c.key, _NANO, _PROMPT, _COMPLETION)
-    query = query.where(condition).group_by(DAILY.c.day, of, DAILY.c.model, DAILY.c.key).order_by(DAILY.c.day)
-    rows = connection.execute(query).all()
+    query = query.where(condition).group_by(DAILY.c.day, of, DAILY.c.model, DAILY.c.key)
+    rows = connection.execute(query.order_by(DAILY.c.day, of, _NANO.desc(), DAILY.c.model, DAILY.c.key)).all()
     names = team_names(connection, {row.of for row in rows if row.of}) if column == "team_id" else {}
     by_day: dict[str, dict[str, list[Found]]] = {}
     for row in rows:
@@ -299,7 +299,7 @@ def _report_by_model(connection: Connection, condition: Condition, column: str, 
     of = DAILY.c[column]
     query = select(of.label("of"), DAILY.c.model, _NANO, _PROMPT, _COMPLETION).where(condition)
     groups: dict[str, list[Found]] = {}
-    for row in connection.execute(query.group_by(of, DAILY.c.model).order_by(_NANO.desc())).all():
+    for row in connection.execute(query.group_by(of, DAILY.c.model).order_by(_NANO.desc(), of, DAILY.c.model)).all():
         groups.setdefault(row.of, []).append(row)
     known = key_names(connection, set(groups)) if column == "key" else {}
     return [{name: each, **known.get(each, {}), **_costs(rows)} for each, rows in groups.items()]
@@ -341,7 +341,7 @@ async def model_activity(office: Office, ask: Ask) -> Json:
         query = select(DAILY.c.model_group.label("of"), DAILY.c.day, _REQUESTS, _PROMPT, _COMPLETION)
         query = query.where(within(DAILY, first, last)).group_by(DAILY.c.model_group, DAILY.c.day)
         groups: dict[str, list[Found]] = {}
-        for row in connection.execute(query.order_by(DAILY.c.day)).all():
+        for row in connection.execute(query.order_by(DAILY.c.day, DAILY.c.model_group)).all():
             groups.setdefault(row.of, []).append(row)
         found = [{"model": name, **_active(rows)} for name, rows in groups.items()]
         return sorted(found, key=lambda each: -each["sum_api_requests"])

@@ -349,7 +349,9 @@ def _spent(connection: Connection, ask: Ask, column: str) -> list[Json]:
     )
     nano = func.sum(DAILY.c.nano).label("nano")
     query = select(DAILY.c[column].label("of"), nano).where(condition).group_by(DAILY.c[column])
-    found = connection.execute(query.order_by(nano.desc()).limit(number(ask, "limit", 100, most=MOST_ROWS))).all()
+    found = connection.execute(
+        query.order_by(nano.desc(), DAILY.c[column]).limit(number(ask, "limit", 100, most=MOST_ROWS))
+    ).all()
     about = _about_keys if column == "key" else _about_users
     known = about(connection, [row.of for row in found])
     return [{**known.get(row.of, {}), _ID[column]: row.of, "spend": usd_of(int(row.nano))} for row in found]

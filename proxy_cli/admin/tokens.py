@@ -83,7 +83,8 @@ async def count(office: Office, ask: Ask) -> Json:
 
 def _call(model: str, texts: list[Json], tools: list[Json]) -> Call:
     """A call that is never sent, with these texts as its prompt."""
-    fields = {"messages": msgspec.Raw(msgspec.json.encode([each for each in texts if each]))}
+    said = [each for each in texts if each]
+    fields = {"messages": msgspec.Raw(msgspec.json.encode(said[0] if len(said) == 1 else said))}
     if tools:
         fields["tools"] = msgspec.Raw(msgspec.json.encode(tools))
     return Call(request_id="count", operation=Operation.CHAT, model=model, body=b"", fields=fields)
@@ -114,7 +115,7 @@ async def calculate(office: Office, ask: Ask) -> Json:
         if usage is None:
             raise Unprocessable("completion_response has no usage; without one it has no price", param="usage")
     elif messages is not None:
-        usage = Usage(prompt_tokens=_tokens(_call(model, messages, []), deployment))
+        usage = Usage(prompt_tokens=_tokens(_call(model, [messages], []), deployment))
     else:
         raise Unprocessable("there is nothing to calculate; send messages or completion_response", param="messages")
     cost = _prices(office, model, deployment).cost_usd(usage, _operation(deployment))

@@ -5,12 +5,13 @@ import hashlib
 import pytest
 from sqlalchemy import event, insert, text
 
-from proxy_cli.admin import spend
+from proxy_cli.admin import activity, reports, spend
 from proxy_cli.admin.base import Ask
 from proxy_cli.errors import NotFound, Unprocessable
 from proxy_cli.store.moments import from_iso
+from proxy_cli.store.opening import open_store
 from proxy_cli.store.tables import KEYS, TEAMS, USERS
-from tests.fakes.spending import ADMIN, ALICE, BOB, VIEWER, ask, day, keep, office_of, row
+from tests.fakes.spending import ADMIN, ALICE, BOB, VIEWER, ask, day, keep, office_of, row, send, tagged
 from tests.fakes.store import fresh_store
 
 
@@ -304,3 +305,33 @@ async def test_rows_are_found_by_an_index_in_its_order(store):
 
     assert "llmproxy_ledger_key" in str(plan)
     assert "USE TEMP B-TREE" not in str(plan)
+
+
+async def filled(store):
+    await keep(
+        store,
+        rows=[row(1), row(2, state="failed", cost_nano=0), row(3, tags=["a"]), row(4, key=BOB.key, user_id="bob")],
+        days=[day(), day("2026-11-20", team_id="red"), day(key=BOB.key, user_id="bob", end_user="customer")],
+        tags=[tagged("blue"), tagged("green")],
+    )
+    return office_of(store)
+
+
+async def test_both_databases_answer_alike(store, postgres):
+    """Every page of money, with its filters, for an admin and for others."""
+    endpoints = (*spend.ENDPOINTS, *reports.ENDPOINTS, *activity.ENDPOINTS)
+    paths = [each.path for each in endpoints if each.method == "GET" and "{" not in each.path]
+    dates = {"start_date": "2026-11-01", "end_date": "2026-11-30"}
+    queries = ({}, dates, {**dates, "summarize": "false", "sort_by": "spend", "api_key": BOB.key, "team_ids": "red"})
+    other = open_store(postgres)
+    offices = [await filled(store), await filled(other)]
+
+    for path in paths:
+        for query in queries:
+            for caller in (ADMIN, ALICE):
+                one, two = [await ask(office, endpoints, path, caller, **query) for office in offices]
+                assert one == two, path
+
+    for office in offices:
+        await send(office, reports.ENDPOINTS, "/global/spend/reset", b"")
+    await other.close()

@@ -105,3 +105,13 @@ def test_prices_that_are_kept_go_before_those_that_ship(tmp_path):
     assert len(table) == 4241
     assert table.note == "prices of 2 models are those of list.json, taken on 2026-01-02"
     assert PriceTable.load().note == ""
+
+
+def test_the_models_of_a_provider_are_named_without_its_prefix(table):
+    """Each once, in order, and none of anybody else's."""
+    names = table.names_of("deepseek")
+
+    assert "deepseek-chat" in names
+    assert list(names) == sorted(set(names))
+    assert not [name for name in names if "/" in name]
+    assert table.names_of("nobody") == ()
