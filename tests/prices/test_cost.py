@@ -1,9 +1,10 @@
 """What usages cost."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from proxy_cli.prices.cost import Prices, own_prices, prices_of, rates_of
@@ -219,6 +220,7 @@ rates = st.dictionaries(
 )
 
 
+@pytest.mark.row("F-05")
 @given(usages, rates, st.sampled_from(Operation))
 def test_cost_is_never_negative(usage, book, operation):
     """Whatever is counted and whatever the prices say, a cost is None or at least zero."""
@@ -227,6 +229,7 @@ def test_cost_is_never_negative(usage, book, operation):
     assert cost is None or cost >= 0
 
 
+@pytest.mark.row("F-05")
 @given(usages, counts, counts)
 def test_cost_does_not_fall_when_more_is_used(usage, prompt, completion):
     """A longer prompt and a longer answer are not cheaper."""
@@ -273,3 +276,94 @@ def test_a_deployments_prices_are_read_once_and_anew_for_a_changed_copy():
 
     assert prices_of(first) is prices_of(first)
     assert [prices_of(each).cost_usd(Usage(prompt_tokens=3), CHAT) for each in (first, second)] == [3.0, 6.0]
+
+
+plain_counts = st.integers(0, 10**6)
+plain_rates = st.fixed_dictionaries(
+    {"input_cost_per_token": st.floats(0, 1e-3), "output_cost_per_token": st.floats(0, 1e-3)}
+)
+
+
+@pytest.mark.row("F-05")
+@given(plain_rates, plain_counts, plain_counts, plain_counts, plain_counts)
+def test_two_answers_cost_what_one_of_both_would(rates, first_in, first_out, second_in, second_out):
+    """At plain rates a cost is the sum of its parts, but for the rounding of each to a nano-dollar."""
+    prices = Prices(rates)
+
+    first, second = (
+        prices.cost_nano(Usage(first_in, first_out), CHAT),
+        prices.cost_nano(Usage(second_in, second_out), CHAT),
+    )
+    both = prices.cost_nano(Usage(first_in + second_in, first_out + second_out), CHAT)
+
+    assert first is not None
+    assert second is not None
+    assert both is not None
+    assert abs(first + second - both) <= 1
+
+
+@pytest.mark.row("F-05")
+@given(plain_rates, plain_counts, plain_counts)
+def test_a_cost_is_the_exact_one_rounded_once(rates, prompt, completion):
+    """The digits of the prices as they are written, times whole tokens."""
+    exact = sum(
+        Fraction(repr(rates[name])) * tokens
+        for name, tokens in (("input_cost_per_token", prompt), ("output_cost_per_token", completion))
+    )
+    assume(all(rate == 0 or rate > 1e-18 for rate in rates.values()))  # what is finer is no price
+
+    assert Prices(rates).cost_nano(Usage(prompt, completion), CHAT) == round(exact * 10**9)
+
+
+book = st.fixed_dictionaries(
+    {"input_cost_per_token": st.floats(0, 1e-3), "output_cost_per_token": st.floats(0, 1e-3)},
+    optional={
+        "cache_read_input_token_cost": st.floats(0, 1e-3),
+        "cache_creation_input_token_cost": st.floats(0, 1e-3),
+        "output_cost_per_reasoning_token": st.floats(0, 1e-3),
+        "output_cost_per_audio_token": st.floats(0, 1e-3),
+        "input_cost_per_token_above_200k_tokens": st.floats(0, 1e-3),
+        "input_cost_per_token_priority": st.floats(0, 1e-3),
+        "input_cost_per_request": st.floats(0, 1e-3),
+    },
+)
+
+
+@pytest.mark.row("B-04")
+@given(book, plain_counts, plain_counts, plain_counts, plain_counts, plain_counts, st.sampled_from(["", "priority"]))
+def test_what_is_reserved_is_never_less_than_the_cost(rates, prompt, completion, created, thought, spoken, tier):
+    """Of a prompt and an answer of that length at most, whatever parts they have."""
+    assume(rates.get("cache_read_input_token_cost", 0) <= rates["input_cost_per_token"])
+    usage = Usage(
+        prompt,
+        completion,
+        cache_creation_tokens=created,
+        reasoning_tokens=thought,
+        audio_completion_tokens=spoken,
+        tier=tier,
+    )
+    prices = Prices(rates)
+
+    cost = prices.cost_nano(usage, CHAT)
+
+    assert cost is not None
+    assert prices.reserve_nano(prompt, completion, CHAT, asked=Usage(tier=tier)) >= cost
+
+
+@pytest.mark.parametrize(
+    ("operation", "rates", "asked", "nano"),
+    [
+        (CHAT, GPT_4O, None, 100 * 2500 + 10 * 10_000),
+        (CHAT, {}, None, 0),
+        (Operation.EMBEDDINGS, {"input_cost_per_token": 2e-08, "output_cost_per_token": 1.0}, None, 2000),
+        (Operation.IMAGE_GENERATIONS, {"output_cost_per_image": 0.04}, Usage(images=2), 80_000_000),
+        (Operation.SPEECH, {"input_cost_per_character": 1.5e-05}, Usage(characters=100), 1_500_000),
+        (Operation.RERANK, {"input_cost_per_query": 0.002}, Usage(queries=1), 2_000_000),
+        (CHAT, {**GPT_4O, "search_context_cost_per_query": {"search_context_size_low": 0.005}},
+         Usage(searches=1, search_size="low"), 5_000_000 + 350_000),
+        (CHAT, {"input_cost_per_request": 0.5}, None, 500_000_000),
+    ],
+)  # fmt: skip
+def test_what_is_reserved_is_counted_in_the_unit_that_is_priced(operation, rates, asked, nano):
+    """A hundred tokens asked and ten answered at most; pictures, characters and searches as they were asked for."""
+    assert Prices(rates).reserve_nano(100, 10, operation, asked=asked) == nano
