@@ -6,24 +6,33 @@ and what never reached a backend leaves nothing behind.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
+from proxy_cli.access.limits import Use
 from proxy_cli.callers import Caller, Scope
 from proxy_cli.clock import Clock
 from proxy_cli.ledger.row import Charge, Row, State
+from proxy_cli.money import usd_of
 from proxy_cli.prices.cost import prices_of
 from proxy_cli.prices.estimate import estimated
 from proxy_cli.routing.estimates import answer_tokens, prompt
 from proxy_cli.routing.table import Table
-from proxy_cli.shapes import Call, Deployment, Record, Usage
+from proxy_cli.shapes import Call, Deployment, Headers, Record, Usage
 from proxy_cli.wire.notes import notes_of
 
 # What an answer is taken to have where its caller sets no limit; what it has in truth is settled at its end.
 _USUAL_ANSWER_TOKENS: Final = 1024
 _LONGEST_WORDS: Final = 500
+# What LiteLLM calls scopes in headers.
+_HEADER_NAMES: Final = {
+    "key": "api_key",
+    "key_model": "model_per_key",
+    "team_model": "model_per_team",
+    "user_model": "model_per_user",
+}
 _MICRO: Final = 1_000_000
 
 
@@ -53,6 +62,9 @@ class Limits(Protocol):
 
     def take(self, scopes: Sequence[Scope], *, nano: int, is_bound: bool, tokens: int) -> Ticket:
         """Set aside what a call may come to. Raises RateLimited or BudgetExceeded."""
+
+    def in_use(self, scope: Scope) -> Use:
+        """What is left of a scope's limits."""
 
 
 class Journal(Protocol):
@@ -158,6 +170,26 @@ class Accounts:
         return nano, max(sizes) + written, bound > 0
 
 
+def _told_of(scope: Scope, use: Use) -> Iterator[tuple[str, str]]:
+    if scope.kind == "key":
+        if scope.max_nano is not None:
+            yield "x-litellm-key-spend", f"{usd_of(use.spent_nano)}"
+            yield "x-litellm-key-max-budget", f"{usd_of(scope.max_nano)}"
+        if scope.rpm is not None:
+            yield "x-litellm-key-rpm-limit", str(scope.rpm)
+        if scope.tpm is not None:
+            yield "x-litellm-key-tpm-limit", str(scope.tpm)
+    name = _HEADER_NAMES.get(scope.kind, scope.kind)
+    for what, limit, left in (
+        ("requests", use.requests_limit, use.requests_left),
+        ("tokens", use.tokens_limit, use.tokens_left),
+        ("max_parallel_requests", use.parallel_limit, use.parallel_left),
+    ):
+        if limit is not None:
+            yield f"x-ratelimit-{name}-limit-{what}", str(limit)
+            yield f"x-ratelimit-{name}-remaining-{what}", str(left or 0)
+
+
 def _has_a_price(scopes: Sequence[Scope]) -> bool:
     """Whether what a call may come to has to be known beforehand."""
     return any(scope.max_nano is not None or scope.tpm is not None for scope in scopes)
@@ -184,6 +216,19 @@ class CallAccount:
         self._deployment: Deployment | None = None  # asked last
         self.end_user = end_user
         self.scopes = scopes
+
+    @property
+    def reserved_nano(self) -> int:
+        """The money that is set aside for it."""
+        return self._ticket.reserved_nano
+
+    def told(self) -> Headers:
+        """What is left of the limits that hold for it, as headers."""
+        found: list[tuple[str, str]] = []
+        for scope in self.scopes:
+            if scope.is_limited or scope.kind == "key":
+                found += _told_of(scope, self._accounts.limits.in_use(scope))
+        return tuple(found)
 
     def begin(self, deployment: Deployment) -> None:
         """A backend is about to be asked: from now on this call has a row in the ledger. Raises Overloaded."""

@@ -6,6 +6,7 @@ Owns the place and the backend's reply; both are let go of by `close`, which com
 import msgspec
 
 from proxy_cli.errors import GatewayError
+from proxy_cli.prices.meter import GpuMeter
 from proxy_cli.relay import Relay
 from proxy_cli.routing.fleet import State
 from proxy_cli.routing.queue import Places
@@ -20,9 +21,19 @@ class Held(msgspec.Struct):
     state: State
     trial: int
     places: Places
+    meter: GpuMeter | None = None  # of a server that is paid by the hour
+    mark: int = 0  # what the meter said at the begin
+    _borne_nano: int | None = None
+
+    def borne_nano(self) -> int:
+        """The call's part of the hours' price, which ends with this."""
+        if self._borne_nano is None:
+            self._borne_nano = 0 if self.meter is None else self.meter.end(self.mark)
+        return self._borne_nano
 
     def leave(self) -> None:
         """The deployment has nothing to do for this call any more."""
+        self.borne_nano()
         self.state.end(self.trial)
         if self.deployment.is_limited:
             self.places.give_back(self.deployment)

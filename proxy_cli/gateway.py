@@ -14,8 +14,9 @@ from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError, StreamOptionsRefused, forget_frames
 from proxy_cli.hedge import Hedge
 from proxy_cli.money import usd_of
-from proxy_cli.prices.cost import prices_of
-from proxy_cli.prices.estimate import estimated, tokens_in
+from proxy_cli.prices.cost import GPU_HOUR, prices_of
+from proxy_cli.prices.ladder import RESERVED, counted
+from proxy_cli.prices.meter import meter_of
 from proxy_cli.providers.base import Provider
 from proxy_cli.providers.inband import in_band_failure
 from proxy_cli.relay import LocalExchange, Relay, labelled, reshaped, says_events
@@ -32,6 +33,7 @@ from proxy_cli.shapes import (
     Record,
     UpstreamReply,
     UpstreamRequest,
+    Usage,
     first_header,
 )
 from proxy_cli.telemetry.tap import Tap
@@ -99,18 +101,34 @@ class Gateway:
         if deployment.tpm is not None or self.router.rules.checks_calls:
             learn(call, deployment, usage)
         record.usage = usage
-        if call.account is None and not deployment.rates:
+        account = call.account
+        if account is None and not deployment.rates:
             return
-        source = "provider"
-        if usage is None:
-            usage = estimated(call, tokens_in(*answer.seen))
-            source = "none" if usage is None else "estimate"
-        nano = prices_of(deployment).cost_nano(usage, call.operation) if usage is not None and deployment.rates else None
+        usage, source = counted(
+            call,
+            usage,
+            answer.seen,
+            whole=relay is None or relay.finished,
+            reserved_nano=0 if account is None else account.reserved_nano,
+        )
+        nano = self._cost_nano(call, answer, usage)
+        if source == RESERVED and account is not None:
+            nano = account.reserved_nano
         record.cost_usd = None if nano is None else usd_of(nano)
-        if call.account is not None:
-            call.account.settle(deployment, usage, source, nano or 0, record)
+        if account is not None:
+            account.settle(deployment, usage, source, nano or 0, record)
         elif record.cost_usd:
             self._budget.add(record.cost_usd)
+
+    def _cost_nano(self, call: Call, answer: Answer, usage: Usage | None) -> int | None:
+        """What an answer costs: by its tokens, and by the time that it has taken of a server paid by the hour."""
+        deployment = answer.deployment
+        nano = None
+        if usage is not None and deployment.rates:
+            nano = prices_of(deployment).cost_nano(usage, call.operation)
+        if answer.held is not None and answer.held.meter is not None:
+            nano = (nano or 0) + answer.held.borne_nano()
+        return nano
 
     def _attempt(self, step: Step, attempts: Attempts) -> Coroutine[Any, Any, Answer]:
         """One deployment asked, once it has a place for the call; where that is slow to begin, perhaps a second."""
@@ -167,7 +185,8 @@ class Gateway:
     async def _at(self, call: Call, deployment: Deployment) -> Answer:
         """One deployment, and what came of it made known."""
         state = self._fleet.state(deployment)
-        trial = state.begin()
+        meter = meter_of(deployment, self._clock) if GPU_HOUR in deployment.rates else None
+        held = Held(deployment, state, state.begin(), self._places, meter, 0 if meter is None else meter.begin())
         try:
             asks_usage = deployment.id not in self._without_usage
             try:
@@ -182,14 +201,14 @@ class Gateway:
             if isinstance(failure, GatewayError):
                 failure.model_id = deployment.id
                 state.failed(failure)
-            Held(deployment, state, trial, self._places).leave()
+            held.leave()
             raise
         is_stream = answer.relay is not None
         state.succeeded(waited_s=answer.waited_s, stream=is_stream, usage=answer.plain_usage)
-        if is_stream or deployment.is_limited:
-            answer.held = Held(deployment, state, trial, self._places)
+        if is_stream or deployment.is_limited or meter is not None:
+            answer.held = held
         else:
-            state.end(trial)
+            state.end(held.trial)
         return answer
 
     async def _ask(self, call: Call, deployment: Deployment, asks_usage: bool) -> Answer:

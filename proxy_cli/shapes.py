@@ -316,6 +316,13 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 class Account(Protocol):
     """What one call is charged to: made before it is sent, told of its first attempt, settled once at its end."""
 
+    @property
+    def reserved_nano(self) -> int:
+        """The money that is set aside for it."""
+
+    def told(self) -> Headers:
+        """What is left of the limits that hold for it, as headers."""
+
     def begin(self, deployment: Deployment) -> None:
         """A backend is about to be asked: from now on this call has a row in the ledger. Raises Overloaded."""
 

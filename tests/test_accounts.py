@@ -190,25 +190,34 @@ def test_a_call_that_never_reached_a_backend_is_void():
     assert (house.intents, house.settled, house.tickets[0].said) == ([], [], [("void",)])
 
 
-@pytest.mark.parametrize(
-    ("record", "state"),
-    [
-        (Record(request_id="r", route="/", status=502, error="gone", error_code="upstream_unavailable"), State.FAILED),
-        (Record(request_id="r", route="/", status=0), State.ABORTED),
-    ],
-)
-def test_an_end_without_an_answer_costs_nothing_and_says_why(record, state):
-    """A failure, or a caller who left."""
+def test_a_failure_costs_nothing_and_says_why():
+    """Its row has the words and the code."""
     house = House()
     made = opened(house)
     assert made.account is not None
 
-    made.account.begin(deployment("m"))
-    made.account.close(record)
+    made.account.begin(deployment("m", rates=PRICES))
+    failed = Record(request_id="r", route="/", status=502, error="gone", error_code="upstream_unavailable")
+    made.account.close(failed)
 
     (row,) = house.settled
-    assert (row.state, row.cost_nano, row.error) == (state, 0, record.error or "")
+    assert (row.state, row.cost_nano, row.error) == (State.FAILED, 0, "gone")
     assert house.tickets[0].said == [("settle", 0, 0)]
+
+
+def test_a_caller_who_leaves_pays_for_what_the_backend_has_read():
+    """It was sent, whether anybody waited for the answer or not."""
+    house = House()
+    made = opened(house)
+    assert made.account is not None
+
+    made.account.begin(deployment("m", rates=PRICES))
+    made.account.close(Record(request_id="r", route="/"))
+
+    (row,) = house.settled
+    assert (row.state, row.usage_source, row.completion_tokens) == (State.ABORTED, "estimate", 0)
+    assert row.cost_nano == row.prompt_tokens * 1000 > 0
+    assert house.tickets[0].said == [("settle", row.cost_nano, row.prompt_tokens)]
 
 
 def test_a_stream_that_the_caller_left_is_aborted_and_costs_what_has_come():

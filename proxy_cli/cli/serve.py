@@ -121,6 +121,7 @@ def _listen(flags: Flags, surroundings: Surroundings, notes: Sequence[str]) -> i
     """Load, check, open the port and serve."""
     from proxy_cli.processes.listen import CannotListen, check_address  # noqa: PLC0415 - loaded only to serve
     from proxy_cli.server.tls import UnusableTls  # noqa: PLC0415
+    from proxy_cli.store.failures import StoreProblem  # noqa: PLC0415
 
     try:
         # Before the rest is even imported: who has typed the wrong port need not wait for it.
@@ -137,11 +138,19 @@ def _listen(flags: Flags, surroundings: Surroundings, notes: Sequence[str]) -> i
     if (sentence := _parser_missing()) is not None:
         return _failed(sentence, 1, as_json=as_json)
     try:
-        return _run(prepared, lambda: _prepare_again(flags))
+        return _run(_with_books(prepared), lambda: _prepare_again(flags))
+    except StoreProblem as problem:
+        return _failed(str(problem), 2, as_json=as_json)
     except UnusableTls as problem:
         return _failed(str(problem), 2, as_json=as_json)
     except CannotListen as problem:
         return _failed(str(problem), 1, as_json=as_json)
+
+
+def _with_books(prepared: "Prepared") -> "Prepared":
+    """The same with the database open, where keys and money are kept in one. Raises StoreProblem."""
+    assert prepared.setup is not None
+    return replace(prepared, setup=prepared.setup.with_books())
 
 
 def _parser_missing() -> str | None:

@@ -107,6 +107,17 @@ class Table:
         except UnknownModel:
             return False
 
+    def words(self, name: str) -> frozenset[str]:
+        """By what else a name may be allowed: the groups behind it, and the access groups that they are in."""
+        try:
+            found = self.known(name)
+        except UnknownModel:
+            return frozenset()
+        words = {each.group for each in found}
+        for each in found:
+            words.update(str(group) for group in each.info.get("access_groups") or ())
+        return frozenset(words)
+
     def names(self) -> list[str]:
         """Every name that is listed, in the order of the file; aliases last."""
         shown = [name for name, alias in self._aliases.items() if not alias.hidden]

@@ -12,12 +12,14 @@ from typing import Final
 
 from aiohttp import web
 
+from proxy_cli.access.callers import Callers
 from proxy_cli.errors import Overloaded
 from proxy_cli.hedge import Hedge
 from proxy_cli.outbox import Outbox
 from proxy_cli.routing.queue import Places
 from proxy_cli.routing.tally import Tally
 from proxy_cli.server.admission import Admission
+from proxy_cli.server.books import Clerk
 from proxy_cli.server.connection import Listener
 from proxy_cli.server.counter import Counter
 from proxy_cli.server.drain import Drain, Grace
@@ -56,6 +58,7 @@ class Server:
         self._metrics = setup.metrics
         self._log = RequestLog()
         recorder = Recorder({"log": self._log.add, "metrics": self._metrics.add}, self._metrics.count)
+        self._clerk = None if setup.books is None else Clerk(setup.books)
         self._process = Process(
             drain=self.drain,
             ask=ask,
@@ -67,6 +70,13 @@ class Server:
             places=Places(setup.fleet, setup.rules, clock=time.monotonic, shared=setup.board),
             hedge=Hedge(),
             tally=Tally(),
+            callers=Callers(
+                setup.keys,
+                store=None if self._clerk is None else self._clerk.store,
+                terms=setup.terms,
+                addresses=setup.addresses,
+            ),
+            clerk=self._clerk,
         )
         self.snapshot = snapshot_of(setup, upstream_of(setup, self._process), self._process)
         self._former: list[Snapshot] = []
@@ -106,6 +116,9 @@ class Server:
         self._listener = Listener(self._serve, problems=self.snapshot.problems, keepalive_timeout_s=keepalive_s)
         self._front = Front(self.snapshot, self._listener, keepalive_s=keepalive_s, outbox=self._process.outbox)
         self._entrance = Entrance(listener, self._front, tls=tls, clock=time.monotonic)
+        if self._clerk is not None:
+            await self._clerk.start()
+        self._process.callers.start()
         self._metrics.watch(self._tell)
         self._process.recorder.gather(asyncio.get_running_loop().call_soon)
         self._process.admission.start()
@@ -163,6 +176,9 @@ class Server:
         await self._tasks.close()
         for snapshot in self.snapshots:
             await snapshot.close()
+        await self._process.callers.close()
+        if self._clerk is not None:
+            await self._clerk.stop()
         self._tell()
         self._metrics.unwatch(self._tell)
         self._metrics.leave()

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from proxy_cli import __version__
+from proxy_cli.access.models import admitted
 from proxy_cli.accounts import Accounts
 from proxy_cli.answer import Answer
 from proxy_cli.clock import Clock
@@ -55,11 +56,13 @@ class Inference:
         dry_run: DryRun,
         leftovers: Leftovers,
         accounts: Accounts | None = None,
+        denied_status: int = 403,
         tap: Tap | None = None,
     ) -> None:
         self._gateway = gateway
         self._accounts = accounts
         self._leftovers = leftovers
+        self._denied_status = denied_status
         self.calls = calls
         self._problems = problems
         self._clock = clock
@@ -95,6 +98,7 @@ class Inference:
             return self._explained(call, record, own, outlet)
         record.model, record.stream = call.model, call.stream
         try:
+            call = admitted(call, self._gateway.router.table.words, status=self._denied_status)
             if self._accounts is None:
                 return await self._answered(call, record, own, outlet)
             call = self._accounts.open_now(call) or await self._accounts.open(call)
@@ -194,6 +198,8 @@ class Inference:
         told = _FIRST_TRY if answer.history is None and answer.queued is None else _told(answer)
         unused = call.controls.unused
         more = f"x-llmproxy-not-yet-supported: {header_text(', '.join(unused))}\r\n" if unused else ""
+        if call.account is not None:
+            more += lines(call.account.told())
         return (
             f"{_named(answer.deployment)}{told}"
             f"x-litellm-response-duration-ms: {total_ms:.1f}\r\n"

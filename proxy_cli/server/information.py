@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from proxy_cli import __version__
+from proxy_cli.access.models import may_ask
 from proxy_cli.errors import NotFound, Overloaded
 from proxy_cli.routing.table import Table
 from proxy_cli.server import pages, reply
@@ -45,15 +46,15 @@ class Information:
     root: str = ""
     redirect: str | None = None  # where `/` leads instead of the page
 
-    async def models(self, _visit: Visit) -> web.StreamResponse:
-        """The list of names."""
-        listed = [self._model(name) for name in self.table.names()]
+    async def models(self, visit: Visit) -> web.StreamResponse:
+        """The list of names that the caller may ask for."""
+        listed = [self._model(name) for name in self.table.names() if self._may_ask(visit, name)]
         return _json({"data": listed, "object": "list"})
 
     async def model(self, visit: Visit) -> web.StreamResponse:
         """One name, also one that is only reached by a wildcard."""
         name = visit.match.model or ""
-        if not self.table.knows(name):
+        if not self.table.knows(name) or not self._may_ask(visit, name):
             raise NotFound(
                 f"the model {name[:100]!r} does not exist here; GET /v1/models lists the names",
                 code="model_not_found",
@@ -64,7 +65,9 @@ class Information:
     async def model_info(self, visit: Visit) -> web.StreamResponse:
         """What stands behind each name; `?litellm_model_id=` for one deployment."""
         wanted = visit.request.query.get("litellm_model_id")
-        found = [each for each in self.table.deployments if wanted in {None, each.id}]
+        found = [
+            each for each in self.table.deployments if wanted in {None, each.id} and self._may_ask(visit, each.group)
+        ]
         if wanted and not found:
             raise NotFound(f"no deployment has the id {wanted[:100]!r}; GET /model/info lists them", code="not_found")
         return _json({"data": [self._info(each) for each in found]})
@@ -105,6 +108,9 @@ class Information:
         return msgspec.json.encode(
             pages.openapi(self.routes.all, version=__version__, server_root_path=self.root, needs_key=self.needs_key)
         )
+
+    def _may_ask(self, visit: Visit, name: str) -> bool:
+        return may_ask(visit.record.caller, name, self.table.words)
 
     def _model(self, name: str) -> Json:
         model: dict[str, Json] = {"id": name, "object": "model", "created": CREATED, "owned_by": "openai"}

@@ -88,6 +88,7 @@ class File:
             budget=found.budget.after(former.budget),
             fleet=former.fleet,
             board=former.board,
+            books=former.books,
             metrics=former.metrics,
             health_round=former.health_round,
             probers_turn=former.probers_turn,

@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path as Folder
 from random import Random
 from typing import Final, Literal
 
 from proxy_cli import deployments
+from proxy_cli.access.addresses import Addresses
 from proxy_cli.access.budgets import ProcessBudget
+from proxy_cli.access.grants import Terms
 from proxy_cli.access.keys import Keys
 from proxy_cli.config.environment import Variables, read_environment
 from proxy_cli.config.flags import Flags
@@ -21,6 +24,7 @@ from proxy_cli.config.master_key import KeyProblem, master_key_problem
 from proxy_cli.config.models import ModelEntry, ModelParams
 from proxy_cli.config.problem import Path, Place, Problem, Severity
 from proxy_cli.config.schema import Config
+from proxy_cli.ledger.retention import Retention, seconds_of
 from proxy_cli.prices import unpriced
 from proxy_cli.prices.table import PriceTable
 from proxy_cli.routing.fleet import Fleet
@@ -29,16 +33,19 @@ from proxy_cli.routing.table import Alias, Table
 from proxy_cli.secret import Scrubber, Secret
 from proxy_cli.server import backend_tls
 from proxy_cli.server.admission import AdmissionLimits
+from proxy_cli.server.books import Books, BookTerms, open_books
 from proxy_cli.server.calls import Limits
 from proxy_cli.server.counter import Cors
 from proxy_cli.server.drain import Grace
+from proxy_cli.server.key_terms import addresses_of, terms_of
 from proxy_cli.server.prober import Probing, probing_of
 from proxy_cli.server.rounds import SharedRound
 from proxy_cli.server.routing_rules import rules_of
 from proxy_cli.server.turn import Turn
 from proxy_cli.shapes import Deployment, Json, Operation, Proxy
 from proxy_cli.shared import Shared
-from proxy_cli.store.settings import data_dir
+from proxy_cli.store.failures import StoreProblem
+from proxy_cli.store.settings import StoreSettings, data_dir, settings_of
 from proxy_cli.telemetry.metrics import Metrics
 from proxy_cli.wire.steering import MOCK_FAILURES
 
@@ -59,6 +66,8 @@ class Setup:
     rules: Rules
     known: Mapping[str, Mapping[str, Json]]
     keys: Keys
+    terms: Terms = field(default_factory=Terms)  # of all keys
+    addresses: Addresses = field(default_factory=Addresses)
     budget: ProcessBudget
     scrubber: Scrubber
     limits: Limits
@@ -68,6 +77,9 @@ class Setup:
     admission: AdmissionLimits
     fleet: Fleet  # of this server, whatever its configuration
     board: Shared | None = None  # likewise; where several processes tell each other of the fleet
+    storing: StoreSettings | None = None  # where keys and money are kept, if at all
+    folder: Folder = Folder()  # for what is kept beside it: the journal
+    books: Books | None = None  # likewise; once they are open
     metrics: Metrics = field(default_factory=Metrics)  # likewise
     health_round: SharedRound = field(default_factory=SharedRound)  # likewise
     probing: Probing = field(default_factory=Probing)
@@ -79,6 +91,26 @@ class Setup:
         self.budget.enter_process(number)
         self.metrics.enter(number)
         self.fleet.enter(number)
+        if self.books is not None:
+            self.books.enter(number)
+
+    def with_books(self) -> "Setup":
+        """The same with its books open, where keys and money are kept. Raises StoreProblem."""
+        if self.storing is None:
+            return self
+        general, litellm = self.config.general_settings, self.config.litellm_settings
+        terms = BookTerms(
+            processes=self.flags.num_workers,
+            budget_status=litellm.budget_exceeded_status_code or 422,
+            is_required=general.require_db,
+            may_change=not (general.disable_prisma_schema_update or self.variables.disable_schema_update),
+            keeps_rows=not (general.disable_spend_logs or general.disable_spend_updates),
+            retention=_retention(
+                general.maximum_spend_logs_retention_period, general.maximum_spend_logs_retention_interval
+            ),
+        )
+        books, says = open_books(self.storing, self.folder, terms=terms)
+        return replace(self, books=books, notes=(*self.notes, *says))
 
     @property
     def host(self) -> str:
@@ -147,12 +179,33 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
         problems = sorted([*problems, _refused_key(key_problem, loaded)])
     elif refused and key_problem is not None:
         sentences = (*sentences, key_problem.text)
+    storing, unusable = _storing(config, seen, master_key)
+    sentences = (*sentences, *unusable)
     tls = backend_tls.check(config, variables, built.deployments, loaded)
     problems, sentences = sorted([*problems, *tls.problems]), (*sentences, *tls.sentences)
-    if refused or tls.sentences or any(each.severity is Severity.ERROR for each in problems):
+    if refused or tls.sentences or unusable or any(each.severity is Severity.ERROR for each in problems):
         return Prepared(None, tuple(problems), sentences, loaded)
     setup = _setup(config, flags, variables, built, master_key, (*notes, *backend_tls.notes(config, variables)))
+    setup = replace(setup, storing=storing, folder=data_dir(seen))
     return Prepared(setup, tuple(problems), sentences, loaded)
+
+
+def _storing(
+    config: Config, environ: Mapping[str, str], master_key: Secret | None
+) -> tuple[StoreSettings | None, tuple[str, ...]]:
+    """Where keys and money are kept, or the sentence that says why nowhere; None without a key that all others need."""
+    general = config.general_settings
+    try:
+        storing = settings_of(
+            general.database_url,
+            environ,
+            data_dir(environ),
+            pool=general.database_connection_pool_limit,
+            timeout_s=general.database_connection_timeout,
+        )
+    except StoreProblem as problem:
+        return None, (str(problem),)
+    return (storing if master_key is not None or storing.is_explicit else None), ()
 
 
 def _variables(
@@ -285,6 +338,8 @@ def _setup(
         board=board,
         known=built.known,
         keys=Keys(master_key, header_name=general.litellm_key_header_name),
+        terms=terms_of(config, max_budget),
+        addresses=addresses_of(config),
         budget=ProcessBudget(max_budget, litellm.budget_exceeded_status_code or 422),
         scrubber=Scrubber(secrets),
         limits=_limits(config),
@@ -295,6 +350,14 @@ def _setup(
         max_response_bytes=int((general.max_response_size_mb or 64) * _MEGABYTE),
         notes=(*notes, *_unpriced(built.deployments, max_budget)),
     )
+
+
+def _retention(period: str | None, interval: str | None) -> Retention | None:
+    """How long rows of the ledger are kept."""
+    if period is None:
+        return None
+    kept = Retention(period_s=seconds_of(period))
+    return kept if interval is None else replace(kept, interval_s=seconds_of(interval))
 
 
 def _board(deployments: int) -> Shared:

@@ -7,15 +7,20 @@ from functools import partial
 from random import Random
 
 from proxy_cli.access.callers import Callers
+from proxy_cli.accounts import Accounts
+from proxy_cli.admin.base import Office
 from proxy_cli.gateway import Gateway
 from proxy_cli.hedge import Hedge
 from proxy_cli.outbox import Outbox
+from proxy_cli.prices.table import PriceTable
 from proxy_cli.providers.table import provider_for
 from proxy_cli.routing.fleet import Fleet
 from proxy_cli.routing.queue import Places
 from proxy_cli.routing.router import Router
 from proxy_cli.routing.tally import Tally
+from proxy_cli.server.admin_routes import AdminRoutes, joined
 from proxy_cli.server.admission import Admission
+from proxy_cli.server.books import Clerk
 from proxy_cli.server.calls import Calls
 from proxy_cli.server.counter import Counter
 from proxy_cli.server.drain import Drain
@@ -30,7 +35,7 @@ from proxy_cli.server.mirroring import Mirrors
 from proxy_cli.server.probes import Health
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.reload_route import Ask, ReloadRoute
-from proxy_cli.server.routes import Answer, Routes, served
+from proxy_cli.server.routes import Answer, Routes, governed, served
 from proxy_cli.server.setup import Setup
 from proxy_cli.server.snapshot import Snapshot
 from proxy_cli.shapes import Deployment
@@ -54,10 +59,13 @@ class Process:
     places: Places
     hedge: Hedge
     tally: Tally
+    callers: Callers
+    clerk: Clerk | None = None
 
     def take(self, setup: Setup) -> None:
         """Go by another configuration from now on; what is known of deployments that are still there is kept."""
         self.admission.renew(setup.admission)
+        self.callers.take(setup.keys, terms=setup.terms, addresses=setup.addresses)
         self.fleet.rules = self.places.rules = setup.rules
         ids = {each.id for each in setup.table.deployments}
         self.fleet.keep(ids)
@@ -105,6 +113,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         leftovers=leftovers,
         heart=process.heart,
         beats=Beats(general.stream_keepalive_seconds, general.early_commit_seconds),
+        accounts=_accounts(setup, process),
         dry_run=dry_run_of(setup, router, process.places, gateway.asks_usage),
         tap=tap,
     )
@@ -126,6 +135,22 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         mirrors=mirrors,
         leftovers=leftovers,
         upstream=upstream,
+    )
+
+
+def _accounts(setup: Setup, process: Process) -> Accounts | None:
+    """What charges calls, where that is kept."""
+    clerk = process.clerk
+    if clerk is None:
+        return None
+    ledger = clerk.books.ledger
+    return Accounts(
+        limits=clerk.books.limits,
+        journal=lambda: ledger.journal,
+        extras=process.callers,
+        load=clerk.load,
+        table=setup.table,
+        clock=time.monotonic,
     )
 
 
@@ -156,13 +181,37 @@ def dry_run_of(setup: Setup, router: Router, places: Places, asks_usage: Callabl
     )
 
 
+def _office(setup: Setup, process: Process) -> Office | None:
+    """What operators' endpoints work with, where anything is kept."""
+    clerk = process.clerk
+    if clerk is None:
+        return None
+    return Office(
+        store=clerk.store,
+        callers=process.callers,
+        config=setup.config,
+        table=setup.table,
+        prices=PriceTable.load(),
+        scrubber=setup.scrubber,
+        limits=clerk.books.limits,
+        ledger=clerk.books.ledger,
+    )
+
+
 def _routes(setup: Setup) -> Routes:
     table = served(
         docs_path=setup.docs_path,
         openapi=not setup.variables.no_openapi,
         metrics_need_key=setup.config.litellm_settings.require_auth_for_metrics_endpoint,
     )
-    return Routes(table, root=setup.variables.server_root_path or "")
+    general = setup.config.general_settings
+    ruled = governed(
+        joined(table),
+        public=(*general.public_routes, *setup.config.litellm_settings.public_routes),
+        admin_only=general.admin_only_routes,
+        allowed=general.allowed_routes,
+    )
+    return Routes(ruled, root=setup.variables.server_root_path or "")
 
 
 def _answers(
@@ -186,6 +235,7 @@ def _answers(
         needs_key=setup.keys.required,
     )
     return {
+        **AdminRoutes(office=_office(setup, process), problems=problems).answers(),
         "inference": inference.answer,
         "models": information.models,
         "model": information.model,
@@ -215,7 +265,7 @@ def _counter(setup: Setup, answers: Mapping[str, Answer], problems: Problems, pr
         answers,
         {"alive": alive, "ready": partial(ready, process.drain)},
         routes=routes,
-        callers=Callers(setup.keys),
+        callers=process.callers,
         problems=problems,
         cors=setup.cors,
         recorder=process.recorder,

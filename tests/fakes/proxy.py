@@ -14,6 +14,8 @@ from proxy_cli.config.flags import Flags
 from proxy_cli.server.app import Server
 from proxy_cli.server.reload import Renewal
 from proxy_cli.server.setup import Setup, prepare
+from proxy_cli.store.settings import FILE_NAME
+from tests.fakes.store import fresh_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,16 @@ def prepared(config: str | None, environ: Mapping[str, str] | None = None, **fla
     return result.setup
 
 
+def kept_in(folder: Path | None) -> dict[str, str]:
+    """The variables of a proxy that keeps things in a folder, with a database that is there already."""
+    if folder is None:
+        return {}
+    if not (folder / FILE_NAME).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh_settings(folder)
+    return {"LLMPROXY_DATA_DIR": str(folder)}
+
+
 async def nobody_reloads(*, patient: bool = False) -> Renewal:
     """What a reload comes to in a test that is not about it."""
     return Renewal(False, ("this server has no file to read again",))
@@ -56,13 +68,16 @@ async def nobody_reloads(*, patient: bool = False) -> Renewal:
 
 @asynccontextmanager
 async def running_proxy(
-    config: str | None, environ: Mapping[str, str] | None = None, **flags
+    config: str | None, environ: Mapping[str, str] | None = None, *, keeps: Path | None = None, **flags
 ) -> AsyncIterator[RunningProxy]:
     """A proxy that serves while the block runs; flags are those of `proxy_cli.config.flags.Flags`.
 
-    It looks at no server in the background: what a backend has seen is what the test has asked.
+    It looks at no server in the background: what a backend has seen is what the test has asked. `keeps`: a folder for
+    its database and journal; without one it keeps nothing, whatever the configuration says.
     """
-    setup = prepared(config, environ, **flags)
+    setup = prepared(config, {**(environ or {}), **kept_in(keeps)}, **flags)
+    if keeps is not None:
+        setup = setup.with_books()
     setup = replace(setup, probing=replace(setup.probing, first_s=3600.0))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]

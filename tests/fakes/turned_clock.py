@@ -10,6 +10,7 @@ from typing import Any, Final
 
 _INTO_MINUTE_S: Final = 5.0
 
+
 class _Skipping(selectors.DefaultSelector):
     """Looks at the sockets, and takes every wait for a timer for done. Owns the time that was not waited for."""
 

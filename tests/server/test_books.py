@@ -1,0 +1,87 @@
+"""The books of a server: opened before the fork, worked with by each process, closed with nothing left to say."""
+
+import asyncio
+from pathlib import Path
+
+from proxy_cli.callers import Scope
+from proxy_cli.ledger.row import Row, State
+from proxy_cli.server.books import Books, BookTerms, Clerk, open_books
+from proxy_cli.store.settings import StoreSettings
+
+KEY = Scope(kind="key", id="k", max_nano=1_000)
+
+
+def opened(folder: Path) -> Books:
+    books, _ = open_books(StoreSettings(path=folder / "llmproxy.db"), folder, terms=BookTerms())
+    assert books is not None
+    return books
+
+
+def spend(books: Books, number: int, nano: int) -> None:
+    row = Row(request_id=f"r{number}", state=State.SETTLED, cost_nano=nano, charges=(("key", "k", 0),))
+    books.ledger.journal.intent(row)
+    books.ledger.journal.settle(row)
+
+
+async def test_what_was_spent_is_known_after_a_restart(tmp_path):
+    """Also by a server that has never seen the one which counted it."""
+    first = Clerk(opened(tmp_path))
+    await first.start()
+    spend(first.books, 1, 700)
+    await first.stop()
+
+    second = Clerk(opened(tmp_path))
+    await second.start()
+    await second.load([KEY])
+
+    assert second.books.limits.spent(KEY) == 700
+    await second.stop()
+
+
+async def test_what_a_server_left_in_its_journal_is_known_before_it_is_in_the_store(tmp_path):
+    """A budget that does not know of it would be spent twice."""
+    killed = opened(tmp_path)
+    killed.enter_once()
+    spend(killed, 1, 400)
+
+    clerk = Clerk(opened(tmp_path))
+    await clerk.load([KEY])
+
+    assert clerk.books.limits.spent(KEY) == 400
+    await clerk.store.close()
+
+
+async def test_what_another_server_counts_becomes_known(tmp_path):
+    """Two servers on one database."""
+    here, there = Clerk(opened(tmp_path)), Clerk(opened(tmp_path))
+    await here.start()
+    await here.load([KEY])
+    assert here.books.limits.spent(KEY) == 0
+
+    spend(there.books, 1, 300)
+    async with asyncio.timeout(10):
+        while here.books.limits.spent(KEY) != 300:
+            await asyncio.sleep(0.05)
+    await here.stop()
+    await there.store.close()
+
+
+async def test_requests_whose_process_has_died_are_charged_what_was_reserved(tmp_path):
+    """In the limits at once, and in the store."""
+    clerk = Clerk(opened(tmp_path))
+    await clerk.load([KEY])
+
+    clerk._count_lost([Row(request_id="r", cost_nano=50, charges=(("key", "k", 0),))])
+
+    assert clerk.books.limits.spent(KEY) == 50
+    await clerk.store.close()
+
+
+def test_books_are_entered_once(tmp_path):
+    """A worker enters with its number; a process that was not forked with none."""
+    books = opened(tmp_path)
+    books.enter(3)
+    journal = books.ledger.journal
+    books.enter_once()
+
+    assert books.ledger.journal is journal
