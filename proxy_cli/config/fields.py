@@ -92,6 +92,14 @@ def read_text(value: object, info: ValidationInfo) -> str:
     return scalar.text
 
 
+def read_duration(value: object) -> str:
+    """A number and a unit, as `30d`."""
+    scalar = leaf(value, "a duration")
+    if _WRITTEN_DURATION.fullmatch(scalar.text.lower()) is None:
+        raise wrong(f"'{shown(scalar.text)}' is no duration", "write a number and one of s, m, h, d, w, mo, as 30d")
+    return scalar.text
+
+
 def read_exported(value: object, info: ValidationInfo) -> str:
     """The text of a variable: numbers are what is written, booleans what Python calls them, as LiteLLM exports them."""
     scalar = leaf(value, "a text")
@@ -355,6 +363,7 @@ def _remark(info: ValidationInfo, scalar: Scalar, message: str, cure: str) -> No
         info.context.add(scalar, message, cure)
 
 
+_WRITTEN_DURATION: Final = re.compile(r"[1-9][0-9]{0,8}(mo|[smhdw])")
 _TEXT_SCHEMA: Final[dict[str, Json]] = {"type": ["string", "number"]}
 _NUMBER = Number("a number")
 PRICE: Final = Number("a price in USD, 0 or more", least=0)
@@ -373,6 +382,7 @@ _PRICE_SCHEMA: Final[dict[str, Json]] = {"anyOf": [*PRICE.schema()["anyOf"], {"t
 _NAMES_SCHEMA: Final[dict[str, Json]] = {"type": ["string", "array"], "items": {"type": "string"}}
 
 Text = Annotated[str, PlainValidator(read_text), WithJsonSchema(_TEXT_SCHEMA)]
+Duration = Annotated[str, PlainValidator(read_duration), WithJsonSchema({"type": "string"})]
 Exported = Annotated[str, PlainValidator(read_exported), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 Name = Annotated[str, PlainValidator(read_name), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
 Key = Annotated[Secret, PlainValidator(read_key), WithJsonSchema({"type": "string", "minLength": 1})]

@@ -8,6 +8,7 @@ from proxy_cli.config.fields import (
     Choice,
     Count,
     DatabaseUrl,
+    Duration,
     Flag,
     JsonMap,
     Key,
@@ -135,7 +136,7 @@ class GeneralSettings(Section):
     allow_requests_on_db_unavailable: Flag | None = later("Answer without the database.", _NO_STORE)
     store_model_in_db: Flag | None = used("Keep models that are added with `POST /model/new` in the database.")
     supported_db_objects: Names = later("What is read from the database.", _NO_STORE, default=())
-    disable_spend_logs: Flag | None = later("Keep no spend.", _NO_STORE)
+    disable_spend_logs: Flag | None = used("Count what is spent, and keep no row of each request.")
     disable_spend_updates: Flag | None = later("Keep no spend.", _NO_STORE)
     disable_error_logs: Flag | None = later("Keep no errors.", _NO_STORE)
     disable_reset_budget: Flag | None = later("Never start budgets anew.", _NO_STORE)
@@ -146,8 +147,10 @@ class GeneralSettings(Section):
     proxy_budget_rescheduler_min_time: Seconds | None = later("How often budgets are looked at.", _NO_STORE)
     proxy_budget_rescheduler_max_time: Seconds | None = later("How often budgets are looked at.", _NO_STORE)
     proxy_config_reload_interval_seconds: Seconds | None = later("How often the database is read.", _NO_STORE)
-    maximum_spend_logs_retention_period: Text | None = later("How long spend is kept.", _NO_STORE)
-    maximum_spend_logs_retention_interval: Text | None = later("How often old spend is removed.", _NO_STORE)
+    maximum_spend_logs_retention_period: Duration | None = used(
+        "How long the row of a request is kept, as `90d` (for ever); sums stay."
+    )
+    maximum_spend_logs_retention_interval: Duration | None = used("How often older rows are removed (`1d`).")
     maximum_spend_logs_cleanup_cron: Text | None = later("When old spend is removed.", _NO_STORE)
     use_redis_transaction_buffer: Flag | None = later("Write spend by way of Redis.", _NO_STORE)
     coordination_redis: Anything = later("Redis for several instances.", _NO_STORE)

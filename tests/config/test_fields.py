@@ -11,6 +11,7 @@ from proxy_cli.config.fields import (
     Base,
     Count,
     DatabaseUrl,
+    Duration,
     Flag,
     Float,
     Fraction,
@@ -232,3 +233,16 @@ def test_networks_are_addresses_or_networks_and_nothing_else():
     """What could never match anybody is refused where it stands."""
     assert read(Networks, [written("10.0.0.0/8"), written("2001:db8::1")]) == ("10.0.0.0/8", "2001:db8::1")
     assert "'localhost' is no address and no network" in refusal(Networks, [written("localhost")])
+
+
+@pytest.mark.parametrize("text", ["30d", "1mo", "12h", "1W"])
+def test_a_duration_is_a_number_and_a_unit(text):
+    """It stays as it is written."""
+    assert read_as(Duration, written(text)) == text
+
+
+@pytest.mark.parametrize("text", ["30", "d", "0d", "1.5h", "-1d", "for ever"])
+def test_what_is_no_duration_is_refused_with_its_cure(text):
+    """The message has the value and an example."""
+    with pytest.raises(Unreadable, match="is no duration"):
+        read_as(Duration, written(text))
