@@ -88,6 +88,9 @@ class Variables:
     salt_key: Secret | None = None
     store_model_in_db: bool | None = None
     disable_schema_update: bool | None = None
+    jwt_public_key_url: str | None = None
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
     states: tuple[VariableState, ...] = ()
 
 

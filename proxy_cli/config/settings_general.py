@@ -23,6 +23,7 @@ from proxy_cli.config.fields import (
     Text,
 )
 from proxy_cli.config.reading import PlainValidator, WithJsonSchema
+from proxy_cli.config.settings_jwt import JwtAuth
 from proxy_cli.config.state import Section, ignored, later, used
 
 _NO_KEYS = "the master key is the only key so far"
@@ -182,8 +183,11 @@ class GeneralSettings(Section):
     custom_key_update: Text | None = later("A Python function that changes keys.", _NO_KEYS)
     custom_sso: Text | None = later("A Python function that signs in.", _NO_KEYS)
     custom_ui_sso_sign_in_handler: Text | None = later("A Python function that signs in.", _NO_KEYS)
-    enable_jwt_auth: Flag | None = later("Sign in with JWT.", "use `master_key`")
-    litellm_jwtauth: JsonMap = later("Fine points of JWT.", default={})
+    enable_jwt_auth: Flag | None = used(
+        "Accept tokens (JWT) signed with a key of `JWT_PUBLIC_KEY_URL`, beside keys; "
+        "needs `pip install 'llmproxy[jwt]'`."
+    )
+    litellm_jwtauth: JwtAuth = used("Which claims of a token count.", default=JwtAuth())
     enable_oauth2_auth: Flag | None = later("Sign in with OAuth2.", "use `master_key`")
     enable_oauth2_proxy_auth: Flag | None = later("Sign in by a proxy in front.", "use `master_key`")
     oauth2_config_mappings: JsonMap = later("Fine points of OAuth2.", default={})
