@@ -148,18 +148,14 @@ class Limits:
                 places.turn(place)
                 if self._cells[place.money + WINDOW] == window:
                     self._cells[place.money + ELSEWHERE] = elsewhere_nano
-            elif window == places.window(scope.period)[0]:
+            elif window == places.look(scope.period)[0]:
                 places.make(place, own_nano, elsewhere_nano)
             else:
                 places.make(place)
 
     def window(self, scope: Scope) -> int:
         """When the present window of a scope's budget begins, in unix seconds; 0 where it is for ever."""
-        place = self._places.place(scope)
-        begin = self._places.window(scope.period)[0]
-        if place.is_counted and self._places.find(place):
-            return max(self._cells[place.money + WINDOW], begin)
-        return begin
+        return self._places.present(self._places.place(scope))
 
     def spent(self, scope: Scope) -> int:
         """Nano-dollars spent in a scope's present window, as far as it is counted here."""
@@ -416,7 +412,7 @@ class Limits:
         place = self._places.place(scope)
         if not place.is_counted or not self._places.find(place):
             return 0
-        return place.money if self._cells[place.money + WINDOW] == self.window(scope) else 0
+        return place.money if self._cells[place.money + WINDOW] == self._places.present(place) else 0
 
     def _rates_now(self, place: Place) -> tuple[int, int, int]:
         """Requests and tokens of the last minute, and requests under way."""

@@ -162,17 +162,30 @@ class Places:
         return int.from_bytes(whole.digest(), "big", signed=True)
 
     def window(self, period: Period | None) -> Window:
-        """The present window; one that has ended never comes again, wherever the clock goes."""
+        """The present window, open from now on: one that has ended never comes again, wherever the clock goes."""
         if period is None:
             return _FOR_EVER
-        known = self._windows.get(period)
-        wall_s = self._wall()
-        if known is not None and wall_s < known[1]:
-            return known
+        present = self.look(period)
         if len(self._windows) >= self._at_most:
             self._windows.clear()
-        present = self._windows[period] = window_of(period, wall_s)
+        self._windows[period] = present
         return present
+
+    def look(self, period: Period | None) -> Window:
+        """What `window` would say, without opening it."""
+        if period is None:
+            return _FOR_EVER
+        known, wall_s = self._windows.get(period), self._wall()
+        return known if known is not None and wall_s < known[1] else window_of(period, wall_s)
+
+    def present(self, place: Place) -> int:
+        """When the window begins that the next call of a place would be counted in."""
+        period = place.scope.period
+        if period is None or not place.is_counted or not self.find(place):
+            return self.look(period)[0]
+        held = self._cells[place.money + WINDOW]
+        ends = place.ends if held == place.window else window_of(period, held)[1]
+        return held if self._wall() < ends else self.look(period)[0]
 
     def turn(self, place: Place) -> None:
         """See to it that a place's row counts in its present window."""
