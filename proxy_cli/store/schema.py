@@ -6,7 +6,7 @@ database that is newer than the program is left alone. Alembic is loaded only wh
 """
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Final
 
@@ -89,7 +89,7 @@ def _migrate_file(settings: StoreSettings, *, may_change: bool) -> Migrated:
         finally:
             engine.dispose()
         place.note_made(lock)
-    return Migrated(migrated.before, migrated.after, is_new=is_new)
+    return replace(migrated, is_new=is_new)
 
 
 def bring_up(connection: Connection, shown: str, *, may_change: bool) -> Migrated:

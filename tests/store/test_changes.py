@@ -64,7 +64,8 @@ async def test_a_change_that_was_undone_is_not_told(store):
 
 async def test_no_change_is_missed_by_whoever_follows(store):
     """A number that has been read is never followed by a lower one, however many write at once."""
-    seen, number = [], 0
+    seen: list[tuple[str, str]] = []
+    number = 0
 
     async def follow():
         nonlocal number
