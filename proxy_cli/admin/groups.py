@@ -7,10 +7,9 @@ others; nothing secret is among what is said.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from proxy_cli.access.grants import allows
+from proxy_cli.access.models import may_ask
 from proxy_cli.admin.base import Ask, Endpoint, Office, choice, page, text
 from proxy_cli.admin.tokens import fields_of
-from proxy_cli.callers import Caller
 from proxy_cli.errors import NotFound, UnknownModel
 from proxy_cli.providers.catalog import ROWS
 from proxy_cli.shapes import NOTHING, Deployment, Json
@@ -32,11 +31,6 @@ _NUMBERS: Final = ("max_input_tokens", "max_output_tokens")
 _PRICES: Final = ("input_cost_per_token", "output_cost_per_token")
 
 
-def may_ask(caller: Caller, name: str) -> bool:
-    """Whether a caller may ask for a model by this name."""
-    return all(allows(names, name) for names in caller.models)
-
-
 def facts_of(office: Office, deployment: Deployment) -> Mapping[str, Json]:
     """What is known of a deployment: what the price table says, and over it what its entry says."""
     known = office.prices.find(deployment.model, deployment.provider, deployment.info.get("base_model")) or NOTHING
@@ -51,7 +45,7 @@ async def groups(office: Office, ask: Ask) -> Json:
         _group(office, shown, deployments)
         for name in names
         for shown, deployments in _expanded(office, name)
-        if may_ask(ask.caller, shown)
+        if may_ask(ask.caller, shown, office.table.words)
     ]
     if wanted and not found:
         raise NotFound(f"no model is named {wanted[:100]!r}; GET /model_group/info lists them", param="model_group")
@@ -123,7 +117,11 @@ def _sum(limits: Iterable[int | None]) -> int | None:
 async def deployments(office: Office, ask: Ask) -> Json:
     """`/v2/model/info`: deployments page by page, those that a query names."""
     part = page(ask, "size", default=50, most=1000)
-    wanted = [each for each in office.table.deployments if may_ask(ask.caller, each.group) and _fits(ask, each)]
+    wanted = [
+        each
+        for each in office.table.deployments
+        if may_ask(ask.caller, each.group, office.table.words) and _fits(ask, each)
+    ]
     if text(ask, "sortBy") or text(ask, "sort_by"):
         wanted.sort(key=lambda each: each.group, reverse=choice(ask, "sortOrder", ("asc", "desc"), "asc") == "desc")
     return {
