@@ -115,6 +115,7 @@ class Endpoint:
     access: Access
     answer: Callable[[Office, Ask], Awaitable[Json]]
     body: type[msgspec.Struct] | None = None
+    query: tuple[str, ...] = ()  # the names that it reads of a query
     # Fields that are kept and given back for LiteLLM's clients, and have no effect here: the answer names those sent.
     inert: frozenset[str] = frozenset()
 

@@ -191,16 +191,28 @@ def _lists_team(connection: Connection, caller: Caller, team_id: str) -> bool:
     return team_role(connection, caller.user_id, team_id) == "admin"
 
 
-def _endpoint(method: Any, path: str, name: str, summary: str, answer: Any, body: Any = None) -> Endpoint:
+def _get(path: str, name: str, summary: str, answer: Any, query: tuple[str, ...]) -> Endpoint:
     return Endpoint(
-        method=method, path=path, name=name, summary=summary, tag="keys", access="self", answer=answer, body=body
+        method="GET", path=path, name=name, summary=summary, tag="keys", access="self", answer=answer, query=query
     )
 
 
+def _post(path: str, name: str, summary: str, answer: Any, body: Any) -> Endpoint:
+    return Endpoint(
+        method="POST", path=path, name=name, summary=summary, tag="keys", access="self", answer=answer, body=body
+    )
+
+
+_LIST: Final = (
+    *("page", "size", "user_id", "team_id", "organization_id", "key_alias", "key_hash", "status", "sort_by"),
+    *("sort_order", "return_full_object", "include_team_keys", "include_created_by_keys"),
+)
+
+
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
-    _endpoint("GET", "/key/info", "key_info", "One key, by default the caller's", info),
-    _endpoint("POST", "/v2/key/info", "key_infos", "Several keys", infos, KeyNames),
-    _endpoint("GET", "/key/list", "key_list", "A page of keys", listed),
-    _endpoint("GET", "/key/aliases", "key_aliases", "The aliases of keys", aliases),
-    _endpoint("POST", "/key/health", "key_health", "Whether the caller's key is good", health, Nothing),
+    _get("/key/info", "key_info", "One key, by default the caller's", info, ("key",)),
+    _post("/v2/key/info", "key_infos", "Several keys", infos, KeyNames),
+    _get("/key/list", "key_list", "A page of keys", listed, _LIST),
+    _get("/key/aliases", "key_aliases", "The aliases of keys", aliases, ("page", "size", "search")),
+    _post("/key/health", "key_health", "Whether the caller's key is good", health, Nothing),
 )

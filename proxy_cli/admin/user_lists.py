@@ -146,13 +146,19 @@ async def roles(_office: Office, _ask: Ask) -> Json:
     return {name: {"ui_label": label, "description": what} for name, (label, what) in _ROLES.items()}
 
 
-def _get(path: str, name: str, summary: str, answer: Any) -> Endpoint:
-    return Endpoint(method="GET", path=path, name=name, summary=summary, tag="users", access="self", answer=answer)
+def _get(path: str, name: str, summary: str, answer: Any, query: tuple[str, ...] = ()) -> Endpoint:
+    return Endpoint(
+        method="GET", path=path, name=name, summary=summary, tag="users", access="self", answer=answer, query=query
+    )
 
 
+_LIST: Final = (
+    *("page", "page_size", "role", "user_ids", "sso_user_ids", "user_email", "user_alias", "team"),
+    *("organization_ids", "sort_by", "sort_order"),
+)
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
-    _get("/user/info", "user_info", "One user with his keys and teams, by default the caller's", info),
-    _get("/user/list", "user_list", "A page of users", listed),
-    _get("/user/get_users", "user_get_users", "The same, where LiteLLM has had it", listed),
+    _get("/user/info", "user_info", "One user with his keys and teams, by default the caller's", info, ("user_id",)),
+    _get("/user/list", "user_list", "A page of users", listed, _LIST),
+    _get("/user/get_users", "user_get_users", "The same, where LiteLLM has had it", listed, _LIST),
     _get("/user/available_roles", "user_roles", "The roles that a user may have", roles),
 )

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+from proxy_cli.server.admin_schemas import REFUSED, described
 from proxy_cli.shapes import Json, Operation
 
 _SLOT: Final = re.compile(r"\{([a-z_]+)(?::[^{}]*)?\}")
@@ -212,9 +213,13 @@ _ERRORS: Final[Mapping[str, str]] = {
 def openapi(routes: Sequence[RouteLike], *, version: str, server_root_path: str, needs_key: bool) -> Json:
     """The OpenAPI 3.1 document of these routes."""
     paths: dict[str, Json] = {}
+    for_operators, schemas = described(routes)
     for route in routes:
         path = _SLOT.sub(r"{\1}", route.path_template)
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route, path, needs_key)
+        told = _operation(route, path, needs_key)
+        if (more := for_operators.get((route.method, route.path_template))) is not None:
+            told = _with_more(told, more)
+        paths.setdefault(path, {})[route.method.lower()] = told
     return {
         "openapi": "3.1.0",
         "info": {
@@ -225,14 +230,22 @@ def openapi(routes: Sequence[RouteLike], *, version: str, server_root_path: str,
         "servers": [{"url": server_root_path.rstrip("/") or "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
         "paths": paths,
-        "components": _components(needs_key),
+        "components": _components(needs_key, schemas),
     }
 
 
-def _components(needs_key: bool) -> Json:
+def _with_more(told: Json, more: Json) -> Json:
+    """An operation with what is known of an endpoint for operators."""
+    parameters = [*told.get("parameters", ()), *more["parameters"]]
+    body = {"requestBody": more["requestBody"]} if "requestBody" in more else {}
+    responses = {**told["responses"], **more["refused"]}
+    return {**told, **body, **({"parameters": parameters} if parameters else {}), "responses": responses}
+
+
+def _components(needs_key: bool, more: Mapping[str, Json]) -> Json:
     """What paths refer to: several lead to one operation, and all fail in the same ways."""
     failed = {"application/json": {"schema": _reference("Error")}}
-    schemas = dict(_SCHEMAS)
+    schemas = {**more, **_SCHEMAS}
     for kind, schema in _REQUESTS.items():
         needed = [field for field in schema["required"] if field != "model"]
         schemas[_request_name(kind, named=False)] = schema
@@ -243,6 +256,8 @@ def _components(needs_key: bool) -> Json:
         "schemas": schemas,
         "responses": {f"E{status}": {"description": text, "content": failed} for status, text in _ERRORS.items()},
     }
+    if more:
+        components["responses"][REFUSED] = {"description": "Refused; the error says why.", "content": failed}
     if needs_key:
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     return components

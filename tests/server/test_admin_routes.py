@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
-import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -173,12 +172,3 @@ def test_an_endpoint_takes_the_place_of_a_route_of_the_same_path():
     table = joined(ROUTES)
 
     assert len({(each.method, each.path_template) for each in table}) == len(table)
-
-
-def test_every_body_has_a_schema():
-    """So that the OpenAPI document can show it."""
-    kinds = [each.body for each in ENDPOINTS if each.body is not None]
-
-    _, components = msgspec.json.schema_components(kinds)
-
-    assert {kind.__name__ for kind in kinds} <= set(components)
