@@ -31,7 +31,11 @@ OWN_LIMITS: Final = tuple(of_member for of_member, _ in _NAMES.values())
 def memberships_of(office: Office, connection: Connection, teams: Sequence[Row], user_id: str = "") -> list[Json]:
     """What each member of these teams may spend there, and has; `user_id`: of this one alone."""
     by_id = {team["team_id"]: team for team in teams}
-    query = select(MEMBERS).where(MEMBERS.c.team_id.in_(by_id)).order_by(MEMBERS.c.created_at, MEMBERS.c.user_id)
+    query = (
+        select(MEMBERS)
+        .where(MEMBERS.c.team_id.in_(by_id))
+        .order_by(MEMBERS.c.created_at, MEMBERS.c.team_id, MEMBERS.c.user_id)
+    )
     if user_id:
         query = query.where(MEMBERS.c.user_id == user_id)
     rows = many(connection, query)
