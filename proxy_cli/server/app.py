@@ -28,12 +28,14 @@ from proxy_cli.server.fleet_gauges import FleetGauges
 from proxy_cli.server.front import Front
 from proxy_cli.server.gauges import PoolGauges
 from proxy_cli.server.heartbeat import Heart
+from proxy_cli.server.price_gaps import gaps
 from proxy_cli.server.prober import Prober
 from proxy_cli.server.reload_route import Ask
 from proxy_cli.server.setup import Setup
 from proxy_cli.server.snapshot import Snapshot
 from proxy_cli.server.sweep import Sweep
 from proxy_cli.server.wiring import Process, snapshot_of, terms, upstream_of
+from proxy_cli.store.base import Store
 from proxy_cli.tasks import Tasks
 from proxy_cli.telemetry.log import RequestLog
 from proxy_cli.telemetry.recorder import Recorder
@@ -118,6 +120,7 @@ class Server:
         self._entrance = Entrance(listener, self._front, tls=tls, clock=time.monotonic)
         if self._clerk is not None:
             await self._clerk.start()
+            self._tasks.spawn(self._tell_gaps(self._clerk.store), "budgets that cannot count everything")
         self._process.callers.start()
         self._metrics.watch(self._tell)
         self._process.recorder.gather(asyncio.get_running_loop().call_soon)
@@ -126,6 +129,10 @@ class Server:
         self._look_after(self.snapshot.setup)
         self._prober.start()
         self._entrance.open()
+
+    async def _tell_gaps(self, store: Store) -> None:
+        for said in await gaps(store, self.snapshot.setup.table.deployments):
+            logger.warning("%s", said)
 
     def _look_after(self, setup: Setup) -> None:
         self._prober.take(setup.table.deployments, setup.probing)
