@@ -13,6 +13,8 @@ from typing import Final
 from aiohttp import web
 
 from proxy_cli.access.callers import Callers
+from proxy_cli.admin.seal import SealProblem
+from proxy_cli.config.models import ModelEntry
 from proxy_cli.errors import Overloaded
 from proxy_cli.hedge import Hedge
 from proxy_cli.outbox import Outbox
@@ -34,14 +36,16 @@ from proxy_cli.server.reload_route import Ask
 from proxy_cli.server.setup import Setup
 from proxy_cli.server.snapshot import Snapshot
 from proxy_cli.server.sweep import Sweep
-from proxy_cli.server.wiring import Process, snapshot_of, terms, upstream_of
+from proxy_cli.server.wiring import Process, snapshot_of, terms, tokens_for, upstream_of
 from proxy_cli.store.base import Store
+from proxy_cli.store.failures import StoreUnavailable
 from proxy_cli.tasks import Tasks
 from proxy_cli.telemetry.log import RequestLog
 from proxy_cli.telemetry.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 
+_MODELS: Final = frozenset({"model", "*"})  # kinds of changes that models may be among
 _SETTLE_S: Final = 0.1
 _NEWCOMER_S: Final = 1.0  # a client that says nothing for longer will not mind
 _LOOK_S: Final = 0.05
@@ -77,9 +81,12 @@ class Server:
                 store=None if self._clerk is None else self._clerk.store,
                 terms=setup.terms,
                 addresses=setup.addresses,
+                tokens=tokens_for(setup, self._clerk),
             ),
             clerk=self._clerk,
         )
+        self._base = setup  # without what the database adds to it
+        self._stored: tuple[ModelEntry, ...] = ()
         self.snapshot = snapshot_of(setup, upstream_of(setup, self._process), self._process)
         self._former: list[Snapshot] = []
         self._served_before = 0  # by snapshots that are closed
@@ -97,6 +104,8 @@ class Server:
         chance = Random()  # noqa: S311 - when a server is looked at is no secret
         self._prober = Prober(setup.fleet, setup.probers_turn, clock=time.monotonic, random=chance)
         self._tasks = Tasks()
+        self._must_learn = False
+        self._learning: asyncio.Task[None] | None = None
         self._letting_go: asyncio.Task[None] | None = None
         self._entrance: Entrance | None = None
         self._front: Front | None = None
@@ -143,6 +152,46 @@ class Server:
 
     def take(self, setup: Setup) -> None:
         """Answer new requests with another configuration; those under way keep theirs."""
+        self._base = setup
+        self._renew()
+
+    def _heard(self, kind: str, _name: str) -> None:
+        """Something in the database was changed."""
+        if kind not in _MODELS:
+            return
+        self._must_learn = True
+        if self._learning is None or self._learning.done():
+            self._learning = self._tasks.spawn(self._learn_on(), "models of the database")
+
+    async def _learn_on(self) -> None:
+        """Once more where something was changed meanwhile."""
+        while self._must_learn:
+            self._must_learn = False
+            await self._learn_models()
+
+    async def _learn_models(self) -> None:
+        """Take the models that the database adds; where it does not answer, go on with those that are known."""
+        assert self._clerk is not None
+        if not self._base.config.general_settings.store_model_in_db:
+            return
+        try:
+            stored = await self._clerk.models(self._base.seal_secret)
+        except (SealProblem, StoreUnavailable) as problem:
+            logger.error("the models of the database are not used: %s", problem)
+            return
+        for sentence in stored.problems:
+            logger.error("%s", sentence)
+        if stored.entries != self._stored:
+            self._stored = stored.entries
+            self._renew()
+
+    def _renew(self) -> None:
+        """Another snapshot for new requests, of the configuration and what the database adds to it."""
+        setup = self._base
+        if self._stored:
+            setup, told = setup.with_models(self._stored)
+            for sentence in told:
+                logger.error("%s", sentence)
         former = self.snapshot
         alike = terms(setup) == terms(former.setup)
         upstream = former.upstream if alike else upstream_of(setup, self._process)

@@ -1,10 +1,16 @@
 """What the settings say of all keys, as `access/` wants it."""
 
+from importlib.util import find_spec
+
 from proxy_cli.access.addresses import Addresses
 from proxy_cli.access.grants import Terms
+from proxy_cli.access.jwt import Jwt, JwtTerms
+from proxy_cli.access.key_sets import KeySets
 from proxy_cli.callers import Period, Scope
+from proxy_cli.config.environment import Variables
 from proxy_cli.config.schema import Config
 from proxy_cli.money import nano_of
+from proxy_cli.store.base import Store
 
 
 def terms_of(config: Config, max_budget_usd: float | None) -> Terms:
@@ -30,6 +36,36 @@ def addresses_of(config: Config) -> Addresses:
     general = config.general_settings
     trusted = tuple(general.trusted_proxy_ranges or ()) if general.use_x_forwarded_for else ()
     return Addresses(allowed=tuple(general.allowed_ips or ()), trusted=trusted)
+
+
+def tokens_of(config: Config, variables: Variables, store: Store | None, terms: Terms) -> Jwt | None:
+    """What reads tokens of somebody else's, where they are accepted."""
+    general = config.general_settings
+    if not general.enable_jwt_auth or not variables.jwt_public_key_url:
+        return None
+    said = general.litellm_jwtauth
+    claims = JwtTerms(**{name: getattr(said, name) for name in JwtTerms.__struct_fields__})
+    sources = [each.strip() for each in variables.jwt_public_key_url.split(",") if each.strip()]
+    sets = KeySets(sources, ttl_s=claims.public_key_ttl, stale_s=claims.public_key_stale_ttl)
+    return Jwt(claims, sets, audience=variables.jwt_audience, issuer=variables.jwt_issuer, store=store, keys=terms)
+
+
+def notes_of(config: Config, variables: Variables) -> tuple[str, ...]:
+    """What is to be said of settings that alone have no effect."""
+    general = config.general_settings
+    notes = []
+    if general.use_x_forwarded_for and not general.trusted_proxy_ranges:
+        notes.append(
+            "use_x_forwarded_for has no effect: set general_settings.trusted_proxy_ranges to the addresses of the "
+            "proxies in front, for nobody else is believed"
+        )
+    if general.enable_jwt_auth and not variables.jwt_public_key_url:
+        notes.append("enable_jwt_auth has no effect: set JWT_PUBLIC_KEY_URL to the file or address of the keys")
+    if general.enable_jwt_auth and find_spec("jwt") is None:
+        notes.append("enable_jwt_auth: tokens cannot be read; run pip install 'llmproxy[jwt]'")
+    if general.enable_jwt_auth and variables.jwt_public_key_url and not variables.jwt_audience:
+        notes.append("tokens for anybody are accepted: set JWT_AUDIENCE to the audience that is this proxy's")
+    return tuple(notes)
 
 
 def _proxy(usd: float, duration: str | None, zone: str) -> Scope:

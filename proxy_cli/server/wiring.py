@@ -7,6 +7,7 @@ from functools import partial
 from random import Random
 
 from proxy_cli.access.callers import Callers
+from proxy_cli.access.jwt import Jwt
 from proxy_cli.accounts import Accounts
 from proxy_cli.admin.base import Office
 from proxy_cli.gateway import Gateway
@@ -29,6 +30,7 @@ from proxy_cli.server.fleet_routes import FleetRoutes
 from proxy_cli.server.heartbeat import Beats, Heart
 from proxy_cli.server.inference import Inference
 from proxy_cli.server.information import Information, alive, ready
+from proxy_cli.server.key_terms import tokens_of
 from proxy_cli.server.leftovers import Leftovers
 from proxy_cli.server.mirroring import ROUTE as MIRRORED
 from proxy_cli.server.mirroring import Mirrors
@@ -65,7 +67,8 @@ class Process:
     def take(self, setup: Setup) -> None:
         """Go by another configuration from now on; what is known of deployments that are still there is kept."""
         self.admission.renew(setup.admission)
-        self.callers.take(setup.keys, terms=setup.terms, addresses=setup.addresses)
+        tokens = tokens_for(setup, self.clerk)
+        self.callers.take(setup.keys, terms=setup.terms, addresses=setup.addresses, tokens=tokens)
         self.fleet.rules = self.places.rules = setup.rules
         ids = {each.id for each in setup.table.deployments}
         self.fleet.keep(ids)
@@ -114,6 +117,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         heart=process.heart,
         beats=Beats(general.stream_keepalive_seconds, general.early_commit_seconds),
         accounts=_accounts(setup, process),
+        denied_status=setup.terms.denied_status,
         dry_run=dry_run_of(setup, router, process.places, gateway.asks_usage),
         tap=tap,
     )
@@ -136,6 +140,11 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         leftovers=leftovers,
         upstream=upstream,
     )
+
+
+def tokens_for(setup: Setup, clerk: Clerk | None) -> Jwt | None:
+    """What reads tokens, where they are accepted."""
+    return tokens_of(setup.config, setup.variables, None if clerk is None else clerk.store, setup.terms)
 
 
 def _accounts(setup: Setup, process: Process) -> Accounts | None:
@@ -195,6 +204,7 @@ def _office(setup: Setup, process: Process) -> Office | None:
         scrubber=setup.scrubber,
         limits=clerk.books.limits,
         ledger=clerk.books.ledger,
+        seal_secret=setup.seal_secret,
     )
 
 

@@ -1,36 +1,86 @@
 """What the settings say of all keys."""
 
+import pytest
+
 from proxy_cli.callers import Period
+from proxy_cli.config.environment import Variables
 from proxy_cli.config.schema import Config
-from proxy_cli.server.key_terms import addresses_of, terms_of
+from proxy_cli.money import NANO
+from proxy_cli.server.key_terms import addresses_of, notes_of, terms_of, tokens_of
 
 
-def test_the_budget_of_the_whole_proxy_is_a_scope():
-    """With its period, in the time zone that is set."""
-    config = Config.model_validate({"litellm_settings": {"budget_duration": "30d", "timezone": "Asia/Tokyo"}})
-
-    proxy = terms_of(config, 2.5).proxy
-
-    assert proxy is not None
-    assert (proxy.max_nano, proxy.period) == (2_500_000_000, Period("30d", "Asia/Tokyo"))
-    assert terms_of(config, None).proxy is None
+def config(general=None, litellm=None):
+    return Config.model_validate({"general_settings": general or {}, "litellm_settings": litellm or {}})
 
 
-def test_end_users_have_the_budget_that_is_set():
-    """In money, or by the name of one."""
-    config = Config.model_validate({"litellm_settings": {"max_end_user_budget": 3, "max_end_user_budget_id": "b"}})
+def test_what_is_not_said_limits_nobody():
+    """No budget, no addresses, no tokens, and nothing to be said."""
+    plain = config()
+    terms = terms_of(plain, None)
 
-    terms = terms_of(config, None)
+    assert (terms.proxy, terms.customer_budget_usd, terms.denied_status, terms.ttl_s) == (None, None, 403, 60)
+    assert addresses_of(plain).allowed == ()
+    assert tokens_of(plain, Variables(), None, terms) is None
+    assert notes_of(plain, Variables()) == ()
 
-    assert (terms.customer_budget_usd, terms.customer_budget_id) == (3.0, "b")
+
+def test_the_budget_of_the_proxy_is_a_scope_with_a_period():
+    """In the time zone of all budgets."""
+    said = config(litellm={"budget_duration": "30d", "timezone": "Europe/Berlin"})
+
+    proxy = terms_of(said, 2.5).proxy
+
+    assert (proxy.kind, proxy.id, proxy.max_nano) == ("proxy", "", NANO * 5 // 2)
+    assert proxy.period == Period(text="30d", zone="Europe/Berlin")
 
 
-def test_headers_are_believed_where_the_settings_say_so():
-    """Proxies alone change nothing."""
-    general = {"allowed_ips": ["10.0.0.0/8"], "trusted_proxy_ranges": ["127.0.0.1"]}
+def test_the_settings_of_keys_become_terms():
+    """Each by its name."""
+    terms = terms_of(
+        config(
+            {
+                "user_api_key_cache_ttl": 5,
+                "user_api_key_cache_max_size": 7,
+                "apply_user_budget_to_team_keys": True,
+                "model_denied_status_code": 401,
+                "user_header_name": "X-Shop-User",
+            },
+            {"max_end_user_budget": 1, "max_end_user_budget_id": "usual"},
+        ),
+        None,
+    )
 
-    closed = addresses_of(Config.model_validate({"general_settings": general}))
-    open_ = addresses_of(Config.model_validate({"general_settings": {**general, "use_x_forwarded_for": True}}))
+    assert (terms.ttl_s, terms.most_known, terms.user_budget_holds_for_teams) == (5, 7, True)
+    assert (terms.denied_status, terms.customer_headers) == (401, ("x-shop-user",))
+    assert (terms.customer_budget_usd, terms.customer_budget_id) == (1, "usual")
 
-    assert (closed.allowed, closed.trusted) == (("10.0.0.0/8",), ())
-    assert open_.trusted == ("127.0.0.1",)
+
+@pytest.mark.parametrize(
+    ("general", "variables", "said"),
+    [
+        ({"use_x_forwarded_for": True}, Variables(), "trusted_proxy_ranges"),
+        ({"enable_jwt_auth": True}, Variables(), "JWT_PUBLIC_KEY_URL"),
+        ({"enable_jwt_auth": True}, Variables(jwt_public_key_url="keys.json"), "JWT_AUDIENCE"),
+    ],
+)
+def test_a_setting_that_has_no_effect_alone_is_told(general, variables, said):
+    """With what it lacks."""
+    (note,) = notes_of(config(general), variables)
+
+    assert said in note
+
+
+def test_proxies_in_front_are_believed_only_where_both_settings_say_so():
+    """One names them, the other has them looked at."""
+    ranges = {"trusted_proxy_ranges": ["10.0.0.0/8"]}
+
+    assert addresses_of(config(ranges)).trusted == ()
+    assert addresses_of(config({**ranges, "use_x_forwarded_for": True})).trusted == ("10.0.0.0/8",)
+
+
+def test_tokens_are_read_by_the_claims_that_were_set():
+    """Where there are keys to check them with."""
+    said = config({"enable_jwt_auth": True, "litellm_jwtauth": {"team_id_jwt_field": "team"}})
+
+    assert tokens_of(said, Variables(jwt_public_key_url="a.json, b.json"), None, terms_of(said, None)) is not None
+    assert tokens_of(said, Variables(), None, terms_of(said, None)) is None
