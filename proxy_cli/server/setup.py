@@ -185,7 +185,8 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
     problems, sentences = sorted([*problems, *tls.problems]), (*sentences, *tls.sentences)
     if refused or tls.sentences or unusable or any(each.severity is Severity.ERROR for each in problems):
         return Prepared(None, tuple(problems), sentences, loaded)
-    setup = _setup(config, flags, variables, built, master_key, (*notes, *backend_tls.notes(config, variables)))
+    notes = (*notes, *backend_tls.notes(config, variables), *_price_notes(seen))
+    setup = _setup(config, flags, variables, built, master_key, notes)
     setup = replace(setup, storing=storing, folder=data_dir(seen))
     return Prepared(setup, tuple(problems), sentences, loaded)
 
@@ -258,6 +259,11 @@ def _common(config: Config, flags: Flags, variables: Variables, environ: Mapping
         margins=litellm.cost_margin_config,
         needs_price=unpriced.is_denied(general.unpriced, litellm.block_requests_for_models_without_pricing),
     )
+
+
+def _price_notes(environ: Mapping[str, str]) -> tuple[str, ...]:
+    note = PriceTable.load(data_dir(environ)).note
+    return (note,) if note else ()
 
 
 def _deadline_s(config: Config, flags: Flags, variables: Variables) -> float | None:

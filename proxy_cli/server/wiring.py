@@ -200,7 +200,7 @@ def _office(setup: Setup, process: Process) -> Office | None:
         callers=process.callers,
         config=setup.config,
         table=setup.table,
-        prices=PriceTable.load(),
+        prices=PriceTable.load(setup.folder),
         scrubber=setup.scrubber,
         limits=clerk.books.limits,
         ledger=clerk.books.ledger,
