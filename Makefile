@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types fmt deep bench simulate bench-peers docs lock clean
+.PHONY: help run test lint types fmt deep bench simulate proof bench-peers docs lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: $(DEV)  ## measure llmproxy beside nginx and the peers that are installed
 
 simulate: $(DEV)  ## show what routing makes of bad servers, in virtual time (SIMULATE="--ours --seconds 120")
 	@$(BIN)/python -m bench.simulate $(SIMULATE)
+
+proof: $(DEV)  ## kill llmproxy again and again under load and see that no row and no nano-dollar is wrong (DEEP=1: 1,000 times)
+	@$(BIN)/python -m bench.proof --kills $(if $(DEEP),1000,30) $(PROOF)
 
 bench-peers: $(DEV)  ## install the gateways that `make bench` compares with, each below build/peers
 	@$(BIN)/python -m bench.peers
