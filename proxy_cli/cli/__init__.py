@@ -23,6 +23,8 @@ COMMANDS: Final = {
     "backend": "See how a running proxy's backends stand; drain, disable or resume one.",
     "explain": "Say what would become of a request: who is asked, why, and what is sent.",
     "test": "Send a running proxy a test request, plain and streamed.",
+    "keys": "Make keys of a running proxy, see, change, revoke and rotate them.",
+    "spend": "Say what was spent at a running proxy, by model, key, team, user or tag.",
     "prices": "Say what models cost; take newer prices from a file.",
     "db": "Look after the database: upgrade, check, backup, copy.",
     "mock": "A backend to try things with: deterministic answers, errors on request.",
