@@ -1,8 +1,10 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from proxy_cli.config.flags import Flags
+from proxy_cli.prices.kept import take
 from proxy_cli.routing.fleet import Operator
 from proxy_cli.routing.neighbours import Neighbours
 from proxy_cli.server.setup import prepare
@@ -247,3 +249,51 @@ def test_workers_share_memory_for_every_deployment_and_as_many_that_a_reload_bri
         assert neighbours.own(identity) is not None
     rows = {labels[0] for slot in range(2) for kind in (1, 7001) for labels, _ in setup.board.places(slot, kind)}
     assert len(rows) == 2 * count
+
+
+def test_prices_that_were_taken_from_a_file_are_used_and_told(tmp_path):
+    """Where they come from, and since when."""
+    source = tmp_path / "list.json"
+    source.write_text('{"gpt-4o": {"litellm_provider": "openai", "input_cost_per_token": 1e-06}}')
+    take(source, tmp_path / "data", datetime(2026, 1, 2, tzinfo=UTC))
+    text = "model_list: [{model_name: a, litellm_params: {model: openai/gpt-4o, api_key: k}}]\n"
+
+    setup = prepared(tmp_path, text, {"LLMPROXY_DATA_DIR": str(tmp_path / "data")}).setup
+
+    assert setup is not None
+    assert setup.table.deployments[0].rates == {"input_cost_per_token": 1e-06}
+    assert "prices of 1 models are those of list.json, taken on 2026-01-02" in setup.notes
+
+
+@pytest.mark.row("C-64")
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ("general_settings: {unpriced: deny}", True),
+        (
+            "general_settings: {unpriced: allow}\nlitellm_settings: {block_requests_for_models_without_pricing: true}",
+            False,
+        ),
+        ("litellm_settings: {block_requests_for_models_without_pricing: true}", True),
+        ("", False),
+    ],
+)
+def test_models_without_a_price_are_refused_where_the_file_says_so(tmp_path, settings, refused):
+    """In our words, or in LiteLLM's."""
+    setup = prepared(tmp_path, f"{MODEL}{settings}\n").setup
+
+    assert setup is not None
+    assert bool(setup.table.deployments[0].refusal) is refused
+
+
+@pytest.mark.row("B-19")
+@pytest.mark.parametrize("price", ["-1.0e-6", ".nan", ".inf", "'-1'", "dear", "true"])
+@pytest.mark.parametrize("name", ["input_cost_per_token", "gpu_hour_cost"])
+def test_a_price_that_is_none_is_refused_with_its_place(tmp_path, name, price):
+    """File, line and column; nothing is served at such a price."""
+    text = f"model_list:\n  - model_name: a\n    litellm_params:\n      model: openai/gpt-4o\n      {name}: {price}\n"
+
+    result = prepared(tmp_path, text)
+
+    assert result.setup is None
+    assert [(each.place.line, name in str(each)) for each in result.problems if each.place.line == 5] == [(5, True)]
