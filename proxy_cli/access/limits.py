@@ -12,6 +12,7 @@ that limits nothing is only named in a ticket's charges: names that callers inve
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -106,7 +107,7 @@ class Limits:
         self._cells = self._board.cells
         self._places = Places(self._board, wall)
         self._groups = self._places.groups
-        self._owed: list[tuple[Ticket, int, int, bool]] = []  # what could not be given back yet
+        self._owed: list[Callable[[], None]] = []  # what is to be put down yet
 
     def enter(self, number: int) -> None:
         """Count for this forked process from now on; comes first in it."""
@@ -210,23 +211,28 @@ class Limits:
 
     def count(self, charges: Sequence[Charge], nano: int) -> None:
         """Count a cost that no ticket will settle: of a request whose process has died."""
-        with self._step():
-            for charge in charges:
-                self._count(charge, nano)
+        self._put_down(partial(self._count_all, charges, nano))
 
     def end(self, ticket: Ticket, cost_nano: int, tokens: int, is_void: bool) -> None:
         """What a ticket's own methods do, once."""
         if not ticket.group.counted and (not cost_nano or ticket.made == self._board.made):
             return  # nothing was taken, and nothing is counted
-        if not self._board.is_shared:
+        if self._board.is_shared:
+            self._put_down(partial(self._settle, ticket, cost_nano, tokens, is_void))
+        else:
             self._settle(ticket, cost_nano, tokens, is_void)
-            return
-        self._owed.append((ticket, cost_nano, tokens, is_void))
+
+    def _put_down(self, fact: Callable[[], None]) -> None:
+        """What has happened cannot be refused: where another process does not end its step, the next one pays it."""
         board = self._board
+        if not board.is_shared:
+            fact()
+            return
+        self._owed.append(fact)
         try:
             board.hold()
         except Overloaded:
-            return  # the next step pays it
+            return
         try:
             self._pay()
             board.clean()
@@ -371,7 +377,7 @@ class Limits:
 
     def _pay(self) -> None:
         while self._owed:
-            self._settle(*self._owed.pop())
+            self._owed.pop()()
 
     def _spend(self, ticket: Ticket, place: Place, cost_nano: int) -> None:
         cells, row = self._cells, place.money
@@ -400,6 +406,10 @@ class Limits:
         elif more < 0 and is_remembered:
             cells[row + TOKENS] += more
             cells[bucket + SECONDS] += more
+
+    def _count_all(self, charges: Sequence[Charge], nano: int) -> None:
+        for charge in charges:
+            self._count(charge, nano)
 
     def _count(self, charge: Charge, nano: int) -> None:
         for row in self._places.rows_of(charge):

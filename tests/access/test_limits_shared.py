@@ -175,6 +175,7 @@ def test_a_process_that_stops_within_a_step_delays_others_but_loses_nothing():
     with pytest.raises(Overloaded, match="held by another worker"):
         desk.take(scope, nano=1)
     ticket.settle(500, 0)
+    desk.limits.count(ticket.charges, 30)
     desk.limits.beat()
     assert desk.limits.spent(scope) == 0
 
@@ -183,7 +184,7 @@ def test_a_process_that_stops_within_a_step_delays_others_but_loses_nothing():
     desk.limits.beat()
 
     use = desk.limits.in_use(scope)
-    assert (use.spent_nano, use.reserved_nano, use.parallel_left) == (500, 0, 2)
+    assert (use.spent_nano, use.reserved_nano, use.parallel_left) == (530, 0, 2)
 
 
 def rows_that_do_not_add_up(limits: Limits) -> list[int]:
