@@ -236,8 +236,8 @@ async def prove(run: Run, kills: int) -> Findings:
     code = run.stop_server()
     most_nano = _LONGEST_PROMPT * PROMPT_NANO + _MOST_TOKENS * COMPLETION_NANO
     budgets = {key.digest: key.budget_nano for key in run.keys}
-    # A call's reservation covers it, so nothing is spent beyond a budget. But what a killed process held is counted when
-    # its rows are made: what was let in before that is the bound.
+    # A call's reservation covers it, so nothing is spent beyond a budget. But what a killed process held is counted
+    # when its rows are made: what was let in before that is the bound.
     expected = Expected(kills=kills, concurrent=_CONCURRENT, budgets=budgets, bound_nano=_CONCURRENT * most_nano)
     found = check(run.database, run.folder / "oracle", expected)
     found.must(is_free, "I5", f"a key has not all of its {_PARALLEL} places {_REST_S:.0f} s after the load")
