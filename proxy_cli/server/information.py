@@ -122,7 +122,8 @@ class Information:
         return model
 
     def _info(self, deployment: Deployment) -> Json:
-        info = {**self.known.get(deployment.id, {}), **deployment.info, "id": deployment.id, "db_model": False}
+        info = {**self.known.get(deployment.id, {}), **deployment.info, "id": deployment.id}
+        info.setdefault("db_model", False)
         return {"model_name": deployment.group, "litellm_params": dict(deployment.params), "model_info": info}
 
 

@@ -205,6 +205,7 @@ def _office(setup: Setup, process: Process) -> Office | None:
         limits=clerk.books.limits,
         ledger=clerk.books.ledger,
         seal_secret=setup.seal_secret,
+        stores_models=bool(setup.variables.store_model_in_db),
     )
 
 

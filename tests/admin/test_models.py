@@ -1,5 +1,7 @@
 """Deployments that are added, changed and taken away while the server runs."""
 
+import asyncio
+
 import msgspec
 import pytest
 from sqlalchemy import select
@@ -11,6 +13,7 @@ from proxy_cli.admin.stored import load
 from proxy_cli.errors import InvalidRequest, NotFound, Unprocessable
 from proxy_cli.secret import Secret
 from proxy_cli.store.tables import CHANGES, MODELS
+from tests.fakes.proxy import running_proxy
 from tests.fakes.spending import office_of, send
 from tests.fakes.store import fresh_store
 
@@ -305,3 +308,48 @@ async def test_commands_and_names_of_variables_are_texts_like_others(office):
     (entry,) = await entries(office)
     assert entry.litellm_params.api_key == Secret("os.environ/HOME")
     assert entry.litellm_params.body_defaults() == {"command": "rm -rf /"}
+
+
+MASTER = "sk-0123456789abcdef"
+HEADERS = {"authorization": f"Bearer {MASTER}"}
+CONFIG = f"""
+    model_list:
+      - model_name: talks
+        litellm_params: {{model: openai/talks, mock_response: hello}}
+    general_settings: {{master_key: {MASTER}, store_model_in_db: true}}
+"""
+SOON_S = 3.0
+
+
+async def status_of(proxy, model):
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+    async with proxy.post("/chat/completions", body, headers=HEADERS) as reply:
+        return reply.status
+
+
+async def soon(proxy, model, status):
+    """Whether a model answers so within a moment."""
+    async with asyncio.timeout(SOON_S):
+        while await status_of(proxy, model) != status:
+            await asyncio.sleep(0.05)
+    return True
+
+
+async def test_a_running_proxy_serves_a_model_from_when_it_is_added_to_when_it_is_deleted(tmp_path):
+    """Without a restart, and shown as one of the database."""
+    body = {
+        **NEW,
+        "litellm_params": {"model": "openai/x", "mock_response": "from the database", "api_key": "sk-canary"},
+    }
+    async with running_proxy(CONFIG, keeps=tmp_path / "kept") as proxy:
+        async with proxy.post("/model/new", body, headers=HEADERS) as reply:
+            assert reply.status == 200
+        assert await soon(proxy, "mine", 200)
+        async with proxy.get("/model/info?litellm_model_id=m", headers=HEADERS) as reply:
+            told = await reply.json()
+        async with proxy.post("/model/delete", {"id": "m"}, headers=HEADERS) as reply:
+            assert reply.status == 200
+        assert await soon(proxy, "mine", 400)
+
+    assert told["data"][0]["model_info"]["db_model"] is True
+    assert "canary" not in str(told)
