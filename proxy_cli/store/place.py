@@ -65,7 +65,7 @@ def _make_folder(folder: Path) -> None:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise _cannot(error, folder, folder) from error
+        raise _cannot(error, folder, None) from error
 
 
 def make_file(path: Path, lock: int) -> bool:
@@ -114,12 +114,12 @@ def _size(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _cannot(error, path, path.parent) from error
+        raise _cannot(error, path, None) from error
 
 
-def _cannot(error: OSError, path: Path, database: Path) -> StoreProblem:
+def _cannot(error: OSError, path: Path, database: Path | None) -> StoreProblem:
     """What keeps us from a path. Where there is a database already, it is not for want of a place."""
-    kind = StoreProblem if identity(database) and not database.is_dir() else NoPlace
+    kind = StoreProblem if database is not None and database.is_file() else NoPlace
     why = error.strerror or type(error).__name__
     user = os.geteuid()
     return kind(

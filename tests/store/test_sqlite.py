@@ -103,8 +103,8 @@ async def test_a_file_that_is_removed_while_open_is_told(store, settings):
 async def test_a_file_that_is_replaced_while_open_is_told(store, settings, tmp_path):
     """The companions of the old file would damage the new one: a restart is needed."""
     await store.write(put("a"))
-    (tmp_path / "other").mkdir()
-    fresh_settings(tmp_path / "other").path.rename(settings.path)
+    (tmp_path / "other.db").write_bytes(settings.path.read_bytes())
+    (tmp_path / "other.db").rename(settings.path)
 
     with pytest.raises(StoreUnavailable, match="another file has been put in its place"):
         await store.write(put("b"))

@@ -157,6 +157,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("request_id"),
     )
     with op.batch_alter_table("llmproxy_ledger", schema=None) as batch_op:
+        batch_op.create_index("llmproxy_ledger_answer", ["answer_id"], unique=False)
         batch_op.create_index("llmproxy_ledger_call", ["call_id"], unique=False)
         batch_op.create_index("llmproxy_ledger_key", ["key", "started_at"], unique=False)
         batch_op.create_index("llmproxy_ledger_started", ["started_at"], unique=False)
