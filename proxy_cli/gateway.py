@@ -151,10 +151,12 @@ class Gateway:
             nonlocal position
             position = place
 
+        caller = call.caller
         deployment = await self._places.take(
             order,
-            caller=caller_of(call.headers),
-            priority=self.router.rules.priority if call.controls.priority is None else call.controls.priority,
+            caller=caller.key or caller_of(call.headers),
+            weight=caller.weight,
+            priority=_first(call.controls.priority, caller.priority, self.router.rules.priority),
             deadline_s=end_s(call, order[0]),
             tokens=_weight(call, order),
             told=told,
@@ -284,6 +286,11 @@ def _weight(call: Call, order: Sequence[Deployment]) -> int:
         if each.tpm is not None:
             return tokens(call, each)
     return 0
+
+
+def _first(*values: int | None) -> int:
+    """The first that is said."""
+    return next(value for value in values if value is not None)
 
 
 _BINARY: Final = frozenset({Operation.SPEECH})

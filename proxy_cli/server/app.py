@@ -129,6 +129,8 @@ class Server:
         self._entrance = Entrance(listener, self._front, tls=tls, clock=time.monotonic)
         if self._clerk is not None:
             await self._clerk.start()
+            await self._learn_models()
+            self._process.callers.listen(self._heard)
             self._tasks.spawn(self._tell_gaps(self._clerk.store), "budgets that cannot count everything")
         self._process.callers.start()
         self._metrics.watch(self._tell)

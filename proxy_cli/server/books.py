@@ -8,15 +8,19 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 from proxy_cli.access.limits import Limits
+from proxy_cli.admin import stored
+from proxy_cli.admin.stored import Stored
 from proxy_cli.callers import Scope
 from proxy_cli.ledger.ledger import Ledger
 from proxy_cli.ledger.retention import Retention
 from proxy_cli.ledger.row import Row
+from proxy_cli.secret import Secret
 from proxy_cli.store.base import Store
 from proxy_cli.store.failures import StoreUnavailable
 from proxy_cli.store.opening import open_store
@@ -107,6 +111,10 @@ class Clerk:
         for scope, window in windows:
             elsewhere, own = sums.get((scope.kind, scope.id, window), (0, 0))
             limits.learn(scope, window, elsewhere, own)
+
+    async def models(self, secret: Secret | None) -> Stored:
+        """The models that the database adds. Raises SealProblem or StoreUnavailable."""
+        return await self.store.read(partial(stored.load, secret=secret))
 
     def _count_lost(self, rows: Sequence[Row]) -> None:
         """Requests whose process has died are charged what was reserved for them."""

@@ -37,7 +37,7 @@ from proxy_cli.server.books import Books, BookTerms, open_books
 from proxy_cli.server.calls import Limits
 from proxy_cli.server.counter import Cors
 from proxy_cli.server.drain import Grace
-from proxy_cli.server.key_terms import addresses_of, terms_of
+from proxy_cli.server.key_terms import addresses_of, notes_of, terms_of
 from proxy_cli.server.prober import Probing, probing_of
 from proxy_cli.server.rounds import SharedRound
 from proxy_cli.server.routing_rules import rules_of
@@ -82,6 +82,8 @@ class Setup:
     books: Books | None = None  # likewise; once they are open
     metrics: Metrics = field(default_factory=Metrics)  # likewise
     health_round: SharedRound = field(default_factory=SharedRound)  # likewise
+    common: deployments.Common | None = None  # what all entries of models are read with
+    seal_secret: Secret | None = None  # what secrets in the database are sealed with
     probing: Probing = field(default_factory=Probing)
     probers_turn: Turn = field(default_factory=partial(Turn, "llmproxy-prober"))  # of this server
     notes: tuple[str, ...] = ()  # to be said once at start
@@ -93,6 +95,26 @@ class Setup:
         self.fleet.enter(number)
         if self.books is not None:
             self.books.enter(number)
+
+    def with_models(self, entries: Sequence[ModelEntry]) -> tuple["Setup", tuple[str, ...]]:
+        """The same with further models, and a sentence for each of them that cannot be used."""
+        assert self.common is not None
+        own = len(self.config.model_list)
+        built = deployments.build(
+            (*self.config.model_list, *entries),
+            self.common,
+            lambda path: Place("the database", int(path[1]) - own, 1),
+        )
+        self.scrubber.learn(Scrubber(built.secrets))
+        table = _table(self.config, self.flags, built)
+        rules = _rules(self.config, self.flags, self.variables, table)
+        # Those of the file have been told when it was read.
+        told = tuple(
+            f"a model of the database is left out: {each.message}{' - ' if each.cure else ''}{each.cure}"
+            for each in built.problems
+            if each.place.line >= 0 and each.severity is Severity.ERROR
+        )
+        return replace(self, table=table, rules=rules, known=built.known), told
 
     def with_books(self) -> "Setup":
         """The same with its books open, where keys and money are kept. Raises StoreProblem."""
@@ -170,7 +192,8 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
     if (loaded is not None and loaded.config is None) or variables is None:
         return Prepared(None, _all_problems(loaded), sentences, loaded)
     config = (loaded.config if loaded else None) or _single(flags)
-    built = deployments.build(config.model_list, _common(config, flags, variables, seen), _places(loaded))
+    common = _common(config, flags, variables, seen)
+    built = deployments.build(config.model_list, common, _places(loaded))
     problems = sorted([*(loaded.problems if loaded else ()), *built.problems])
     master_key, key_problem = _master_key(config, flags, variables)
     refused = key_problem is not None and key_problem.refused
@@ -187,7 +210,13 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
         return Prepared(None, tuple(problems), sentences, loaded)
     notes = (*notes, *backend_tls.notes(config, variables), *_price_notes(seen))
     setup = _setup(config, flags, variables, built, master_key, notes)
-    setup = replace(setup, storing=storing, folder=data_dir(seen))
+    setup = replace(
+        setup,
+        storing=storing,
+        folder=data_dir(seen),
+        common=common,
+        seal_secret=variables.salt_key or master_key,
+    )
     return Prepared(setup, tuple(problems), sentences, loaded)
 
 
@@ -318,20 +347,11 @@ def _setup(
     notes: Sequence[str],
 ) -> Setup:
     general, litellm = config.general_settings, config.litellm_settings
-    aliases = {name: Alias(each.model, each.hidden) for name, each in config.router_settings.model_group_alias.items()}
-    if flags.alias and not any(each.group == flags.alias for each in built.deployments):
-        # With a file, --alias gives its first model one more name.
-        aliases.setdefault(flags.alias, Alias(built.deployments[0].group))
     max_budget = flags.max_budget_usd if flags.max_budget_usd is not None else litellm.max_budget
     secrets = (*built.secrets, *((master_key,) if master_key else ()))
-    table = Table(built.deployments, aliases=aliases, any_name=flags.config is None, expand=built.expand)
+    table = _table(config, flags, built)
     admission = _admission(config, flags)
-    rules = rules_of(
-        config,
-        serves=table.knows,
-        deadline_s=_deadline_s(config, flags, variables),
-        in_flight=admission.in_flight,
-    )
+    rules = _rules(config, flags, variables, table)
     board = _board(len(built.deployments)) if flags.num_workers > 1 else None
     return Setup(
         config=config,
@@ -354,7 +374,7 @@ def _setup(
         probing=probing_of(general),
         pool_limit=general.max_connections_per_backend,
         max_response_bytes=int((general.max_response_size_mb or 64) * _MEGABYTE),
-        notes=(*notes, *_unpriced(built.deployments, max_budget)),
+        notes=(*notes, *notes_of(config, variables), *_unpriced(built.deployments, max_budget)),
     )
 
 
@@ -364,6 +384,24 @@ def _retention(period: str | None, interval: str | None) -> Retention | None:
         return None
     kept = Retention(period_s=seconds_of(period))
     return kept if interval is None else replace(kept, interval_s=seconds_of(interval))
+
+
+def _table(config: Config, flags: Flags, built: deployments.Built) -> Table:
+    """The names that can be asked for."""
+    aliases = {name: Alias(each.model, each.hidden) for name, each in config.router_settings.model_group_alias.items()}
+    if flags.alias and not any(each.group == flags.alias for each in built.deployments):
+        # With a file, --alias gives its first model one more name.
+        aliases.setdefault(flags.alias, Alias(built.deployments[0].group))
+    return Table(built.deployments, aliases=aliases, any_name=flags.config is None, expand=built.expand)
+
+
+def _rules(config: Config, flags: Flags, variables: Variables, table: Table) -> Rules:
+    return rules_of(
+        config,
+        serves=table.knows,
+        deadline_s=_deadline_s(config, flags, variables),
+        in_flight=_admission(config, flags).in_flight,
+    )
 
 
 def _board(deployments: int) -> Shared:
