@@ -20,11 +20,14 @@ _NAMES: Final = frozenset(
 _ADDRESSES: Final = frozenset(
     ipaddress.ip_address(each)
     for each in (
+        "169.254.169.254",  # most clouds
+        "169.254.170.2",  # Amazon's containers
         "100.100.100.200",  # Alibaba Cloud
         "168.63.129.16",  # Azure's own side of a virtual machine
         "192.0.0.192",  # Oracle Cloud
         "fd00:ec2::254",  # Amazon, over IPv6
         "fd20:ce::254",  # Google, likewise
+        "fe80::a9fe:a9fe",  # OpenStack, likewise
     )
 )
 _TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address behind a translator
@@ -39,7 +42,7 @@ def refused(backend: Backend, allowed: Collection[str] = ()) -> str | None:
         return None
     name = backend.host.lower().rstrip(".")
     address = literal(name)
-    if name in _NAMES or (address is not None and is_metadata(address)):
+    if name in _NAMES or (address is not None and (is_metadata(address) or _unwrapped(address).is_link_local)):
         return "leads to a metadata service or a link-local address"
     if address is not None and (address.is_multicast or address.is_unspecified or _is_broadcast(address)):
         return "is no address of a server"
@@ -59,9 +62,14 @@ def literal(host: str) -> Address | None:
 
 
 def is_metadata(address: Address) -> bool:
-    """Whether a metadata service may answer at an address, in whatever form of IPv6 it is wrapped."""
-    plain = _unwrapped(address)
-    return plain.is_link_local or plain in _ADDRESSES
+    """Whether a metadata service answers at an address, in whatever form of IPv6 it is wrapped."""
+    return _unwrapped(address) in _ADDRESSES
+
+
+def leads_to_metadata(name: str, resolved: str) -> bool:
+    """Whether a name, which is no address itself, was resolved to a metadata service."""
+    address = literal(resolved)
+    return address is not None and is_metadata(address) and literal(name) is None
 
 
 def _unwrapped(address: Address) -> Address:

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
+from proxy_cli.config.destination import leads_to_metadata
 from proxy_cli.errors import BackendUnreachable, CallerTimeout, ConnectTimeout, GatewayError
 from proxy_cli.shapes import Backend, Timeouts
 from proxy_cli.upstream.connection import Connection
@@ -92,11 +93,19 @@ def too_late(
 async def _addresses(backend: Backend, names: Names) -> Addresses:
     host, port = target(backend)
     try:
-        return await names.in_order(host, port)
+        found = await names.in_order(host, port)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         message = f"cannot connect to {described(backend)}: the name {host!r} does not resolve: {reason}"
         raise BackendUnreachable(message) from error
+    # Looked at for each connection, for a name may lead elsewhere a moment later.
+    good = tuple(each for each in found if not leads_to_metadata(host, str(each.address[0])))
+    if found and not good:
+        raise BackendUnreachable(
+            f"cannot connect to {described(backend)}: the name {host!r} leads to a metadata service, which is asked by "
+            "its address alone; write that address in the file if it is meant"
+        )
+    return good
 
 
 class _Raced(NamedTuple):

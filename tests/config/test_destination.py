@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from proxy_cli.config.destination import is_metadata, literal, refused
+from proxy_cli.config.destination import is_metadata, leads_to_metadata, literal, refused
 from proxy_cli.shapes import Backend
 
 
@@ -55,3 +55,14 @@ def test_addresses_around_the_refused_ones_are_fine():
     assert not is_metadata(ipaddress.ip_address("169.253.255.255"))
     assert not is_metadata(ipaddress.ip_address("169.255.0.0"))
     assert not is_metadata(ipaddress.ip_address("::1"))
+
+
+@pytest.mark.row("A-20")
+def test_a_name_may_not_lead_to_a_metadata_service():
+    """Whatever it has led to before; who writes the address itself means it."""
+    assert leads_to_metadata("harmless.example", "169.254.169.254")
+    assert leads_to_metadata("harmless.example", "::ffff:169.254.169.254")
+    assert not leads_to_metadata("169.254.169.254", "169.254.169.254")
+    assert not leads_to_metadata("box.local", "fe80::1")
+    assert not leads_to_metadata("box.local", "169.254.7.7")
+    assert not leads_to_metadata("gpu-box", "10.0.0.1")
