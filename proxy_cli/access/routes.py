@@ -98,7 +98,7 @@ def _let_look(caller: Caller, route: Path) -> None:
         if caller.role is Role.VIEWER:
             raise Forbidden("a proxy_admin_viewer may not ask models; use a key of another user")
         return
-    if route.method != "GET" and route.access != "key" and route.path_template not in _READING:
+    if route.access == "self" and route.method != "GET" and route.path_template not in _READING:
         raise Forbidden(f"a {caller.role.value} may change nothing: {route.path_template} is not for this key")
 
 

@@ -18,7 +18,8 @@ RELOAD = Route("POST", "/config/reload", "reload", "", "administration", "admin"
 LOGS = Route("GET", "/spend/logs", "spend_logs", "", "spend", "self")
 CLOSED = Route("GET", "/routes", "routes", "", "information", "closed")
 OPEN = Route("GET", "/docs", "docs", "", "pages", "public")
-EVERY = (CHAT, MODELS, INFO, INFOS, GENERATE, HEALTH, RELOAD, LOGS, CLOSED, OPEN)
+REPORT = Route("POST", "/global/spend/end_users", "report", "", "spend", "viewer")
+EVERY = (CHAT, MODELS, INFO, INFOS, GENERATE, HEALTH, RELOAD, LOGS, CLOSED, OPEN, REPORT)
 
 
 def may(caller, route):
@@ -36,9 +37,9 @@ def may(caller, route):
     [
         (Role.ADMIN, {CLOSED}),
         (Role.VIEWER, {CLOSED, CHAT, GENERATE, RELOAD}),
-        (Role.USER, {CLOSED, HEALTH, RELOAD}),
-        (Role.USER_VIEWER, {CLOSED, HEALTH, RELOAD, GENERATE}),
-        (Role.CUSTOMER, {CLOSED, HEALTH, RELOAD}),
+        (Role.USER, {CLOSED, HEALTH, RELOAD, REPORT}),
+        (Role.USER_VIEWER, {CLOSED, HEALTH, RELOAD, GENERATE, REPORT}),
+        (Role.CUSTOMER, {CLOSED, HEALTH, RELOAD, REPORT}),
     ],
 )
 def test_a_role_may_use_what_the_table_says(role, refused):
@@ -52,7 +53,7 @@ def test_a_role_may_use_what_the_table_says(role, refused):
         ("llm_api", {CHAT, MODELS}),
         ("management", {INFO, INFOS, GENERATE}),
         ("read_only", {MODELS, INFO, INFOS, LOGS, OPEN}),
-        ("default", set(EVERY) - {HEALTH, RELOAD, CLOSED}),
+        ("default", set(EVERY) - {HEALTH, RELOAD, CLOSED, REPORT}),
     ],
 )
 def test_a_key_is_for_what_its_type_says(key_type, allowed):
