@@ -185,7 +185,7 @@ class Limits:
         return [(each.scope.kind, each.scope.id, self._cells[each.money + WINDOW]) for each in self._places.known()]
 
     def scopes(self) -> list[Scope]:
-        """The same as scopes."""
+        """The scopes of `tracked`, for whoever loads and learns them again."""
         return [each.scope for each in self._places.known()]
 
     def take(self, scopes: Sequence[Scope], *, nano: int, is_bound: bool, tokens: int) -> Ticket:

@@ -1,6 +1,7 @@
 """Limits with clocks that tests turn, and processes that share them."""
 
 import os
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -46,6 +47,8 @@ def start(work: Callable[[], None]) -> int:
         work()
         status = 0
     finally:
+        if status:
+            traceback.print_exc()
         os._exit(status)
 
 

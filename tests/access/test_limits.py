@@ -482,6 +482,7 @@ def test_tracked_are_those_that_are_counted():
     desk.take(scope, key("free"), nano=10)
 
     assert desk.limits.tracked() == [("key", "k1", desk.limits.window(scope))]
+    assert desk.limits.scopes() == [scope]
 
 
 def test_a_full_table_is_said_and_old_scopes_make_room():

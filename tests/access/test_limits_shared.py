@@ -31,6 +31,12 @@ def counted_in_processes(work: Callable[[int], int], processes: int) -> list[int
         return [int.from_bytes(results.read(4), "big") for _ in range(processes)]
 
 
+def pay(limits: Limits) -> None:
+    """On a busy machine another process may hold the limits for long: what is owed is put down with a later step."""
+    while limits._owed:
+        limits.beat()
+
+
 @pytest.mark.row("B-01", "B-02")
 def test_four_processes_let_ten_of_500_pass():
     """A budget for ten calls lets exactly ten pass, whichever processes they come to."""
@@ -43,10 +49,11 @@ def test_four_processes_let_ten_of_500_pass():
         for _ in range(125):
             try:
                 taken.append(limits.take((scope,), nano=100, is_bound=True, tokens=0))
-            except BudgetExceeded:
+            except (BudgetExceeded, Overloaded):
                 continue
         for ticket in taken:
             ticket.settle(100, 0)
+        pay(limits)
         return len(taken)
 
     taken = counted_in_processes(work, 4)
@@ -65,7 +72,7 @@ def test_four_processes_never_have_more_under_way_than_one_may():
         limits.enter(number)
         rng, under_way, settled = random.Random(number), [], 0
         for _ in range(400):
-            with contextlib.suppress(RateLimited):
+            with contextlib.suppress(RateLimited, Overloaded):
                 under_way.append(limits.take(scopes, nano=100, is_bound=True, tokens=10))
             assert 3 - len(under_way) >= (limits.in_use(scopes[0]).parallel_left or 0)
             while under_way and rng.random() < 0.7:
@@ -73,6 +80,7 @@ def test_four_processes_never_have_more_under_way_than_one_may():
                 settled += 1
         for ticket in under_way:
             ticket.settle(7, 3)
+        pay(limits)
         return settled + len(under_way)
 
     settled = sum(counted_in_processes(work, 4))
