@@ -111,6 +111,7 @@ class Gateway:
             whole=relay is None or relay.finished,
             reserved_nano=0 if account is None else account.reserved_nano,
         )
+        record.usage = usage
         nano = self._cost_nano(call, answer, usage)
         if source == RESERVED and account is not None:
             nano = account.reserved_nano

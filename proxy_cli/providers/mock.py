@@ -13,7 +13,7 @@ from proxy_cli.providers.base import StreamReader
 from proxy_cli.providers.compatible import OpenAICompatible
 from proxy_cli.shapes import Call, Deployment, Headers, LocalReply, Operation, PlainAnswer
 from proxy_cli.wire.splice import object_fields
-from proxy_cli.wire.usage import usage_of
+from proxy_cli.wire.usage import answer_usage
 
 _JSON: Final = (("content-type", "application/json"),)
 _EVENTS: Final = (("content-type", "text/event-stream; charset=utf-8"),)
@@ -47,7 +47,7 @@ class Mock:
     def read(self, call: Call, deployment: Deployment, status: int, headers: Headers, body: bytes) -> PlainAnswer:  # noqa: ARG002 - as all
         """The body as it is, and the usage in it."""
         fields = object_fields(body) or {}
-        return PlainAnswer(status, headers, body, usage_of(fields.get("usage")))
+        return PlainAnswer(status, headers, body, answer_usage(fields))
 
     def stream_reader(self, call: Call, deployment: Deployment) -> StreamReader:
         """A reader as for any other backend."""
