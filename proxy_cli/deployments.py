@@ -164,20 +164,26 @@ def resolve_entry(entry: ModelEntry, common: Common) -> Resolution:
         return Resolution(_by_name(entry, params, common), NOTHING, [])
     row = ROWS[resolved.provider]
     warnings = _doubts(params, resolved)
-    backend, base_path = _address(params, row, common.environ, mocked=mocked)
-    key = _key(params, row, backend, common.environ, warnings, mocked=mocked)
+    environ = _variables(entry, params, common)
+    backend, base_path = _address(params, row, environ, mocked=mocked)
+    key = _key(params, row, backend, environ, warnings, mocked=mocked)
     draft = _draft(entry, params, common, resolved)
     deployment = replace(
         draft,
         backend=_reached(backend, params, common),
         base_path=base_path,
         api_key=key,
-        api_version=params.api_version or _first(common.environ, row.version_env),
-        organization=params.organization
-        or (_first(common.environ, row.organization_env) if _is_own(row, backend) else None),
+        api_version=params.api_version or _first(environ, row.version_env),
+        organization=params.organization or (_first(environ, row.organization_env) if _is_own(row, backend) else None),
     )
     known = common.prices.find(deployment.model, deployment.provider, entry.model_info.base_model) or NOTHING
     return Resolution(_with_abilities(deployment, entry, params, row, known, common), known, warnings)
+
+
+def _variables(entry: ModelEntry, params: ModelParams, common: Common) -> Mapping[str, str]:
+    """The variables that an entry may draw on: none where the database names its host, for keys are the machine's."""
+    is_stored = entry.model_info.others.get("db_model") is True
+    return {} if is_stored and params.base is not None else common.environ
 
 
 def _inferred(prices: PriceTable) -> Callable[[str], str | None]:

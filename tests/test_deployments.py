@@ -92,6 +92,19 @@ def test_a_providers_key_is_not_sent_to_a_foreign_host():
     assert any("OPENAI_API_KEY" in problem and "os.environ/OPENAI_API_KEY" in problem for problem in problems)
 
 
+@pytest.mark.row("A-35")
+def test_an_entry_of_the_database_that_names_its_host_gets_no_key_of_this_machine():
+    """Whoever may add models by the API does not decide where the keys of variables go."""
+    environ = {"AZURE_API_KEY": "sk-of-the-machine", "AZURE_API_VERSION": "2024-10-21"}
+    place = {"api_base": "http://10.0.0.1", "api_version": "2024-10-21"}
+
+    of_the_file, _ = one("azure/x", environ, **place)
+    of_the_database, _ = one("azure/x", environ, {"db_model": True}, **place)
+
+    assert of_the_file.api_key is not None
+    assert of_the_database.api_key is None
+
+
 def test_a_missing_key_of_a_hosted_service_is_said():
     """Requests would only be refused there."""
     _, problems = one("groq/llama-3.3-70b-versatile")

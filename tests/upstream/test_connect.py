@@ -324,3 +324,21 @@ async def test_name_that_is_looked_up_for_too_long_is_told_as_such():
 
     with pytest.raises(ConnectTimeout, match=r"within 0.1 s \(connect timeout\); its name is still being looked up"):
         await ask(Upstream(resolve=resolve), Backend("http", "llm.test", 80), Timeouts(connect_s=0.1))
+
+
+@pytest.mark.row("A-20")
+async def test_a_name_that_leads_to_a_metadata_service_is_not_followed():
+    """Whatever it led to when it was written down; nothing is sent."""
+    upstream = Upstream(resolve=leads_to(("169.254.169.254", 80)))
+
+    with pytest.raises(BackendUnreachable, match="leads to a metadata service"):
+        await ask(upstream, Backend("http", "llm.test", 80))
+
+
+@pytest.mark.row("A-20")
+async def test_of_a_names_addresses_those_of_metadata_services_are_left_out():
+    """The others are asked as ever."""
+    async with RawBackend([REQUEST, OK]) as raw:
+        resolve = leads_to(("169.254.169.254", 80), ("127.0.0.1", raw.backend.port))
+
+        assert await ask(Upstream(resolve=resolve), Backend("http", "llm.test", raw.backend.port)) == b"hi"
