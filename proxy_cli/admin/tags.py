@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta
-from sqlalchemy import Connection, delete, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, delete, false, func, select, true, update
 
 from proxy_cli.admin import sums
 from proxy_cli.admin.base import LONGEST_ID, Ask, Endpoint, Id, Map, Names, Office, Text, given, merged
@@ -27,6 +27,7 @@ from proxy_cli.admin.budgets import (
 from proxy_cli.admin.filters import days, moments, within
 from proxy_cli.admin.rights import missing
 from proxy_cli.admin.shown import budget_row, budgets_of, moment
+from proxy_cli.callers import Caller
 from proxy_cli.errors import InvalidRequest
 from proxy_cli.money import usd_of
 from proxy_cli.shapes import Json
@@ -141,15 +142,22 @@ async def listed(office: Office, ask: Ask) -> Json:
 
 def _used(connection: Connection, ask: Ask, dates: tuple[str, str] | None) -> dict[str, tuple[str, str]]:
     """The tags that the caller may know of from requests: the first day and the last."""
-    own = select(KEYS.c.digest).where(KEYS.c.user_id == ask.caller.user_id) if ask.caller.user_id else [ask.caller.key]
     query = (
         select(DAILY_TAGS.c.tag, func.min(DAILY_TAGS.c.day), func.max(DAILY_TAGS.c.day))
-        .where(true() if ask.caller.sees_all else DAILY_TAGS.c.key.in_(own))
+        .where(_of_own_keys(ask.caller))
         .where(within(DAILY_TAGS, *dates) if dates else true())
         .group_by(DAILY_TAGS.c.tag)
         .order_by(DAILY_TAGS.c.tag)
     )
     return {tag: (first, last) for tag, first, last in connection.execute(query)}
+
+
+def _of_own_keys(caller: Caller) -> ColumnElement[bool]:
+    if caller.sees_all:
+        return true()
+    if caller.user_id:
+        return DAILY_TAGS.c.key.in_(select(KEYS.c.digest).where(KEYS.c.user_id == caller.user_id))
+    return DAILY_TAGS.c.key == caller.key if caller.key else false()  # the master key's requests have none
 
 
 def _seen(name: str, first: str, last: str) -> dict[str, Json]:
