@@ -101,7 +101,7 @@ def _see_that_it_is_empty(connection: Connection, settings: StoreSettings) -> No
 async def _copy(table: Table, read: Session, write: Session) -> None:
     after: RowMapping | None = None
     while rows := await read(partial(_rows_after, table=table, after=after)):
-        await write(partial(_put, table=table, rows=[_values(row) for row in rows]))
+        await write(partial(_put, table=table, rows=[dict(row) for row in rows]))
         after = rows[-1]
 
 
@@ -116,15 +116,6 @@ def _rows_after(connection: Connection, table: Table, after: RowMapping | None) 
     if after is not None:
         query = query.where(tuple_(*key) > tuple(after[column] for column in key))
     return connection.execute(query).mappings().all()
-
-
-def _values(row: RowMapping) -> dict[str, Any]:
-    """A row to be inserted; PostgreSQL's texts hold anything but the NUL character."""
-    return {name: _without_nul(value) if isinstance(value, str) else value for name, value in row.items()}
-
-
-def _without_nul(value: str) -> str:
-    return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _count_on(connection: Connection) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncpg
 from sqlalchemy import Connection, event, inspect, text
@@ -54,9 +54,23 @@ def engine_of(settings: StoreSettings, *, size: int, statement_s: float = WRITE_
         pool_timeout=settings.timeout_s,
         pool_recycle=1800,  # firewalls forget connections that are older
     )
+    event.listen(engine.sync_engine, "before_cursor_execute", _without_nul, retval=True)
     if address.is_pooled and address.schema:
         _choose_schema(engine, address.schema)
     return engine
+
+
+def _without_nul(
+    _connection: Connection, _cursor: object, statement: str, parameters: Any, _context: object, is_many: bool
+) -> tuple[str, Any]:
+    """PostgreSQL's texts hold every character but NUL, and a caller's text must not make a row that is never taken."""
+    if is_many:
+        return statement, [tuple(map(_clean, row)) for row in parameters]
+    return statement, tuple(map(_clean, parameters))
+
+
+def _clean(value: object) -> object:
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) and "\0" in value else value
 
 
 def _choose_schema(engine: AsyncEngine, schema: str) -> None:

@@ -47,11 +47,16 @@ def _template() -> Path:
     return path
 
 
-def fresh_settings(folder: Path) -> StoreSettings:
-    """The settings of a new, empty database in a folder."""
+def fresh_file(folder: Path) -> Path:
+    """A new, empty database in a folder."""
     path = folder / "llmproxy.db"
     shutil.copyfile(_template(), path)
-    return StoreSettings(path=path)
+    return path
+
+
+def fresh_settings(folder: Path) -> StoreSettings:
+    """The settings of one."""
+    return StoreSettings(path=fresh_file(folder))
 
 
 def fresh_store(folder: Path) -> Store:

@@ -219,3 +219,14 @@ async def test_a_schema_is_kept_to_behind_a_pooler_too(postgres_server, tmp_path
     assert await stores["two"].read(names) == []
     for store in stores.values():
         await store.close()
+
+
+async def test_a_nul_character_keeps_no_row_out(store):
+    """PostgreSQL's texts cannot hold it; it stands replaced, alone and among many rows."""
+    rows = [{"name": "a\0b", "value": 1}, {"name": "c", "value": "x\0y"}]
+
+    await store.write(lambda connection: connection.execute(insert(SETTINGS), rows) and None)
+    await store.write(put("\0"))
+
+    replaced = "\N{REPLACEMENT CHARACTER}"
+    assert await store.read(names) == sorted([f"a{replaced}b", "c", replaced])
