@@ -138,17 +138,30 @@ class LiteLLMSettings(Section):
     budget_reset_time: Text | None = later("Hour at which budgets start anew.", _NO_KEYS)
     timezone: Text | None = later("Time zone in which budgets start anew.", _NO_KEYS)
     default_soft_budget: Usd | None = later("Budget after which an alert is sent.", _NO_KEYS)
-    max_internal_user_budget: Usd | None = later("Budget of new users.", _NO_KEYS)
-    internal_user_budget_duration: Text | None = later("How long it lasts.", _NO_KEYS)
-    default_internal_user_params: JsonMap = later("Settings of new users.", _NO_KEYS, default={})
+    max_internal_user_budget: Usd | None = used("Budget of new users with the role internal_user, in USD.")
+    internal_user_budget_duration: Text | None = used("How long `max_internal_user_budget` lasts: `30d`.")
+    default_internal_user_params: JsonMap = used(
+        "What new users have unless the request says otherwise: `user_role`, `max_budget`, `models`, `teams`, ...",
+        default={},
+    )
     max_ui_session_budget: Usd | None = later("Budget of a session in the web page.", _NO_KEYS)
     max_end_user_budget: Usd | None = later("Budget of an end user.", _NO_KEYS)
     max_end_user_budget_id: Text | None = later("Stored budget of an end user.", _NO_KEYS)
     default_team_settings: Anything = later("Settings of teams.", _NO_KEYS)
     default_team_params: JsonMap = later("Settings of new teams.", _NO_KEYS, default={})
-    upperbound_key_generate_params: JsonMap = later("Most a new key may have.", _NO_KEYS, default={})
-    default_key_generate_params: JsonMap = later("What a new key has.", _NO_KEYS, default={})
-    key_generation_settings: JsonMap = later("Who may make keys.", _NO_KEYS, default={})
+    upperbound_key_generate_params: JsonMap = used(
+        "The most a key may have: `max_budget`, `tpm_limit`, `rpm_limit`, `max_parallel_requests`, `duration`, "
+        "`budget_duration`; a new key that says none gets this.",
+        default={},
+    )
+    default_key_generate_params: JsonMap = used(
+        "What new keys have unless the request says otherwise: any field of POST /key/generate.", default={}
+    )
+    key_generation_settings: JsonMap = used(
+        "Who may make keys, and what they must say: `personal_key_generation` (`allowed_user_roles`, "
+        "`required_params`) and `team_key_generation` (`allowed_team_member_roles`, `required_params`).",
+        default={},
+    )
     key_alias_pattern: Text | None = later("Form of the keys' names.", _NO_KEYS)
     enable_key_alias_format_validation: Flag | None = later("Check the keys' names.", _NO_KEYS)
     tag_budget_config: JsonMap = later("Budgets by tag.", _NO_KEYS, default={})
