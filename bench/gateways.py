@@ -3,6 +3,8 @@
 Peers are found below build/peers/NAME, where `python -m bench.peers` puts them; one that is not there is left out.
 """
 
+import contextlib
+import http.client
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -18,6 +20,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PEERS: Final = ROOT / "build" / "peers"
 KEY: Final = "sk-bench-2f6b1c9ad04e7735c8e1"
 PLAIN_HEADERS: Final = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
+VIRTUAL_KEY: Final = "sk-bench-virtual-7d1e5b0c93a84f62"
+# What a key has that was handed out: a budget and limits, none of which the load can reach.
+VIRTUAL_LIMITS: Final = {"max_budget": 1e6, "rpm_limit": 10**9, "tpm_limit": 10**12, "max_parallel_requests": 10**6}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,7 @@ class Gateway:
     headers: Callable[[int], Mapping[str, str]] = _plain_headers
     start_within_s: float = 20.0
     scales: bool = False  # knows a number of worker processes
+    prepare: Callable[[int], None] | None = None  # told the port once it serves with the master key
 
 
 # The model list, key and prices that a small team runs with.
@@ -96,7 +102,28 @@ def llmproxy_arguments(place: Place) -> list[str]:
 
 def _llmproxy(place: Place) -> Launch:
     argv = (sys.executable, "-m", "proxy_cli", *llmproxy_arguments(place))
-    return Launch(argv=argv, environ={"PYTHONPATH": str(ROOT), "LLMPROXY_CONFIG_DIR": str(place.folder)})
+    return Launch(argv=argv, environ=llmproxy_environ(place))
+
+
+def llmproxy_environ(place: Place) -> Mapping[str, str]:
+    """Settings and data of its own."""
+    data = place.folder / f"data-{place.port}"
+    return {"PYTHONPATH": str(ROOT), "LLMPROXY_CONFIG_DIR": str(place.folder), "LLMPROXY_DATA_DIR": str(data)}
+
+
+def _virtual_headers(_backend: int) -> Mapping[str, str]:
+    return {**PLAIN_HEADERS, "Authorization": f"Bearer {VIRTUAL_KEY}"}
+
+
+def make_key(port: int) -> None:
+    """Have llmproxy hand out the key that it is asked with."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        body = json.dumps({"key": VIRTUAL_KEY, "key_alias": "bench", **VIRTUAL_LIMITS})
+        connection.request("POST", "/key/generate", body, PLAIN_HEADERS)
+        reply = connection.getresponse()
+        if reply.status != 200:
+            raise AssertionError(f"no key was made: {reply.status} {reply.read()[:300]!r}")
 
 
 def _litellm(place: Place) -> Launch:
@@ -147,10 +174,12 @@ GATEWAYS: Final = (
     Gateway(name="nginx", what="proxy_pass, the floor", launch=_nginx, is_installed=lambda: True),
     Gateway(
         name="llmproxy",
-        what="key, routes, prices, metrics, log",
+        what="key with budget and limits, ledger, routes, prices, metrics, log",
         launch=_llmproxy,
         is_installed=lambda: True,
+        headers=_virtual_headers,
         scales=True,
+        prepare=make_key,
     ),
     Gateway(
         name="vllm-router",

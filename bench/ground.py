@@ -128,7 +128,10 @@ def placed(run: Run, gateway: Gateway, backend: Standing, workers: int = 1) -> I
     )
     with started(f"{gateway.name}-{where.port}", gateway.launch(where), run.folder) as program:
         standing = Standing(gateway, program, where.port, backend.port)
-        program.wait_until_it_answers(where.port, standing.request(chat()), within_s=gateway.start_within_s)
+        first = Request(chat(), PLAIN_HEADERS) if gateway.prepare else standing.request(chat())
+        program.wait_until_it_answers(where.port, first, within_s=gateway.start_within_s)
+        if gateway.prepare is not None:
+            gateway.prepare(where.port)
         yield standing
 
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine
-from bench.gateways import PLAIN_HEADERS, ROOT, Place, llmproxy_arguments
+from bench.gateways import PLAIN_HEADERS, ROOT, Place, llmproxy_arguments, llmproxy_environ
 from bench.ground import chat, stream
 from bench.program import Launch, Program, Request, Unready, started
 
@@ -103,7 +103,7 @@ def traced(folder: Path) -> Iterator[Traced]:
     output = folder / "hops"
     paced = Launch(argv=(sys.executable, str(ROOT / "bench" / "paced.py"), str(backend)))
     argv = (sys.executable, "-m", "bench.traced", str(output), str(backend), *llmproxy_arguments(place))
-    launch = Launch(argv=argv, environ={"PYTHONPATH": str(ROOT), "LLMPROXY_CONFIG_DIR": str(folder)})
+    launch = Launch(argv=argv, environ=llmproxy_environ(place))
     request = Request(chat(), PLAIN_HEADERS)
     with started("paced", paced, folder) as source, started("llmproxy", launch, folder) as program:
         source.wait_until_it_answers(backend, request, within_s=_WITHIN_S)
