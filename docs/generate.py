@@ -11,7 +11,7 @@ from typing import Any, Final
 from proxy_cli import errors
 from proxy_cli.cli import COMMANDS
 from proxy_cli.cli.options import OPTIONS, Option
-from proxy_cli.config import models, schema, settings_general, settings_litellm, settings_router
+from proxy_cli.config import models, schema, settings_general, settings_jwt, settings_litellm, settings_router
 from proxy_cli.config.state import Section, State, settings
 from proxy_cli.providers.catalog import ROWS
 from proxy_cli.server.routes import ROUTES
@@ -29,6 +29,7 @@ _SECTIONS: Final[dict[str, type[Section]]] = {
     "litellm_settings": settings_litellm.LiteLLMSettings,
     "router_settings": settings_router.RouterSettings,
     "general_settings": settings_general.GeneralSettings,
+    "litellm_jwtauth": settings_jwt.JwtAuth,
 }
 
 
