@@ -58,7 +58,10 @@ def authorize(caller: Caller, route: Path) -> None:
     """Let a caller use a route, or raise Forbidden."""
     access = route.access
     if caller.allowed_routes and not _is_among(caller.allowed_routes, route):
-        raise Forbidden(f"this key is not for {route.path_template}: it is limited to {_listed(caller.allowed_routes)}")
+        raise Forbidden(
+            f"this key is not allowed to call this route, {route.path_template}: "
+            f"it is limited to {_listed(caller.allowed_routes)}"
+        )
     if access == "key" and caller.role is not Role.VIEWER:
         return
     if access == "public":
@@ -66,7 +69,9 @@ def authorize(caller: Caller, route: Path) -> None:
     if access == "closed":
         raise Forbidden(f"{route.path_template} is not offered here: general_settings.allowed_routes leaves it out")
     if access == "admin" and not caller.is_admin:
-        raise Forbidden(f"only a proxy_admin may use {route.path_template}; this key's role is {caller.role.value}")
+        raise Forbidden(
+            f"{route.path_template} is for a proxy admin: this key's role is {caller.role.value}, not proxy_admin"
+        )
     if access == "viewer" and not caller.sees_all:
         raise Forbidden(
             f"only a proxy_admin or proxy_admin_viewer may use {route.path_template}; "
