@@ -7,6 +7,7 @@ replaced.
 import os
 import sqlite3
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Final
 
 from proxy_cli.store.failures import StoreProblem, meaning
@@ -21,9 +22,12 @@ def back_up(source: Path, target: Path) -> int:
         raise StoreProblem(f"there is no database at {source}; name it in general_settings.database_url")
     if target.exists():
         raise StoreProblem(f"{target} is there already; name a new file, or remove that one")
-    part = target.with_name(target.name + ".part")
     try:
-        os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+        part = _part_of(target)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise StoreProblem(f"no backup can be written to {target.parent}: {why}; name another folder") from error
+    try:
         _copy(source, part)
         os.link(part, target)  # unlike a rename it replaces nothing
     except FileExistsError as error:
@@ -34,6 +38,13 @@ def back_up(source: Path, target: Path) -> int:
     finally:
         part.unlink(missing_ok=True)
     return target.stat().st_size
+
+
+def _part_of(target: Path) -> Path:
+    """A new file beside the target, for its owner alone; two backups at once have two."""
+    descriptor, name = mkstemp(dir=target.parent, prefix=f"{target.name}.", suffix=".part")
+    os.close(descriptor)
+    return Path(name)
 
 
 def _copy(source: Path, target: Path) -> None:

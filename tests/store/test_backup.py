@@ -108,6 +108,12 @@ def test_without_a_database_there_is_no_backup(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    """It is not made: it may be a disk that is not mounted."""
+    with pytest.raises(StoreProblem, match="no backup can be written to"):
+        back_up(fresh_file(tmp_path), tmp_path / "none" / "backup.db")
+
+
 @pytest.mark.row("D-03")
 def test_a_damaged_database_makes_no_backup(tmp_path):
     """A copy of what is broken would be trusted."""
@@ -120,7 +126,7 @@ def test_a_damaged_database_makes_no_backup(tmp_path):
         back_up(source, tmp_path / "backup.db")
 
     assert not (tmp_path / "backup.db").exists()
-    assert not (tmp_path / "backup.db.part").exists()
+    assert list(tmp_path.glob("*.part")) == []
 
 
 def test_of_two_backups_at_once_with_one_name_one_is_made(tmp_path):
