@@ -109,6 +109,11 @@ class Limits:
         self._groups = self._places.groups
         self._owed: list[Callable[[], None]] = []  # what is to be put down yet
 
+    @property
+    def capacity(self) -> int:
+        """How many scopes can be counted at a time."""
+        return self._board.capacity
+
     def enter(self, number: int) -> None:
         """Count for this forked process from now on; comes first in it."""
         self._owed.clear()

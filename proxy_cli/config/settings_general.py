@@ -63,6 +63,10 @@ class GeneralSettings(Section):
     max_connections_per_backend: Count | None = used(
         "Most connections of a worker to one backend (no limit); a call that gets none within a second is answered 503."
     )
+    limits_capacity: Count = used(
+        "Keys, users, teams and other scopes with limits that can be in use within ten minutes; more are answered 503.",
+        default=16384,
+    )
     litellm_key_header_name: Name | None = used("One more header that a caller's key may stand in.")
     always_include_stream_usage: Flag = used("Put usage into every stream.", default=False)
     cancel_on_disconnect: Flag | None = used(

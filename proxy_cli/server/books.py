@@ -17,12 +17,12 @@ from proxy_cli.access.limits import Limits
 from proxy_cli.admin import stored
 from proxy_cli.admin.stored import Stored
 from proxy_cli.callers import Scope
+from proxy_cli.errors import Overloaded
 from proxy_cli.ledger.ledger import Ledger
 from proxy_cli.ledger.retention import Retention
 from proxy_cli.ledger.row import Row
 from proxy_cli.secret import Secret
 from proxy_cli.store.base import Store
-from proxy_cli.store.failures import StoreUnavailable
 from proxy_cli.store.opening import open_store
 from proxy_cli.store.ready import make_ready
 from proxy_cli.store.settings import StoreSettings
@@ -38,6 +38,7 @@ class BookTerms:
     """What the configuration says of them."""
 
     processes: int = 1
+    limits_capacity: int = 16384
     budget_status: int = 422
     may_change: bool = True  # bring the tables up to date
     is_required: bool | None = None  # no start without the database; None: if somebody has named it
@@ -76,7 +77,12 @@ def open_books(settings: StoreSettings, folder: Path, *, terms: BookTerms) -> tu
         return None, ready.says
     books = Books(
         settings=ready.settings,
-        limits=Limits(processes=terms.processes, clock=time.monotonic, budget_status=terms.budget_status),
+        limits=Limits(
+            processes=terms.processes,
+            capacity=terms.limits_capacity,
+            clock=time.monotonic,
+            budget_status=terms.budget_status,
+        ),
         ledger=Ledger(folder, node=uuid4().hex[:12], keeps_rows=terms.keeps_rows, retention=terms.retention),
     )
     return books, ready.says
@@ -134,5 +140,5 @@ class Clerk:
             for begin in range(0, len(scopes), _MOST_AT_ONCE):
                 try:
                     await self.load(scopes[begin : begin + _MOST_AT_ONCE])
-                except StoreUnavailable:
-                    break  # what is known goes on
+                except Overloaded:
+                    break  # the store is away, or the limits are held: what is known goes on

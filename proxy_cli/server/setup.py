@@ -123,6 +123,7 @@ class Setup:
         general, litellm = self.config.general_settings, self.config.litellm_settings
         terms = BookTerms(
             processes=self.flags.num_workers,
+            limits_capacity=general.limits_capacity,
             budget_status=litellm.budget_exceeded_status_code or 422,
             is_required=general.require_db,
             may_change=not (general.disable_prisma_schema_update or self.variables.disable_schema_update),

@@ -85,3 +85,11 @@ def test_books_are_entered_once(tmp_path):
     books.enter_once()
 
     assert books.ledger.journal is journal
+
+
+def test_room_for_limits_is_as_configured(tmp_path):
+    """What `general_settings.limits_capacity` says is what the memory of the limits has."""
+    books, _ = open_books(StoreSettings(path=tmp_path / "llmproxy.db"), tmp_path, terms=BookTerms(limits_capacity=5000))
+
+    assert books is not None
+    assert books.limits.capacity == 5000
