@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from proxy_cli.config.address import parse_base, parse_proxy
 from proxy_cli.config.privacy import shown
@@ -130,6 +131,16 @@ def read_network(value: object, info: ValidationInfo) -> str:
         ip_network(text, strict=False)
     except ValueError:
         raise wrong(f"{text!r} is no address and no network", "write it as 10.0.0.7 or 10.0.0.0/8") from None
+    return text
+
+
+def read_time_zone(value: object, info: ValidationInfo) -> str:
+    """The name of a time zone."""
+    text = read_name(value, info).strip()
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise wrong(f"no time zone is called {text!r}", "write it as Europe/Berlin, or UTC") from None
     return text
 
 
@@ -408,6 +419,7 @@ Anything = Annotated[Json, PlainValidator(read_anything), WithJsonSchema({})]
 Names = tuple[Name, ...]
 Network = Annotated[str, PlainValidator(read_network), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
 Networks = tuple[Network, ...]
+TimeZone = Annotated[str, PlainValidator(read_time_zone), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
 NameOrNames = Annotated[tuple[Name, ...], BeforeValidator(one_or_many), WithJsonSchema(_NAMES_SCHEMA)]
 JsonMap = dict[str, Anything]
 HeaderMap = dict[str, Header]

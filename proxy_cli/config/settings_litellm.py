@@ -14,6 +14,7 @@ from proxy_cli.config.fields import (
     Status,
     Tally,
     Text,
+    TimeZone,
     Usd,
     Verify,
 )
@@ -132,11 +133,14 @@ class LiteLLMSettings(Section):
     custom_prometheus_tags: Names = later("More labels.", _NO_METRICS, default=())
     enable_end_user_cost_tracking_prometheus_only: Flag | None = later("Metrics by end user.", _NO_METRICS)
 
-    budget_duration: Text | None = later("How long the budget lasts.", "`max_budget` counts since the start")
+    budget_duration: Text | None = used(
+        "How long `max_budget` lasts before it begins anew: `30d`, `1mo` (for ever; without a database it counts since "
+        "the start)."
+    )
     budget_exceeded_throttle_percentage: Anything = later("Slow down instead of refusing.")
     budget_rollover: Flag | None = later("Carry over what is left.", _NO_KEYS)
     budget_reset_time: Text | None = later("Hour at which budgets start anew.", _NO_KEYS)
-    timezone: Text | None = later("Time zone in which budgets start anew.", _NO_KEYS)
+    timezone: TimeZone | None = used("Time zone in which the periods of budgets begin, as `Europe/Berlin` (UTC).")
     default_soft_budget: Usd | None = later("Budget after which an alert is sent.", _NO_KEYS)
     max_internal_user_budget: Usd | None = used("Budget of new users with the role internal_user, in USD.")
     internal_user_budget_duration: Text | None = used("How long `max_internal_user_budget` lasts: `30d`.")
@@ -145,8 +149,8 @@ class LiteLLMSettings(Section):
         default={},
     )
     max_ui_session_budget: Usd | None = later("Budget of a session in the web page.", _NO_KEYS)
-    max_end_user_budget: Usd | None = later("Budget of an end user.", _NO_KEYS)
-    max_end_user_budget_id: Text | None = later("Stored budget of an end user.", _NO_KEYS)
+    max_end_user_budget: Usd | None = used("Budget of each end user who has none of his own, in USD.")
+    max_end_user_budget_id: Name | None = used("The same by the id of a budget in the database.")
     default_team_settings: Anything = later("Settings of teams.", _NO_KEYS)
     default_team_params: JsonMap = later("Settings of new teams.", _NO_KEYS, default={})
     upperbound_key_generate_params: JsonMap = used(
@@ -181,7 +185,7 @@ class LiteLLMSettings(Section):
         "each answer; `global` holds for providers that are not named.",
         default={},
     )
-    public_routes: Names = later("Paths that need no key.", default=())
+    public_routes: Names = used("Paths that need no key, beside `general_settings.public_routes`.", default=())
     mcp_aliases: JsonMap = later("Other names of MCP servers.", default={})
     guardrails: Anything = later("Guardrails.")
     guardrail_name_config_map: Anything = later("Guardrails.")

@@ -27,6 +27,7 @@ from proxy_cli.config.fields import (
     Status,
     Tally,
     Text,
+    TimeZone,
     Verify,
     described,
     trim,
@@ -246,3 +247,10 @@ def test_what_is_no_duration_is_refused_with_its_cure(text):
     """The message has the value and an example."""
     with pytest.raises(Unreadable, match="is no duration"):
         read_as(Duration, written(text))
+
+
+def test_a_time_zone_is_one_that_there_is():
+    """Else budgets would begin anew at another hour than was meant."""
+    assert read(TimeZone, written("Europe/Berlin")) == "Europe/Berlin"
+    for name in ("Europe/Berln", "../etc/passwd", "CEST+1"):
+        assert "no time zone is called" in refusal(TimeZone, written(name))
