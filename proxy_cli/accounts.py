@@ -18,6 +18,7 @@ from proxy_cli.ledger.row import Charge, Row, State
 from proxy_cli.money import usd_of
 from proxy_cli.prices.cost import prices_of
 from proxy_cli.prices.estimate import estimated
+from proxy_cli.prices.ladder import answers, asked_units
 from proxy_cli.routing.estimates import answer_tokens, prompt
 from proxy_cli.routing.table import Table
 from proxy_cli.shapes import Call, Deployment, Headers, Record, Usage
@@ -161,10 +162,11 @@ class Accounts:
         if not found:
             return 0, 0, False
         size = prompt(call)
-        written = bound or _USUAL_ANSWER_TOKENS
+        written = (bound or _USUAL_ANSWER_TOKENS) * answers(call)
         sizes = [size.at(each) for each in found]
+        units = asked_units(call)
         nano = max(
-            prices_of(each).reserve_nano(asked, written, call.operation)
+            prices_of(each).reserve_nano(asked, written, call.operation, asked=units)
             for each, asked in zip(found, sizes, strict=True)
         )
         return nano, max(sizes) + written, bound > 0

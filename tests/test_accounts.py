@@ -16,7 +16,12 @@ from tests.routing.test_table import deployment
 
 KEY = Scope(kind="key", id="abc", name="app", max_nano=1_000)
 CALLER = Caller(role=Role.USER, key="abc", key_alias="app", user_id="u", team_id="t", scopes=(KEY,), tags=("k",))
-PRICES = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
+PRICES = {
+    "input_cost_per_token": 1e-6,
+    "output_cost_per_token": 2e-6,
+    "input_cost_per_token_priority": 2e-6,
+    "output_cost_per_token_priority": 4e-6,
+}
 USAGE = Usage(prompt_tokens=5, completion_tokens=7, cached_tokens=2)
 
 
@@ -111,6 +116,28 @@ def test_what_is_reserved_is_the_prompt_and_the_longest_answer():
     assert bound.taken["nano"] == (bound.taken["tokens"] - 10) * 1000 + 10 * 2000
     assert not free.taken["is_bound"]
     assert free.taken["tokens"] == bound.taken["tokens"] - 10 + 1024
+
+
+def test_what_is_reserved_is_for_all_answers_that_are_asked_for():
+    """Each of them may be as long as the bound."""
+    house = House()
+
+    opened(house, fields={"max_tokens": 10})
+    opened(house, fields={"max_tokens": 10, "n": 3})
+
+    one, three = (ticket.taken for ticket in house.tickets)
+    assert (three["tokens"] - one["tokens"], three["nano"] - one["nano"]) == (20, 20 * 2000)
+
+
+def test_what_is_reserved_is_at_the_tier_that_is_asked_for():
+    """Twice the money for the same tokens."""
+    house = House()
+
+    opened(house, fields={"max_tokens": 10})
+    opened(house, fields={"max_tokens": 10, "service_tier": "priority"})
+
+    usual, dear = (ticket.taken for ticket in house.tickets)
+    assert (dear["tokens"], dear["nano"]) == (usual["tokens"], 2 * usual["nano"])
 
 
 def test_nothing_is_estimated_where_nothing_is_limited_by_it():

@@ -17,8 +17,10 @@ PROVIDER, PARTIAL, ESTIMATE, RESERVED, NONE = "provider", "partial", "estimate",
 MISSING: Final = "missing"
 _LOST: Final = frozenset({NEGATIVE, TEXT, TOO_LARGE})  # problems for which a count may be gone
 _IMAGES: Final = frozenset({Operation.IMAGE_GENERATIONS, Operation.IMAGE_EDITS, Operation.IMAGE_VARIATIONS})
+_TEXTS: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _SEARCH: Final = "web_search_options"
 _MOST_IMAGES: Final = 100
+_MOST_ANSWERS: Final = 1024  # no backend takes as many
 _LONGEST_WORD: Final = 16
 
 
@@ -55,6 +57,23 @@ def asked_units(call: Call) -> Usage:
         text = _value(call, "input")
         return _with_terms(call, Usage(characters=len(text) if isinstance(text, str) else 0))
     return _with_terms(call, Usage(queries=1) if call.operation is Operation.RERANK else Usage())
+
+
+def answers(call: Call) -> int:
+    """How many answers a call asks for, each of which may be as long as `max_tokens` says."""
+    if call.operation not in _TEXTS:
+        return 1
+    many = max(_number(call, "n"), _number(call, "best_of")) if "n" in call.fields or "best_of" in call.fields else 1
+    if call.operation is Operation.COMPLETIONS:
+        prompts = _value(call, "prompt")
+        if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):  # else one prompt, as tokens
+            many *= len(prompts)
+    return many
+
+
+def _number(call: Call, name: str) -> int:
+    value = _value(call, name)
+    return min(value, _MOST_ANSWERS) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 1
 
 
 def _mended(call: Call, usage: Usage, seen: tuple[int, int]) -> Counted:

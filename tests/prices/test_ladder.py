@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from proxy_cli.prices.ladder import asked_units, counted
+from proxy_cli.prices.ladder import answers, asked_units, counted
 from proxy_cli.shapes import Call, Operation, Usage
 
 
@@ -92,6 +92,30 @@ def test_a_search_is_counted_where_the_backend_does_not():
 def test_what_a_call_asks_for_is_known_before_it_is_sent(asked, units):
     """So that it can be reserved."""
     assert asked_units(asked) == units
+
+
+@pytest.mark.row("B-04")
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        (call(messages="x"), 1),
+        (call(n=5), 5),
+        (call(n=None), 1),
+        (call(n=-5), 1),
+        (call(n="many"), 1),
+        (call(n=10**30), 1024),
+        (call(n=True), 1),
+        (call(Operation.COMPLETIONS, prompt="x", n=2, best_of=4), 4),
+        (call(Operation.COMPLETIONS, prompt=["x", "y", "z"], n=2), 6),
+        (call(Operation.COMPLETIONS, prompt=[1, 2, 3]), 1),
+        (call(Operation.COMPLETIONS, prompt=[[1, 2], [3]]), 2),
+        (call(Operation.COMPLETIONS, prompt=[]), 1),
+        (call(Operation.RESPONSES, n=5), 1),
+    ],
+)
+def test_a_call_for_several_answers_may_cost_as_many(asked, count):
+    """Each may be as long as the caller allows."""
+    assert answers(asked) == count
 
 
 def test_a_field_that_is_no_json_asks_for_nothing():
