@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "keys": "Make keys of a running proxy, see, change, revoke and rotate them.",
     "spend": "Say what was spent at a running proxy, by model, key, team, user or tag.",
     "prices": "Say what models cost; take newer prices from a file.",
-    "db": "Look after the database: upgrade, check, backup, copy.",
+    "db": "Look after the database: upgrade, check, backup, copy, rotate.",
     "mock": "A backend to try things with: deterministic answers, errors on request.",
 }
 

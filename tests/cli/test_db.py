@@ -1,9 +1,19 @@
 """`llmproxy db`: what is done, what is shown, and what is said where it cannot be."""
 
+import asyncio
 import json
 import sqlite3
 
 import pytest
+from sqlalchemy import insert
+
+from proxy_cli.admin.seal import seal_of
+from proxy_cli.admin.stored import load
+from proxy_cli.admin.stored import sealed as seal_params
+from proxy_cli.secret import Secret
+from proxy_cli.store.opening import open_store
+from proxy_cli.store.settings import StoreSettings
+from proxy_cli.store.tables import MODELS
 
 FILE = "llmproxy.db"
 
@@ -152,3 +162,81 @@ def test_the_target_may_be_named_by_a_variable(db, command):
 def test_actions_with_the_wrong_words_are_refused(db, arguments):
     """Each takes its own words and no others."""
     assert db(*arguments).returncode == 2
+
+
+PARAMS = {"model": "openai/x", "api_key": "sk-canary"}
+OLD, NEW = "sk-the-former-salt-key", "sk-the-present-salt-key"
+
+
+@pytest.fixture
+def sealed(db, command):
+    """A database with a stored model, sealed with the former key."""
+    db("upgrade")
+    path = command.folder / "data" / FILE
+
+    async def put():
+        store = open_store(StoreSettings(path=path))
+        await store.write(
+            lambda connection: connection.execute(
+                insert(MODELS).values(
+                    model_id="m",
+                    model_name="mine",
+                    params=seal_params(
+                        seal_of(connection, Secret(OLD)), "m", {"model": "openai/x", "api_key": "sk-canary"}
+                    ),
+                )
+            )
+        )
+        await store.close()
+
+    asyncio.run(put())
+    return path
+
+
+def keys_in(path, key):
+    """What the stored models' keys are, opened with a key."""
+
+    async def read():
+        store = open_store(StoreSettings(path=path))
+        try:
+            return await store.read(lambda connection: load(connection, Secret(key)))
+        finally:
+            await store.close()
+
+    return [each.litellm_params.api_key.reveal() for each in asyncio.run(read()).entries]
+
+
+@pytest.mark.row("P-07")
+def test_a_rotation_seals_stored_models_with_the_present_key(db, sealed):
+    """What was kept is what it was; neither key is shown."""
+    done = db("rotate", "--from-key", "os.environ/OLD", OLD=OLD, LITELLM_SALT_KEY=NEW)
+
+    assert done.returncode == 0, done.stderr
+    assert "1 stored models are sealed with the present key" in done.stdout
+    assert keys_in(sealed, NEW) == ["sk-canary"]
+    assert OLD not in done.stdout + done.stderr
+    assert NEW not in done.stdout + done.stderr
+
+
+@pytest.mark.row("P-07")
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"OLD": "sk-some-other-key", "LITELLM_SALT_KEY": NEW}, "sealed with another key"),
+        ({"OLD": OLD}, "set LITELLM_SALT_KEY"),
+        ({"LITELLM_SALT_KEY": NEW}, "names the variable OLD"),
+    ],
+)
+def test_a_rotation_that_cannot_be_changes_nothing(db, sealed, variables, words):
+    """A wrong former key, none to seal with, or a variable that is not set: one sentence."""
+    done = db("rotate", "--from-key", "os.environ/OLD", **variables)
+
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert keys_in(sealed, OLD) == ["sk-canary"]
+
+
+def test_a_rotation_needs_the_former_key(db):
+    """And nothing else takes one."""
+    assert "needs it" in db("rotate").stderr
+    assert "goes with `rotate`" in db("check", "--from-key", "x").stderr
