@@ -10,7 +10,7 @@ from proxy_cli.store.tables import CHANGES
 from tests.fakes.office import ADMIN
 
 
-async def changes(desk) -> list[tuple[str, str]]:
+async def changes(desk):
     """What other processes are told to forget."""
     query = select(CHANGES.c.kind, CHANGES.c.id).order_by(CHANGES.c.number)
     return await desk.office.store.read(lambda connection: [tuple(row) for row in connection.execute(query)])

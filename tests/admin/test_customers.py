@@ -9,7 +9,7 @@ from proxy_cli.errors import InvalidRequest, NotFound, Unprocessable
 from proxy_cli.store.tables import CHANGES, END_USERS, SPEND
 
 
-async def rows(desk, table) -> list[dict]:
+async def rows(desk, table):
     """What the store has."""
     query = select(table)
     return await desk.office.store.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])

@@ -28,7 +28,7 @@ async def team(any_desk):
     return any_desk
 
 
-async def rows(desk, table, *conditions) -> list[dict]:
+async def rows(desk, table, *conditions):
     """What the store has."""
     query = select(table).where(*conditions)
     return await desk.office.store.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])

@@ -16,7 +16,7 @@ MEMBER = Caller(role=Role.USER, user_id="member")
 STRANGER = Caller(role=Role.USER, user_id="stranger")
 
 
-async def acme(desk, **fields: object) -> dict:
+async def acme(desk, **fields: object):
     """The organization `acme` with an admin and a member."""
     made = await desk.post("/organization/new", {"organization_id": "acme", "organization_alias": "Acme", **fields})
     for name, role in (("chief", "org_admin"), ("member", "internal_user")):
@@ -25,7 +25,7 @@ async def acme(desk, **fields: object) -> dict:
     return made
 
 
-async def rows(desk, table) -> list[dict]:
+async def rows(desk, table):
     """What the store has."""
     query = select(table)
     return await desk.office.store.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])

@@ -22,7 +22,7 @@ async def acme(any_desk):
     return any_desk
 
 
-async def places(desk) -> dict[str, str]:
+async def places(desk):
     """Who is what in the organization."""
     query = select(ORGANIZATION_MEMBERS.c.user_id, ORGANIZATION_MEMBERS.c.role)
     return await desk.office.store.read(lambda connection: dict(tuple(row) for row in connection.execute(query)))

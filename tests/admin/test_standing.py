@@ -1,6 +1,7 @@
 """What a caller is to a team or an organization: the reviewed table of who may do what, over every endpoint."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ CALLERS = {
 NEW_MEMBER = {"role": "user", "user_id": "new"}
 NEW_PLACE = {"role": "internal_user", "user_id": "new"}
 DONE, NO, GONE = 200, 403, 404
-TABLE = [
+TABLE: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     # path, body, admin, viewer, chief, leader, member, watcher, team key, stranger
     ("/team/update", {"team_id": "blue", "team_alias": "x"}, (DONE, NO, DONE, DONE, NO, NO, NO, GONE)),
     ("/team/update", {"team_id": "blue", "max_budget": 1}, (DONE, NO, DONE, NO, NO, NO, NO, GONE)),
@@ -121,7 +122,7 @@ class Rehearsal:
         return results[-1]
 
 
-async def status(desk, path: str, body: dict, caller: Caller) -> int:
+async def status(desk, path: str, body: dict[str, Any], caller: Caller) -> int:
     """What a POST comes to, with the rules of the route and those of the object."""
     try:
         authorize(caller, ROUTES["POST", path])
@@ -131,7 +132,7 @@ async def status(desk, path: str, body: dict, caller: Caller) -> int:
     return 200
 
 
-async def everything(desk) -> dict:
+async def everything(desk):
     """All that the store has."""
 
     def work(connection):

@@ -16,19 +16,19 @@ MEMBER = Caller(role=Role.USER, user_id="member")
 OF_ORGANIZATION = Caller(role=Role.USER, user_id="chief")
 
 
-async def rows(desk, table, *conditions) -> list[dict]:
+async def rows(desk, table, *conditions):
     """What the store has."""
     query = select(table).where(*conditions)
     return await desk.office.store.read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
 
-async def blue(desk, **fields: object) -> dict:
+async def blue(desk, **fields: object):
     """The team `blue` with a leader and a member."""
     members = [{"role": "admin", "user_id": "leader"}, {"role": "user", "user_id": "member"}]
     return await desk.post("/team/new", {"team_id": "blue", "members_with_roles": members, **fields})
 
 
-async def acme(desk, **fields: object) -> None:
+async def acme(desk, **fields: object):
     """The organization `acme` with an admin."""
     await desk.post("/organization/new", {"organization_id": "acme", "organization_alias": "Acme", **fields})
     member = {"role": "org_admin", "user_id": "chief"}
