@@ -1,0 +1,17 @@
+"""`llmproxy users`: which options are which fields."""
+
+from proxy_cli.cli.users import USERS, users
+
+
+def test_every_field_has_its_option_and_every_option_does_something():
+    """An option without a field would be accepted and ignored."""
+    common = {"action", "name", "url", "host", "port", "key", "config", "timeout", "json"}
+
+    assert {parameter.name for parameter in users.params} - common == set(USERS.fields)
+    assert users.name == "users" == f"{USERS.name}s"
+
+
+def test_one_is_deleted_by_its_id():
+    """In the shape that the proxy's path takes."""
+    assert "one" in str(USERS.deleted_by("one"))
+    assert USERS.root == "/user"
