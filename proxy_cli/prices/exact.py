@@ -13,7 +13,7 @@ from proxy_cli.shapes import Json
 
 DECIMALS: Final = 36
 _UNITS_PER_NANO: Final = 10 ** (DECIMALS - 9)
-_MOST_NANO: Final = 2**63 - 1  # what a database's whole number holds
+_MOST_NANO: Final = 10**16  # ten million USD for one answer: sums of many must fit into 63 bits
 _WIDE: Final = Context(prec=400)  # enough for each digit of each float
 _MOST_USD: Final = Decimal(10) ** 9
 _NONE: Final = Decimal(0)
@@ -48,7 +48,7 @@ def times(usd: Decimal, factor: Decimal) -> Decimal:
 
 
 def nano(total: Units) -> int:
-    """A sum of units as nano-dollars, rounded half-even, and at most what can be stored."""
+    """A sum of units as nano-dollars, rounded half-even, and at most what an answer may cost."""
     if not isinstance(total, int):
         return min(round(total / _UNITS_PER_NANO), _MOST_NANO)
     whole, rest = divmod(total, _UNITS_PER_NANO)

@@ -13,7 +13,7 @@ import msgspec
 
 from proxy_cli.shapes import Fields, Json, Usage
 
-_LARGEST: Final = 10**12  # tokens of one answer: what is beyond is a slip that must not become a bill
+_LARGEST: Final = 10**9  # tokens of one answer: what is beyond is a slip that must not become a bill
 _PROMPT = ("prompt_tokens", "input_tokens")
 _COMPLETION = ("completion_tokens", "output_tokens")
 _PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
