@@ -174,7 +174,8 @@ class Server:
     async def _learn_models(self) -> None:
         """Take the models that the database adds; where it does not answer, go on with those that are known."""
         assert self._clerk is not None
-        if not self._base.config.general_settings.store_model_in_db:
+        base = self._base
+        if not (base.variables.store_model_in_db or base.config.general_settings.store_model_in_db):
             return
         try:
             stored = await self._clerk.models(self._base.seal_secret)

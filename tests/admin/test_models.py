@@ -353,3 +353,14 @@ async def test_a_running_proxy_serves_a_model_from_when_it_is_added_to_when_it_i
 
     assert told["data"][0]["model_info"]["db_model"] is True
     assert "canary" not in str(told)
+
+
+async def test_the_variable_that_litellm_has_for_it_does_the_same(tmp_path):
+    """STORE_MODEL_IN_DB, where the file does not say it."""
+    config = CONFIG.replace(", store_model_in_db: true", "")
+    body = {**NEW, "litellm_params": {"model": "openai/x", "mock_response": "hello"}}
+    async with running_proxy(config, {"STORE_MODEL_IN_DB": "True"}, keeps=tmp_path / "kept") as proxy:
+        async with proxy.post("/model/new", body, headers=HEADERS) as reply:
+            assert reply.status == 200
+
+        assert await soon(proxy, "mine", 200)
