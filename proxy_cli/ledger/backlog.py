@@ -19,6 +19,13 @@ from proxy_cli.ledger.segments import LOCK_SUFFIX, SegmentName, is_held, read, s
 Sums = Counter[Charge]
 
 
+class _Scan(msgspec.Struct):
+    """What was found in a run's segments; one that goes meanwhile does not make all be read again."""
+
+    done: set[SegmentName] = set()
+    open: dict[str, tuple[SegmentName, int]] = {}  # requests without an outcome, and where their intent stands
+
+
 class Backlog:
     """One folder's. Owns what it remembers of whole segments and of runs that are over.
 
@@ -30,6 +37,7 @@ class Backlog:
         self._node = node
         self._whole: dict[SegmentName, Sums] = {}
         self._orphans: dict[str, Sums] = {}
+        self._scans: dict[str, _Scan] = {}  # of runs that are over, as far as they have come
         self.sums: dict[str, Sums] = {}  # of each node, as of the last look
 
     def names(self) -> list[SegmentName]:
@@ -74,14 +82,17 @@ class Backlog:
         """What is charged for the intents of a run that is over; its segments are read once for all that is asked."""
         known = self._orphans.get(run)
         if known is None:
-            open_rows: dict[str, tuple[SegmentName, int]] = {}
+            scan = self._scans.setdefault(run, _Scan())
             for name in names:
-                self._whole[name] = _settled(_watched(self._records(name, START), name, open_rows))
+                if name not in scan.done:
+                    self._whole[name] = _settled(_watched(self._records(name, START), name, scan.open))
+                    scan.done.add(name)
             known = Counter()
-            for name, at in open_rows.values():
+            for name, at in scan.open.values():
                 row = row_of(next(self._records(name, at)).data)
                 _charge(known, row, row.reserved_nano)
             self._orphans[run] = known
+            del self._scans[run]
         return known
 
     def _records(self, name: SegmentName, position: int) -> Iterator[Record]:
@@ -92,6 +103,7 @@ class Backlog:
         names = {name for each in runs.values() for name in each}
         self._whole = {name: sums for name, sums in self._whole.items() if name in names}
         self._orphans = {run: sums for run, sums in self._orphans.items() if run in runs}
+        self._scans = {run: scan for run, scan in self._scans.items() if run in runs}
 
 
 def _settled(records: Iterable[Record]) -> Sums:

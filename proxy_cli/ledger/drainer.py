@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 LOCK: Final = "lock"
 _PAUSE_S: Final = 0.1  # of rows that come one by one, so many are put in together
+_BUSY_PAUSE_S: Final = 0.01  # a long replay leaves room for the work
 _LOCK_PAUSE_S: Final = 1.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0  # for a store that is away
 _SAY_EVERY_S: Final = 30.0
@@ -102,7 +103,7 @@ class Drainer:
         is_busy = await self.round()
         if self._upkeep is not None and not is_busy:
             await self._upkeep(self._store)
-        return 0.0 if is_busy else _PAUSE_S
+        return _BUSY_PAUSE_S if is_busy else _PAUSE_S
 
     async def round(self, *, is_last: bool = False) -> bool:
         """Put in what there is, up to a batch; whether there may be more."""

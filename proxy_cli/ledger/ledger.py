@@ -25,11 +25,12 @@ from proxy_cli.ledger.retention import Retention, Upkeep
 from proxy_cli.ledger.row import Charge
 from proxy_cli.ledger.segments import SegmentName
 from proxy_cli.store.base import Store
+from proxy_cli.store.failures import StoreUnavailable
 from proxy_cli.tasks import Tasks
 
 FOLDER: Final = "journal"
 _STOP_WITHIN_S: Final = 10.0
-_LOOKS: Final = 5  # at a journal whose segments go while it is read
+_LOOKS: Final = 8  # at a journal whose segments go while it is read
 
 Sums = dict[Charge, tuple[int, int]]  # what others have spent, and what this node has
 
@@ -114,22 +115,20 @@ class Ledger:
         """For scopes and their windows: what other nodes have spent, and what this one has.
 
         Both count what stands in the journals here and not in the store yet; another server's of this folder, or a
-        former one's, is another node's.
+        former one's, is another node's. Raises StoreUnavailable.
         """
         charges = {(scope.kind, scope.id, window) for scope, window in wanted}
-        for left in reversed(range(_LOOKS)):
+        for _ in range(_LOOKS):
             names = self._backlog.names()
             found, places = await store.read(partial(_known, charges=charges, names=names))
             try:
                 pending = await asyncio.to_thread(self._backlog.look, places)
             except FileNotFoundError:
-                if not left:
-                    raise
                 continue
-            # A segment that went meanwhile had rows that were in the store after it was read, perhaps.
-            if not left or not set(names) - set(self._backlog.names()):
-                break
-        return _joined(charges, found, pending, self.node)
+            # The rows of a segment that went meanwhile may have come into the store after it was read.
+            if not set(names) - set(self._backlog.names()):
+                return _joined(charges, found, pending, self.node)
+        raise StoreUnavailable("it takes in the journal so fast that no moment of rest was found")
 
 
 def _known(
