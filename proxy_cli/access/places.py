@@ -78,7 +78,7 @@ class Places:
         self._board = board
         self._cells = board.cells
         self._wall = wall
-        self._at_most = 4 * board.capacity
+        self._at_most = board.capacity  # names that callers invent come and go
         self.groups: dict[tuple[Scope, ...], Group] = {}
         self.turns = 0  # how often a window of any place has changed
         # Names are chosen by callers: nobody shall be able to find two that are counted as one.

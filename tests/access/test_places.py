@@ -71,7 +71,7 @@ def test_what_is_remembered_is_bounded():
     for number in range(100):
         places.group((Scope(kind="end_user", id=f"u{number}"),))
 
-    assert len(places.groups) <= 8
+    assert len(places.groups) <= 2
     assert not places.known() or places.known()[0].scope == scope
     assert places.find(places.place(scope))
 
