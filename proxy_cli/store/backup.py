@@ -33,7 +33,7 @@ def back_up(source: Path, target: Path) -> int:
     except FileExistsError as error:
         raise StoreProblem(f"{target} is there already; name a new file") from error
     except (OSError, sqlite3.Error) as error:
-        why = error.strerror if isinstance(error, OSError) else meaning(error)
+        why = meaning(error) if isinstance(error, sqlite3.Error) else error.strerror or type(error).__name__
         raise StoreProblem(f"the database {source} cannot be copied to {target}: {why}; see to both disks") from error
     finally:
         part.unlink(missing_ok=True)

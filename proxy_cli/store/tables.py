@@ -219,8 +219,6 @@ LEDGER: Final = Table(
     CheckConstraint("cost_nano >= 0 AND prompt_tokens >= 0 AND completion_tokens >= 0", name="llmproxy_ledger_sound"),
     Index("llmproxy_ledger_started", "started_at"),
     Index("llmproxy_ledger_key", "key", "started_at"),
-    Index("llmproxy_ledger_user", "user_id", "started_at"),
-    Index("llmproxy_ledger_team", "team_id", "started_at"),
     Index("llmproxy_ledger_call", "call_id"),
     Index("llmproxy_ledger_answer", "answer_id"),
 )

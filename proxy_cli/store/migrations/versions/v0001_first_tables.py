@@ -161,8 +161,6 @@ def upgrade() -> None:
         batch_op.create_index("llmproxy_ledger_call", ["call_id"], unique=False)
         batch_op.create_index("llmproxy_ledger_key", ["key", "started_at"], unique=False)
         batch_op.create_index("llmproxy_ledger_started", ["started_at"], unique=False)
-        batch_op.create_index("llmproxy_ledger_team", ["team_id", "started_at"], unique=False)
-        batch_op.create_index("llmproxy_ledger_user", ["user_id", "started_at"], unique=False)
 
     op.create_table(
         "llmproxy_model",
