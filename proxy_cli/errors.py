@@ -63,6 +63,14 @@ class Unauthenticated(GatewayError):
     code = "invalid_api_key"
 
 
+class TeamMemberRefused(GatewayError):
+    """A member of a team whom it does not let do this; LiteLLM's status, though the caller is known."""
+
+    status = 401
+    kind = "team_member_permission_error"
+    code = "team_member_permission_error"
+
+
 class Forbidden(GatewayError):
     """A known caller who may not do this."""
 

@@ -20,7 +20,7 @@ from proxy_cli.admin.rights import (
     team_role,
 )
 from proxy_cli.callers import Caller
-from proxy_cli.errors import Forbidden, InvalidRequest
+from proxy_cli.errors import Forbidden, GatewayError, InvalidRequest, TeamMemberRefused
 from proxy_cli.shapes import NOTHING, Json
 from proxy_cli.store.tables import ORGANIZATIONS, TEAMS
 
@@ -41,6 +41,17 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     is_manager: bool = False  # whether the team, or its organization, is in his hands
     organization_id: str = ""
     fields: Mapping[str, Json] = NOTHING  # the team's
+
+    def lets(self, permission: str) -> bool:
+        """Whether the team lets its plain members do this, and the caller is one."""
+        return self.role is not None and permission in (self.fields.get("team_member_permissions") or ())
+
+    def refusal(self, done: str) -> GatewayError:
+        """Why a key of the team is not made, changed or whatever it is."""
+        kind = Forbidden if self.role is None else TeamMemberRefused
+        return kind(
+            f"a key of this team is {done} by its admins, and by members where team_member_permissions lets them"
+        )
 
 
 def standing(connection: Connection, caller: Caller, team_id: str) -> Standing:
@@ -88,12 +99,8 @@ def _check_team(connection: Connection, caller: Caller, stands: Standing, user_i
         if user_id and user_id != caller.user_id and team_role(connection, user_id, stands.team_id) is None:
             raise Forbidden("the key's user is no member of the team; add them with POST /team/member_add first")
         return
-    allowed = stands.fields.get("team_member_permissions") or ()
-    needed = _MAKES_SERVICE_KEYS if is_service else _MAKES_KEYS
-    if stands.role is None or needed not in allowed:
-        raise Forbidden(
-            "a key of this team is made by its admins, and by members where team_member_permissions lets them"
-        )
+    if not stands.lets(_MAKES_SERVICE_KEYS if is_service else _MAKES_KEYS):
+        raise stands.refusal("made")
     if user_id and user_id != caller.user_id:
         raise Forbidden("a member makes keys of the team for himself; ask the team's admin for another's")
 

@@ -44,6 +44,7 @@ from proxy_cli.store.moments import now_us
 from proxy_cli.store.tables import KEYS
 
 _RANDOM_BYTES: Final = 24
+_DELETES: Final = "/key/delete"  # LiteLLM's names of what a team may let its members do are the paths
 _MASTER: Final = "default_user_id"  # LiteLLM's name for whoever holds the master key
 
 
@@ -72,11 +73,25 @@ def key_row(connection: Connection, key: str) -> Row | None:
     return row_of(connection, select(KEYS).where(KEYS.c.digest == digest_of(key)))
 
 
-def named_key(connection: Connection, caller: Caller, key: str) -> Row:
-    """A key that the caller may change. Raises the same for what is foreign and for what is missing."""
+def named_key(connection: Connection, caller: Caller, key: str, permission: str = "") -> Row:
+    """A key that the caller may change: his, or one of a team that lets its members do so.
+
+    Raises the same for what is foreign and for what is missing.
+    """
     row = key_row(connection, key)
-    if row is None or not owns_key(connection, caller, row):
-        raise not_theirs(caller, "key", key if is_digest(key) else hint_of(key))
+    return _theirs(connection, caller, row, key if is_digest(key) else hint_of(key), permission)
+
+
+def _theirs(connection: Connection, caller: Caller, row: Row | None, shown: str, permission: str) -> Row:
+    if row is None:
+        raise not_theirs(caller, "key", shown)
+    if owns_key(connection, caller, row):
+        return row
+    stands = standing(connection, caller, row["team_id"])
+    if stands.role is None:
+        raise not_theirs(caller, "key", shown)
+    if not stands.lets(permission):
+        raise stands.refusal("changed")
     return row
 
 
@@ -212,10 +227,16 @@ async def change(office: Office, ask: Ask) -> Json:
     return {**row, "key": body.key}
 
 
-def change_key(office: Office, connection: Connection, caller: Caller, body: KeyChange | KeyRenewal) -> dict[str, Json]:
-    """The same, in a transaction."""
+def change_key(
+    office: Office,
+    connection: Connection,
+    caller: Caller,
+    body: KeyChange | KeyRenewal,
+    permission: str = "/key/update",
+) -> dict[str, Json]:
+    """The same, in a transaction; `permission` is what a team must let its plain members do."""
     require_change(caller)
-    row = named_key(connection, caller, body.key or "")
+    row = named_key(connection, caller, body.key or "", permission)
     wanted = given(body, "key", "new_key", "new_master_key", "grace_period")
     stands = standing(connection, caller, wanted.get("team_id") or row["team_id"])
     check_change(connection, caller, stands, row, wanted)
@@ -284,7 +305,7 @@ async def remove(office: Office, ask: Ask) -> Json:
         raise InvalidRequest('no key is named; send {"keys": ["sk-..."]} or {"key_aliases": ["..."]}', param="keys")
 
     def work(connection: Connection) -> list[str]:
-        rows = [named_key(connection, ask.caller, each) for each in dict.fromkeys(keys)]
+        rows = [named_key(connection, ask.caller, each, _DELETES) for each in dict.fromkeys(keys)]
         rows += [_by_alias(connection, ask.caller, each) for each in dict.fromkeys(aliases)]
         digests = [row["digest"] for row in rows]
         remove_keys(connection, KEYS.c.digest.in_(digests))
@@ -308,10 +329,7 @@ def remove_keys(connection: Connection, which: ColumnElement[bool]) -> list[str]
 
 
 def _by_alias(connection: Connection, caller: Caller, alias: str) -> Row:
-    row = row_of(connection, select(KEYS).where(KEYS.c.alias == alias))
-    if row is None or not owns_key(connection, caller, row):
-        raise not_theirs(caller, "key", alias)
-    return row
+    return _theirs(connection, caller, row_of(connection, select(KEYS).where(KEYS.c.alias == alias)), alias, _DELETES)
 
 
 async def block(office: Office, ask: Ask) -> Json:
@@ -327,7 +345,8 @@ async def unblock(office: Office, ask: Ask) -> Json:
 async def _set_blocked(office: Office, ask: Ask, *, blocked: bool) -> Json:
     body: KeyName = ask.body
     wanted = KeyChange(key=body.key, blocked=blocked)
-    row = await office.store.write(lambda connection: change_key(office, connection, ask.caller, wanted))
+    needed = "/key/block" if blocked else "/key/unblock"
+    row = await office.store.write(lambda connection: change_key(office, connection, ask.caller, wanted, needed))
     office.forget("key", row["token"])
     return row
 
@@ -350,7 +369,7 @@ async def regenerate(office: Office, ask: Ask) -> Json:
 
 
 def _replace(office: Office, connection: Connection, caller: Caller, body: KeyRenewal) -> dict[str, Json]:
-    digest = change_key(office, connection, caller, body)["token"]
+    digest = change_key(office, connection, caller, body, "/key/regenerate")["token"]
     former = row_of(connection, select(KEYS).where(KEYS.c.digest == digest))
     assert former is not None
     if former["replaced_by"]:

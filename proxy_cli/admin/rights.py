@@ -106,10 +106,12 @@ def owns_key(connection: Connection, caller: Caller, key: Mapping[str, Any]) -> 
 
 
 def sees_key(connection: Connection, caller: Caller, key: Mapping[str, Any]) -> bool:
-    """Whether a caller may look at a key: who may change it, who sees all, and the key itself."""
+    """Whether a caller may look at a key: who may change it, who sees all, its team's members, and the key itself."""
     if caller.sees_all or (caller.key and key["digest"] == caller.key):
         return True
     if caller.user_id and key["user_id"] == caller.user_id:
+        return True
+    if key["team_id"] and team_role(connection, caller.user_id, key["team_id"]) is not None:
         return True
     return owns_key(connection, caller, key)
 

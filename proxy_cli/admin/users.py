@@ -67,7 +67,7 @@ async def new(office: Office, ask: Ask) -> Json:
         places = _places(fields)
         _check_new(connection, ask.caller, fields, places)
         _insert(connection, ask.caller, user_id, fields)
-        _join_teams(connection, ask.caller, user_id, fields.get("teams") or ())
+        _join_teams(connection, ask.caller, user_id, _teams(fields))
         _join_organizations(connection, ask.caller, user_id, places)
         if fields.get("spend"):
             _set_spend(office, connection, user_id, fields["spend"])
@@ -111,6 +111,13 @@ async def _with_hash(fields: Mapping[str, Json]) -> dict[str, Json]:
 def _places(fields: Mapping[str, Json]) -> list[str]:
     one = fields.get("organization_id")
     return list(dict.fromkeys([*(fields.get("organizations") or ()), *([one] if one else ())]))
+
+
+def _teams(fields: Mapping[str, Json]) -> list[Any]:
+    """The teams that a new user is put into; `team_id` names one more, which his key belongs to."""
+    teams, one = list(fields.get("teams") or ()), fields.get("team_id")
+    known = {each["team_id"] if isinstance(each, dict) else each for each in teams}
+    return [*teams, one] if one and one not in known else teams
 
 
 def _check_new(connection: Connection, caller: Caller, fields: Mapping[str, Json], places: Sequence[str]) -> None:

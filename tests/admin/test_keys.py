@@ -9,7 +9,15 @@ from sqlalchemy import insert, select
 from proxy_cli.callers import Role
 from proxy_cli.config.schema import Config
 from proxy_cli.config.settings_litellm import LiteLLMSettings
-from proxy_cli.errors import Conflict, Forbidden, GatewayError, InvalidRequest, NotFound, Unprocessable
+from proxy_cli.errors import (
+    Conflict,
+    Forbidden,
+    GatewayError,
+    InvalidRequest,
+    NotFound,
+    TeamMemberRefused,
+    Unprocessable,
+)
 from proxy_cli.store.changes import changes_after
 from proxy_cli.store.tables import KEYS, MEMBERS, SPEND, TEAMS, USERS
 from proxy_cli.store.writing import upsert
@@ -390,7 +398,7 @@ async def test_a_teams_keys_are_made_by_its_admin_and_by_members_whom_it_lets(de
     for_bert = await desk.post("/key/generate", {"team_id": "blue", "user_id": "bert"}, ANNA)
     with pytest.raises(Forbidden, match="no member"):
         await desk.post("/key/generate", {"team_id": "blue", "user_id": "carl"}, ANNA)
-    with pytest.raises(Forbidden, match="admins"):
+    with pytest.raises(TeamMemberRefused, match="admins"):
         await desk.post("/key/generate", {"team_id": "blue"}, BERT)
     with pytest.raises(Forbidden, match="admins"):
         await desk.post("/key/generate", {"team_id": "red"}, ANNA)
@@ -408,8 +416,25 @@ async def test_members_make_keys_of_a_team_where_it_lets_them(desk):
     assert made["user_id"] == "bert"
     with pytest.raises(Forbidden, match="himself"):
         await desk.post("/key/generate", {"team_id": "blue", "user_id": "anna"}, BERT)
-    with pytest.raises(Forbidden, match="admins"):
+    with pytest.raises(TeamMemberRefused, match="admins"):
         await desk.post("/key/service-account/generate", {"team_id": "blue"}, BERT)
+
+
+async def test_a_teams_member_sees_its_keys_and_changes_them_where_it_lets_him(desk):
+    """Otherwise he is refused as LiteLLM refuses him: 401, with a type of its own."""
+    await with_team(desk, team_member_permissions=["/key/update", "/key/delete"])
+    made = await desk.post("/key/generate", {"team_id": "blue"})
+
+    assert (await desk.get("/key/info", BERT, key=made["key"]))["info"]["team_id"] == "blue"
+    changed = await desk.post("/key/update", {"key": made["key"], "metadata": {"x": 1}, "team_id": "blue"}, BERT)
+    assert changed["metadata"] == {"x": 1}
+    for path in ("/key/regenerate", "/key/block"):
+        with pytest.raises(TeamMemberRefused) as refused:
+            await desk.post(path, {"key": made["key"]}, BERT)
+        assert (refused.value.status, refused.value.kind) == (401, "team_member_permission_error")
+    with pytest.raises(Forbidden):
+        await desk.post("/key/update", {"key": made["key"], "team_id": "red"}, BERT)
+    assert await desk.post("/key/delete", {"keys": [made["key"]]}, BERT)
 
 
 async def test_a_key_gets_no_more_than_its_teams_budget(desk):

@@ -81,6 +81,8 @@ async def test_a_key_is_changed_by_its_user_and_by_who_has_its_team_or_organizat
     assert found == [True, True, True, True, False, False, False]
     assert not await ask(rights.owns_key, ONLOOKER, own_of_onlooker)
     assert await ask(rights.sees_key, ONLOOKER, own_of_onlooker)
+    assert await ask(rights.sees_key, BERT, KEY)
+    assert not await ask(rights.sees_key, ALONE, KEY)
 
 
 @pytest.mark.row("A-16")

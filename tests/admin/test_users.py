@@ -150,6 +150,16 @@ async def test_a_user_is_put_into_teams_with_a_role_and_a_budget(desk):
         await desk.post("/user/new", {"teams": ["red"]})
 
 
+async def test_a_team_named_for_his_key_has_the_user_as_a_member(desk):
+    """As LiteLLM's clients put somebody into a team at once."""
+    await put(desk, TEAMS, team_id="blue", fields={})
+
+    made = await desk.post("/user/new", {"user_id": "anna", "team_id": "blue", "teams": ["blue"]})
+
+    assert made["teams"] == ["blue"]
+    assert [each["team_id"] for each in await rows(desk, KEYS)] == ["blue"]
+
+
 @pytest.mark.row("A-16")
 async def test_a_user_sees_himself_and_nobody_else(desk):
     """Who is foreign is answered as who is missing; viewers and admins are told."""
