@@ -3,12 +3,14 @@
 Owns: the narrowing to whom a caller may see: himself, and who is in an organization of which he is org_admin.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, true
 
 from proxy_cli.admin import sums
 from proxy_cli.admin.base import Ask, Endpoint, Office, Row, choice, like, page, row_of, rows_of, text, texts
+from proxy_cli.admin.memberships import memberships_of
 from proxy_cli.admin.rights import not_theirs, organizations_of, teams_of
 from proxy_cli.admin.shown import key_rows, team_rows, user_rows
 from proxy_cli.admin.users import EVERYBODY, everybodys_total
@@ -61,7 +63,7 @@ def _told(office: Office, connection: Connection, row: Row) -> dict[str, Json]:
         "user_id": user_id,
         "user_info": user_rows(office, connection, [row])[0],
         "keys": key_rows(office, connection, rows_of(connection, keys)),
-        "teams": team_rows(office, connection, rows_of(connection, teams)),
+        "teams": _with_memberships(office, connection, rows_of(connection, teams), user_id),
     }
 
 
@@ -81,6 +83,15 @@ def _sees(connection: Connection, caller: Caller, row: Row) -> bool:
         return True
     mine = organizations_of(connection, caller.user_id, as_admin=True)
     return bool(mine and set(mine) & set(organizations_of(connection, row["user_id"])))
+
+
+def _with_memberships(office: Office, connection: Connection, teams: Sequence[Row], user_id: str) -> list[Json]:
+    """A user's teams, each with what he may spend in it."""
+    places = memberships_of(office, connection, teams, user_id)
+    return [
+        {**team, "team_memberships": [each for each in places if each["team_id"] == team["team_id"]]}
+        for team in team_rows(office, connection, teams)
+    ]
 
 
 async def listed(office: Office, ask: Ask) -> Json:

@@ -57,3 +57,16 @@ async def test_memberships_of_one_user_are_found_in_all_his_teams(any_desk):
     found = await any_desk.office.store.write(made)
 
     assert {(each["team_id"], each["user_id"]) for each in found} == {("a", "u"), ("b", "u")}
+
+
+async def test_a_user_is_told_what_he_may_spend_in_each_of_his_teams(any_desk):
+    """Clients look for it beside the team, in LiteLLM's words."""
+    for team_id, usd in (("a", 1e-7), ("b", 2.0)):
+        await any_desk.post("/team/new", {"team_id": team_id})
+        member = {"role": "user", "user_id": "u"}
+        await any_desk.post("/team/member_add", {"team_id": team_id, "member": member, "max_budget_in_team": usd})
+
+    teams = (await any_desk.get("/user/info", user_id="u"))["teams"]
+
+    found = {team["team_id"]: team["team_memberships"][0]["litellm_budget_table"]["max_budget"] for team in teams}
+    assert found == {"a": 1e-7, "b": 2.0}
