@@ -22,11 +22,10 @@ from proxy_cli.access.named import Named
 from proxy_cli.access.news import News
 from proxy_cli.callers import Caller, Role, Scope
 from proxy_cli.clock import Clock
-from proxy_cli.errors import Unauthenticated
+from proxy_cli.errors import Overloaded, Unauthenticated
 from proxy_cli.secret import hint
 from proxy_cli.shapes import Call, Headers
 from proxy_cli.store.base import Store
-from proxy_cli.store.failures import StoreUnavailable
 from proxy_cli.tasks import Tasks
 
 _PREFIX: Final = "sk-"  # of every key that was ever handed out
@@ -210,7 +209,7 @@ class Callers:
     async def _renew(self, key: str, digest: bytes) -> None:
         try:
             await self._look_up(key, digest)
-        except StoreUnavailable:
+        except Overloaded:
             pass  # what is known holds for a while
         except Unauthenticated:
             self._known.pop(digest, None)
@@ -219,7 +218,7 @@ class Callers:
         self._under_way += 1
         try:
             known = await self._read(key, digest)
-        except StoreUnavailable:
+        except Overloaded:
             former = self._known.get(digest)
             if former is None or self._clock() >= former.kept_until_s or former.turn_s <= self._wall():
                 raise
