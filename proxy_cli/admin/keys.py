@@ -247,7 +247,10 @@ def change_key(
     values = _columns(found, row, now)
     _refuse_alias(connection, values.get("alias"), but=row["digest"])
     values |= {"fields": _changed(row["fields"], found), "updated_at": now, "updated_by": who(caller)}
-    connection.execute(update(KEYS).where(KEYS.c.digest == row["digest"]).values(**values))
+    try:
+        connection.execute(update(KEYS).where(KEYS.c.digest == row["digest"]).values(**values))
+    except IntegrityError:  # another process was quicker
+        raise Conflict("a key has just been given this alias by somebody else; choose another") from None
     if "spend" in found:
         _set_spend(office, connection, row["digest"], found["spend"] or 0.0)
     say_changed(connection, "key", row["digest"])

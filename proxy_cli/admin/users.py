@@ -246,7 +246,10 @@ def change_user(office: Office, connection: Connection, caller: Caller, fields: 
     changes = {name: value for name, value in wanted.items() if name not in ASIDE}
     values = _columns(connection, wanted, row["user_id"])
     values |= {"fields": merged(row["fields"], changes), "updated_at": now_us(), "updated_by": who(caller)}
-    connection.execute(update(USERS).where(USERS.c.user_id == row["user_id"]).values(**values))
+    try:
+        connection.execute(update(USERS).where(USERS.c.user_id == row["user_id"]).values(**values))
+    except IntegrityError:  # another process was quicker
+        raise Conflict("this address has just been given to another user; choose another", param="user_email") from None
     if "spend" in wanted:
         _set_spend(office, connection, row["user_id"], wanted["spend"] or 0.0)
     say_changed(connection, "user", row["user_id"])
