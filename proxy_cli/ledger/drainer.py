@@ -92,6 +92,15 @@ class Drainer:
         finally:
             self._let_go()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._stopping.is_set()
+
+    def forget(self) -> None:
+        """Begin where the store says that it is, next time."""
+        self._reader = None
+
     def stop(self) -> None:
         """End `run` soon."""
         self._stopping.set()

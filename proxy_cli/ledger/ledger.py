@@ -29,6 +29,7 @@ from proxy_cli.store.failures import StoreUnavailable
 from proxy_cli.tasks import Tasks
 
 FOLDER: Final = "journal"
+_AGAIN_AFTER_S: Final = 1.0
 _STOP_WITHIN_S: Final = 10.0
 _LOOKS: Final = 8  # at a journal whose segments go while it is read
 
@@ -93,7 +94,7 @@ class Ledger:
             told=told,
             upkeep=Upkeep(self._retention, node=self.node),
         )
-        self._tasks.spawn(self._drainer.run(), "ledger")
+        self._drain(self._drainer)
 
     async def stop(self) -> None:
         """This process makes no more rows; those it has made are put in by it, by another one, or at the next start."""
@@ -106,6 +107,17 @@ class Ledger:
                 await self._tasks.ended()
         except TimeoutError:
             await self._tasks.close()
+
+    def _drain(self, drainer: Drainer) -> None:
+        """Drain; a fault of ours in it is logged and does not let the journal grow until it is full."""
+        if not drainer.is_stopping:
+            task = self._tasks.spawn(drainer.run(), "ledger")
+            task.add_done_callback(partial(self._ended, drainer))
+
+    def _ended(self, drainer: Drainer, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            drainer.forget()
+            task.get_loop().call_later(_AGAIN_AFTER_S, self._drain, drainer)
 
     def pending(self, kind: str, name: str, window: int) -> int:
         """What stood in the journals and not in the store for a scope's window when `sums` was last asked."""

@@ -183,6 +183,30 @@ async def test_without_rows_what_is_spent_is_counted(store, tmp_path):
     assert await totals(store) == (0, 10)
 
 
+async def test_a_fault_while_draining_is_logged_and_tried_again(store, tmp_path, caplog):
+    """What nobody has thought of does not end the draining for good."""
+    faults = [ValueError("unthought of")]
+
+    def told(rows):
+        if faults:
+            raise faults.pop()
+
+    ledger = ledger_in(tmp_path)
+    ledger.journal.intent(intent("a"))
+    ledger.journal.close()
+    ledger.enter(1)
+    await ledger.start(store, told=told)
+    ledger.journal.settle(settled("b"))
+    async with asyncio.timeout(10):
+        while faults or (await totals(store))[0] < 2 or ledger._drainer._reader is None:
+            await asyncio.sleep(0.05)
+    ledger.journal.settle(settled("c"))
+    await ledger.stop()
+
+    assert (await totals(store))[0] == 3
+    assert "unthought of" in caplog.text
+
+
 def test_a_node_may_have_any_name(tmp_path):
     """What no file can be called is replaced."""
     assert Ledger(tmp_path, node="pod/1 ü", environ={}).node == "pod_1__"
