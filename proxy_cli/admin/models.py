@@ -20,7 +20,7 @@ from proxy_cli.config.models import ModelEntry
 from proxy_cli.config.privacy import is_secret_name
 from proxy_cli.config.reading import Unreadable
 from proxy_cli.deployments import Common, resolve_entry
-from proxy_cli.errors import GatewayError, InvalidRequest, NotFound, Unprocessable
+from proxy_cli.errors import Conflict, InvalidRequest, NotFound, Unprocessable
 from proxy_cli.shapes import Backend, Deployment, Json, Proxy
 from proxy_cli.store.changes import say_changed
 from proxy_cli.store.moments import iso, now_us
@@ -31,14 +31,6 @@ _MADE_UP: Final = Backend("http", "mock", 80)
 _CREDENTIALS: Final = frozenset({"api_key", "headers", "extra_headers", "extra_body", "http_proxy"})
 _FILES: Final = ("ssl_certificate", "ssl_keyfile")
 _OWN_INFO: Final = frozenset({"db_model", "created_at", "created_by", "updated_at", "updated_by"})
-
-
-class Conflict(GatewayError):
-    """What is asked for does not go together with what is there."""
-
-    status = 409
-    kind = "invalid_request_error"
-    code = "conflict"
 
 
 class NewModel(msgspec.Struct, kw_only=True):

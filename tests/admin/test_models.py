@@ -7,10 +7,9 @@ import pytest
 from sqlalchemy import select
 
 from proxy_cli.admin import models
-from proxy_cli.admin.models import Conflict
 from proxy_cli.admin.seal import SealProblem
 from proxy_cli.admin.stored import load
-from proxy_cli.errors import InvalidRequest, NotFound, Unprocessable
+from proxy_cli.errors import Conflict, InvalidRequest, NotFound, Unprocessable
 from proxy_cli.secret import Secret
 from proxy_cli.store.tables import CHANGES, MODELS
 from tests.fakes.proxy import running_proxy
