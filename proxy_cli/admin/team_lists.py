@@ -1,7 +1,7 @@
 """Teams as they are looked at: one with its members and keys, and lists of those that the caller may see.
 
 Rule: who does not see all sees the teams he is in, those of organizations in his hands, and the one his key belongs to;
-of their keys, a plain member sees his own.
+of their keys, those that `rights.sees_key` shows him.
 """
 
 from collections.abc import Mapping, Sequence

@@ -42,7 +42,7 @@ SEES = [
     (VIEWER, {"1", "2", "3"}, 3, "none"),
     (CHIEF, {"1", "2", "3"}, 3, "unrestricted"),
     (LEADER, {"1", "2", "3"}, 3, "team_admin"),
-    (MEMBER, {"2"}, 1, "none"),
+    (MEMBER, {"1", "2", "3"}, 1, "none"),
     (OF_TEAM, {"3"}, 0, "none"),
 ]
 
@@ -52,7 +52,7 @@ SEES = [
     ("caller", "keys", "memberships", "access"), SEES, ids=["admin", "viewer", "chief", "leader", "member", "key"]
 )
 async def test_of_a_team_each_sees_what_is_his(teams, caller, keys, memberships, access):
-    """Who leads it sees all its keys and what each member may spend; a member his own; the team itself, all of them."""
+    """Who is in it sees its keys; what each may spend is seen by who leads it, and by a member of himself; a key sees itself."""
     info = await teams.get("/team/info", caller, team_id="blue")
 
     assert {key["token"] for key in info["keys"]} == keys
