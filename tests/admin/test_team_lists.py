@@ -52,7 +52,7 @@ SEES = [
     ("caller", "keys", "memberships", "access"), SEES, ids=["admin", "viewer", "chief", "leader", "member", "key"]
 )
 async def test_of_a_team_each_sees_what_is_his(teams, caller, keys, memberships, access):
-    """Who is in it sees its keys; what each may spend is seen by who leads it, and by a member of himself; a key sees itself."""
+    """Its keys are seen by who is in it, what each may spend by who leads it and by himself; a key sees itself."""
     info = await teams.get("/team/info", caller, team_id="blue")
 
     assert {key["token"] for key in info["keys"]} == keys
