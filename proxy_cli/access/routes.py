@@ -36,6 +36,22 @@ _KEY_TYPES: Final = {
     "read_only": ("info_routes",),
 }
 _GROUP_PREFIX: Final = "LiteLLMRoutes."
+GROUPS: Final = frozenset(
+    {
+        "llm_api_routes",
+        "openai_routes",
+        "anthropic_routes",
+        "mapped_pass_through_routes",
+        "passthrough_routes_wildcard",
+        "mcp_routes",
+        "info_routes",
+        "management_routes",
+        "spend_tracking_routes",
+        "global_spend_tracking_routes",
+        "public_routes",
+        "admin_only_routes",
+    }
+)
 
 
 class Path(Protocol):

@@ -32,14 +32,17 @@ from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.table import Alias, Table
 from proxy_cli.secret import Scrubber, Secret
 from proxy_cli.server import backend_tls
+from proxy_cli.server.admin_routes import joined
 from proxy_cli.server.admission import AdmissionLimits
 from proxy_cli.server.books import Books, BookTerms, open_books
 from proxy_cli.server.calls import Limits
 from proxy_cli.server.counter import Cors
 from proxy_cli.server.drain import Grace
 from proxy_cli.server.key_terms import addresses_of, notes_of, terms_of
+from proxy_cli.server.named_routes import misnamed
 from proxy_cli.server.prober import Probing, probing_of
 from proxy_cli.server.rounds import SharedRound
+from proxy_cli.server.routes import Route, served
 from proxy_cli.server.routing_rules import rules_of
 from proxy_cli.server.turn import Turn
 from proxy_cli.shapes import Deployment, Json, Operation, Proxy
@@ -206,7 +209,8 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
     storing, unusable = _storing(config, seen, master_key)
     sentences = (*sentences, *unusable)
     tls = backend_tls.check(config, variables, built.deployments, loaded)
-    problems, sentences = sorted([*problems, *tls.problems]), (*sentences, *tls.sentences)
+    routes = misnamed(config, loaded, _every_route(variables)) if loaded is not None else ()
+    problems, sentences = sorted([*problems, *tls.problems, *routes]), (*sentences, *tls.sentences)
     if refused or tls.sentences or unusable or any(each.severity is Severity.ERROR for each in problems):
         return Prepared(None, tuple(problems), sentences, loaded)
     notes = (*notes, *backend_tls.notes(config, variables), *_price_notes(seen))
@@ -219,6 +223,10 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
         seal_secret=variables.salt_key or master_key,
     )
     return Prepared(setup, tuple(problems), sentences, loaded)
+
+
+def _every_route(variables: Variables) -> tuple[Route, ...]:
+    return joined(served(docs_path=variables.docs_url or "/docs"))
 
 
 def _storing(
