@@ -17,11 +17,11 @@ def test_every_error_knows_a_status_and_a_kind(kind):
     assert error.message == str(error) == "words"
 
 
-def test_only_an_unreachable_backend_is_asked_around():
+def test_only_what_reached_no_model_is_asked_elsewhere():
     """Whatever may have reached a model is not sent a second time."""
     elsewhere = {kind for kind in CLASSES if kind.elsewhere}
 
-    nothing_was_sent = (errors.BackendUnreachable, errors.ConnectTimeout, errors.BackendFull)
+    nothing_was_sent = (errors.BackendUnreachable, errors.ConnectTimeout, errors.BackendFull, errors.Unpriced)
     assert all(issubclass(kind, nothing_was_sent) for kind in elsewhere)
     assert errors.BackendUnreachable in elsewhere
 
