@@ -6,12 +6,13 @@ and what never reached a backend leaves nothing behind.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Final, Protocol
 
 import msgspec
 
-from proxy_cli.access.limits import Use
+from proxy_cli.access.limits import Left
 from proxy_cli.callers import Caller, Scope
 from proxy_cli.clock import Clock
 from proxy_cli.ledger.row import Charge, Row, State
@@ -21,7 +22,7 @@ from proxy_cli.prices.estimate import estimated
 from proxy_cli.prices.ladder import answers, asked_units
 from proxy_cli.routing.estimates import answer_tokens, prompt
 from proxy_cli.routing.table import Table
-from proxy_cli.shapes import Call, Deployment, Headers, Record, Usage
+from proxy_cli.shapes import Call, Deployment, Record, Usage
 from proxy_cli.wire.notes import notes_of
 
 # What an answer is taken to have where its caller sets no limit; what it has in truth is settled at its end.
@@ -51,6 +52,9 @@ class Ticket(Protocol):
     def settle(self, cost_nano: int, tokens: int) -> None:
         """It came to this much."""
 
+    def left(self) -> Sequence[Left]:
+        """What is left of the limits that it was taken into."""
+
     def void(self) -> None:
         """It never reached a backend."""
 
@@ -63,9 +67,6 @@ class Limits(Protocol):
 
     def take(self, scopes: Sequence[Scope], *, nano: int, is_bound: bool, tokens: int) -> Ticket:
         """Set aside what a call may come to. Raises RateLimited or BudgetExceeded."""
-
-    def in_use(self, scope: Scope) -> Use:
-        """What is left of a scope's limits."""
 
 
 class Journal(Protocol):
@@ -163,33 +164,43 @@ class Accounts:
             return 0, 0, False
         size = prompt(call)
         written = (bound or _USUAL_ANSWER_TOKENS) * answers(call)
-        sizes = [size.at(each) for each in found]
         units = asked_units(call)
-        nano = max(
-            prices_of(each).reserve_nano(asked, written, call.operation, asked=units)
-            for each, asked in zip(found, sizes, strict=True)
-        )
-        return nano, max(sizes) + written, bound > 0
+        nano = asked = 0
+        for each in found:
+            tokens = size.at(each)
+            asked = max(asked, tokens)
+            nano = max(nano, prices_of(each).reserve_nano(tokens, written, call.operation, asked=units))
+        return nano, asked + written, bound > 0
 
 
-def _told_of(scope: Scope, use: Use) -> Iterator[tuple[str, str]]:
-    if scope.kind == "key":
-        if scope.max_nano is not None:
-            yield "x-litellm-key-spend", f"{usd_of(use.spent_nano)}"
-            yield "x-litellm-key-max-budget", f"{usd_of(scope.max_nano)}"
-        if scope.rpm is not None:
-            yield "x-litellm-key-rpm-limit", str(scope.rpm)
-        if scope.tpm is not None:
-            yield "x-litellm-key-tpm-limit", str(scope.tpm)
+def _told_of(left: Left) -> str:
+    """What is left of one scope's limits, as the lines of headers."""
+    scope, requests, tokens, parallel, spent_nano = left
     name = _HEADER_NAMES.get(scope.kind, scope.kind)
-    for what, limit, left in (
-        ("requests", use.requests_limit, use.requests_left),
-        ("tokens", use.tokens_limit, use.tokens_left),
-        ("max_parallel_requests", use.parallel_limit, use.parallel_left),
-    ):
-        if limit is not None:
-            yield f"x-ratelimit-{name}-limit-{what}", str(limit)
-            yield f"x-ratelimit-{name}-remaining-{what}", str(left or 0)
+    text = _limits_of(scope)
+    if requests is not None:
+        text += f"x-ratelimit-{name}-remaining-requests: {requests}\r\n"
+    if tokens is not None:
+        text += f"x-ratelimit-{name}-remaining-tokens: {tokens}\r\n"
+    if parallel is not None:
+        text += f"x-ratelimit-{name}-remaining-max_parallel_requests: {parallel}\r\n"
+    if scope.kind == "key" and scope.max_nano is not None:
+        text += f"x-litellm-key-spend: {usd_of(spent_nano)}\r\n"
+    return text
+
+
+@lru_cache(maxsize=4096)
+def _limits_of(scope: Scope) -> str:
+    """What is told of a scope with every answer and does not change."""
+    found = []
+    if scope.kind == "key":
+        of_key = (("max-budget", None if scope.max_nano is None else usd_of(scope.max_nano)),)
+        found = [("x-litellm-key-" + name, limit) for name, limit in (*of_key, ("rpm-limit", scope.rpm))]
+        found.append(("x-litellm-key-tpm-limit", scope.tpm))
+    name = _HEADER_NAMES.get(scope.kind, scope.kind)
+    for what, limit in (("requests", scope.rpm), ("tokens", scope.tpm), ("max_parallel_requests", scope.max_parallel)):
+        found.append((f"x-ratelimit-{name}-limit-{what}", limit))
+    return "".join([f"{name}: {limit}\r\n" for name, limit in found if limit is not None])
 
 
 def _has_a_price(scopes: Sequence[Scope]) -> bool:
@@ -224,13 +235,9 @@ class CallAccount:
         """The money that is set aside for it."""
         return self._ticket.reserved_nano
 
-    def told(self) -> Headers:
-        """What is left of the limits that hold for it, as headers."""
-        found: list[tuple[str, str]] = []
-        for scope in self.scopes:
-            if scope.is_limited or scope.kind == "key":
-                found += _told_of(scope, self._accounts.limits.in_use(scope))
-        return tuple(found)
+    def told(self) -> str:
+        """What is left of the limits that hold for it, as the lines of headers."""
+        return "".join([_told_of(left) for left in self._ticket.left()])
 
     def begin(self, deployment: Deployment) -> None:
         """A backend is about to be asked: from now on this call has a row in the ledger. Raises Overloaded."""

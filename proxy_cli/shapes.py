@@ -320,8 +320,8 @@ class Account(Protocol):
     def reserved_nano(self) -> int:
         """The money that is set aside for it."""
 
-    def told(self) -> Headers:
-        """What is left of the limits that hold for it, as headers."""
+    def told(self) -> str:
+        """What is left of the limits that hold for it, as the lines of headers."""
 
     def begin(self, deployment: Deployment) -> None:
         """A backend is about to be asked: from now on this call has a row in the ledger. Raises Overloaded."""

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from proxy_cli.access.limits import Left
 from proxy_cli.accounts import Accounts
 from proxy_cli.callers import Caller, Role, Scope
 from proxy_cli.errors import BudgetExceeded
@@ -36,6 +37,9 @@ class Ticket:
 
     def settle(self, cost_nano: int, tokens: int) -> None:
         self.said.append(("settle", cost_nano, tokens))
+
+    def left(self):
+        return [Left(KEY, 3, None, 1, 7_000)]
 
     def void(self) -> None:
         self.said.append(("void",))
@@ -166,6 +170,19 @@ async def test_what_is_not_known_yet_is_loaded_first():
 
     assert accounts.open_now(call()) is None
     assert (await accounts.open(call())).account is not None
+
+
+def test_what_is_left_of_limits_is_told():
+    """By LiteLLM's names, in lines of headers; a limit that is not there is not told."""
+    account = opened(House()).account
+    assert account is not None
+
+    assert account.told().splitlines() == [
+        "x-litellm-key-max-budget: 1e-06",
+        "x-ratelimit-api_key-remaining-requests: 3",
+        "x-ratelimit-api_key-remaining-max_parallel_requests: 1",
+        "x-litellm-key-spend: 7e-06",
+    ]
 
 
 def test_a_refusal_leaves_nothing_behind():

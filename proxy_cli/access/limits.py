@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -57,6 +57,16 @@ class Use(msgspec.Struct, frozen=True, gc=False):
     reserved_nano: int
 
 
+class Left(NamedTuple):
+    """The same in few words, for every answer: what is left of limits, None where there is none, and what is spent."""
+
+    scope: Scope
+    requests: int | None
+    tokens: int | None
+    parallel: int | None
+    spent_nano: int
+
+
 class Ticket(msgspec.Struct, gc=False):
     """What one call took. `settle` or `void` ends it; the first word counts."""
 
@@ -76,6 +86,10 @@ class Ticket(msgspec.Struct, gc=False):
         if self.is_open:
             self.is_open = False
             self.limits.end(self, cost_nano, tokens, False)
+
+    def left(self) -> list[Left]:
+        """What is left of the limits that it was taken into, narrowest first, as of now."""
+        return [self.limits.left_of(place) for place in self.group.counted]
 
     def void(self) -> None:
         """It never reached a backend: as if it had never been."""
@@ -183,6 +197,18 @@ class Limits:
             budget_nano=place.most,
             spent_nano=self.spent(scope),
             reserved_nano=self._cells[row + RESERVED] if row else 0,
+        )
+
+    def left_of(self, place: Place) -> Left:
+        """What is left where a call was just taken: nothing has to be looked for, and no second has passed."""
+        cells, rates, money = self._cells, place.rates, place.money
+        rpm, tpm, parallel = place.rpm, place.tpm, place.parallel
+        return Left(
+            place.scope,
+            None if rpm is None else max(0, rpm - cells[rates + REQUESTS]),
+            None if tpm is None else max(0, tpm - cells[rates + TOKENS]),
+            None if parallel is None else max(0, parallel - cells[rates + PARALLEL]),
+            cells[money + OWN] + cells[money + ELSEWHERE],
         )
 
     def tracked(self) -> list[Charge]:

@@ -49,8 +49,13 @@ def counted(call: Call, usage: Usage | None, seen: tuple[int, int], *, whole: bo
     return Counted(msgspec.structs.replace(_with_terms(call, guess), problem=MISSING), ESTIMATE)
 
 
-def asked_units(call: Call) -> Usage:
-    """What is known of a call's use before it is sent, beside its tokens: tier, pictures, characters, searches."""
+def asked_units(call: Call) -> Usage | None:
+    """What is known of a call's use before it is sent, beside its tokens: tier, pictures, characters, searches.
+
+    None, as for nearly every chat: nothing.
+    """
+    if call.operation is Operation.CHAT and "service_tier" not in call.fields and _SEARCH not in call.fields:
+        return None
     if call.operation in _IMAGES:
         return _with_terms(call, Usage(images=_pictures(call), picture=_picture(call)))
     if call.operation is Operation.SPEECH:

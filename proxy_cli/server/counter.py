@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import re
+import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -42,6 +43,7 @@ _UNREADABLE: Final = InvalidRequest(
     code="invalid_body",
     param="request_body",
 )
+_CHANCE: Final = 20  # hex digits of an id
 _CLIENT_LEFT: Final = 499  # nginx's number for it; nobody receives it, only the log shows it
 
 
@@ -287,7 +289,11 @@ def path_of(target: str) -> str:
 
 
 class _Ids:
-    """Ids nobody can guess. Owns some random bytes in advance, of this process alone: asking for few costs the most."""
+    """Ids nobody can guess, in the order of time, so that what is kept by them is kept side by side.
+
+    As UUIDs of version 7, without their dashes and marks: 48 bits of milliseconds, then 80 of chance. Owns some random
+    bytes in advance, of this process alone: asking for few costs the most.
+    """
 
     __slots__ = ("_at", "_text")
 
@@ -303,10 +309,10 @@ class _Ids:
         """Another one."""
         at = self._at
         if at == len(self._text):
-            self._text = os.urandom(16 * 256).hex()
+            self._text = os.urandom(_CHANCE // 2 * 256).hex()
             at = 0
-        self._at = at + 32
-        return self._text[at : at + 32]
+        self._at = at + _CHANCE
+        return f"{time.time_ns() // 1_000_000:012x}{self._text[at : at + _CHANCE]}"
 
 
 _IDS: Final = _Ids()

@@ -199,7 +199,7 @@ class Inference:
         unused = call.controls.unused
         more = f"x-llmproxy-not-yet-supported: {header_text(', '.join(unused))}\r\n" if unused else ""
         if call.account is not None:
-            more += lines(call.account.told())
+            more += call.account.told()
         return (
             f"{_named(answer.deployment)}{told}"
             f"x-litellm-response-duration-ms: {total_ms:.1f}\r\n"

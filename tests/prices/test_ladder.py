@@ -75,7 +75,7 @@ def test_a_search_is_counted_where_the_backend_does_not():
 @pytest.mark.parametrize(
     ("asked", "units"),
     [
-        (call(messages="x"), Usage()),
+        (call(messages="x"), None),
         (call(service_tier="priority"), Usage(tier="priority")),
         (call(service_tier="auto"), Usage()),
         (call(web_search_options={}), Usage(searches=1)),
