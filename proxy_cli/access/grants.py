@@ -147,12 +147,18 @@ def _caller(
         allowed_routes=allowed_routes_of(fields.get("allowed_routes"), fields.get("key_type")),
         scopes=tuple(_scopes(facts, terms, digest, alias or hint, fields, user_id)),
         model_scopes=_model_scopes(facts, terms, digest, alias or hint, fields),
-        tags=tuple(dict.fromkeys([*_texts(metadata.get("tags")), *_texts(fields.get("tags"))])),
+        tags=_tags(fields, _fields(team)),
         metadata=metadata,
         expires_s=expires_s,
         priority=_whole(metadata.get("priority")),
         weight=_weight(metadata.get("weight")),
     )
+
+
+def _tags(*owners: Mapping[str, Json]) -> tuple[str, ...]:
+    """The tags of a key and of its team; each of them has two places for them."""
+    listed = (each.get("tags") for own in owners for each in (_mapping(own.get("metadata")), own))
+    return tuple(dict.fromkeys(tag for each in listed for tag in _texts(each)))
 
 
 def role_of(user: Row | None) -> Role:
@@ -227,7 +233,7 @@ def _scopes(
     if digest:
         assert facts.key is not None
         yield scope_of("key", digest, name, limits_of(fields, _budget(facts, facts.key)), zone)
-        yield from _windows(digest, name, fields, zone)
+        yield from _windows("key_window", digest, name, fields, zone)
     if team is not None and user_id:
         yield _member_scope(facts, team, user_id, zone)
     if user_id:
@@ -239,6 +245,7 @@ def _scopes(
     if team is not None:
         limits = limits_of(_fields(team), _budget(facts, team))
         yield scope_of("team", team["team_id"], team["alias"], limits, zone)
+        yield from _windows("team_window", team["team_id"], team["alias"] or team["team_id"], _fields(team), zone)
     if facts.organization is not None:
         row = facts.organization
         limits = limits_of(_fields(row), _budget(facts, row))
@@ -247,12 +254,13 @@ def _scopes(
         yield terms.proxy
 
 
-def _windows(digest: str, name: str, fields: Mapping[str, Json], zone: str) -> Iterator[Scope]:
+def _windows(kind: str, owner: str, name: str, fields: Mapping[str, Json], zone: str) -> Iterator[Scope]:
+    """Further budgets that hold at the same time, each for a period of its own."""
     for each in _list(fields.get("budget_limits")):
         window = _mapping(each)
         if duration := window.get("budget_duration"):
             limits = {"max_budget": window.get("max_budget"), "budget_duration": duration}
-            yield scope_of("key_window", f"{digest}/{duration}", f"{name} in {duration}", limits, zone)
+            yield scope_of(kind, f"{owner}/{duration}", f"{name} in {duration}", limits, zone)
 
 
 def _member_scope(facts: Facts, team: Row, user_id: str, zone: str) -> Scope:

@@ -17,6 +17,7 @@ _WORDS: Final = {
     "key_window": "api_key",
     "key_model": "model_per_key",
     "team_model": "model_per_team",
+    "team_window": "team",
 }
 _OF_KEYS: Final = frozenset({"key", "key_window"})
 

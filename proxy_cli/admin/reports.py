@@ -35,7 +35,7 @@ from proxy_cli.store.writing import upsert
 
 MOST_ROWS: Final = 1000
 _UNASSIGNED: Final = "Unassigned"
-_RESET: Final = ("key", "key_window", "key_model", "team", "team_model", "team_member")
+_RESET: Final = ("key", "key_window", "key_model", "team", "team_window", "team_model", "team_member")
 _NANO: Final = func.sum(DAILY.c.nano).label("nano")
 _REQUESTS: Final = func.sum(DAILY.c.requests).label("requests")
 _PROMPT: Final = func.sum(DAILY.c.prompt_tokens).label("prompt_tokens")

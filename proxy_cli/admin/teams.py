@@ -63,7 +63,6 @@ _NO_LIST: Final = frozenset({_ALL, "*"})  # in a list of models: any
 _KEPT_ONLY: Final = frozenset(
     {
         "access_group_ids",
-        "budget_limits",
         "allow_team_guardrail_config",
         "allowed_passthrough_routes",
         "allowed_vector_store_indexes",

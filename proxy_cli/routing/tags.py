@@ -1,8 +1,9 @@
 """Which deployments the tags of a request leave.
 
 Owns LiteLLM's rules: a plain tag asks for deployments that carry it, `!tag` leaves those out that do, `&tag` leaves
-only those that do; deployments tagged `default` serve whatever asks for nothing that is here. A deployment's patterns
-are matched with the request's `User-Agent: ...`. Refuses to guess: what no deployment may serve is a 401.
+only those that do; deployments tagged `default` serve whatever asks for nothing that is here. Tags of the caller's key
+and team count as if they stood in the request. A deployment's patterns are matched with the `User-Agent: ...`.
+Refuses to guess: what no deployment may serve is a 401.
 """
 
 import re
@@ -32,12 +33,17 @@ class Wish(msgspec.Struct, frozen=True):
 
 def by_tags(call: Call, found: Sequence[Deployment], rules: Rules) -> Sequence[Deployment]:
     """The deployments that a request may use. Raises Unauthenticated when there are none."""
-    wish = wished(call.controls.tags, found, rules.tag_prefix)
+    wish = wished(_tags(call), found, rules.tag_prefix)
     rest = [each for each in found if wish.excluded.isdisjoint(each.tags) and wish.required.issubset(each.tags)]
     chosen = _preferred(call, wish, rest, any_tag=rules.any_tag) or _fallen_back(wish, found, rest)
     if not chosen:
         raise Unauthenticated(_refusal(call, found), code="no_deployments_with_tag_routing", param="tags")
     return chosen
+
+
+def _tags(call: Call) -> tuple[str, ...]:
+    """What the caller's key and team are tagged with, and what the request itself asks for."""
+    return (*call.caller.tags, *call.controls.tags) if call.caller.tags else call.controls.tags
 
 
 def wished(tags: Sequence[str], found: Sequence[Deployment], prefix: str) -> Wish:
@@ -104,7 +110,7 @@ def _compiled(text: str) -> re.Pattern[str] | None:
 
 
 def _refusal(call: Call, found: Sequence[Deployment]) -> str:
-    asked = ", ".join(repr(tag) for tag in call.controls.tags[:_MOST_NAMED]) or "none"
+    asked = ", ".join(repr(tag) for tag in _tags(call)[:_MOST_NAMED]) or "none"
     known = sorted({tag for each in found for tag in each.tags})
     named = ", ".join(repr(tag) for tag in known[:_MOST_NAMED]) or "none"
     more = ", …" if len(known) > _MOST_NAMED else ""

@@ -270,3 +270,25 @@ def test_a_set_of_names_allows_names_and_beginnings(names, name, allowed):
 def test_a_budget_below_nothing_is_used_up():
     """It is no budget without end."""
     assert scope_of("key", "k", "", {"max_budget": -1}, "UTC").max_nano == 0
+
+
+def test_a_teams_tags_are_those_of_its_keys():
+    """Behind the key's own, from either of the two places that clients put them in."""
+    crew = team({"metadata": {"tags": ["paid", "a"]}, "tags": ["fast"]})
+
+    found = caller(key=key({"metadata": {"tags": ["a"]}}, team_id="t"), team=crew)
+
+    assert found.tags == ("a", "paid", "fast")
+
+
+def test_a_team_may_have_several_budgets_at_a_time():
+    """Each for a period of its own, counted apart from the others."""
+    crew = team({"budget_limits": [{"budget_duration": "1d", "max_budget": 2}, {"budget_duration": "30d"}]})
+
+    found = caller(key=key(team_id="t"), team=crew).scopes
+
+    assert [(each.kind, each.id, each.max_nano, each.period) for each in found][1:] == [
+        ("team", "t", None, None),
+        ("team_window", "t/1d", 2 * NANO, Period(text="1d")),
+        ("team_window", "t/30d", None, Period(text="30d")),
+    ]

@@ -1,7 +1,9 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy_cli.callers import ANYONE
 from proxy_cli.errors import Unauthenticated
 from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.tags import by_tags
@@ -29,6 +31,18 @@ FREE, PAID, DEFAULT, BARE = tagged("free", "free"), tagged("paid", "paid"), tagg
 def test_a_tag_asks_for_those_that_carry_it():
     """A request for `free` goes to the deployment for it."""
     assert chosen([FREE, PAID, BARE], "free") == ["free"]
+
+
+def test_the_tags_of_a_key_and_its_team_count_as_the_requests_own():
+    """A team's requests go to the deployments that are tagged for it, whatever they say themselves."""
+    of_team = msgspec.structs.replace(ANYONE, tags=("paid",))
+    plain = msgspec.structs.replace(call(), caller=of_team)
+    excluding = msgspec.structs.replace(call(controls=Controls(tags=("!free",))), caller=of_team)
+
+    assert [each.id for each in by_tags(plain, [FREE, PAID, DEFAULT], RULES)] == ["paid"]
+    assert [each.id for each in by_tags(excluding, [FREE, PAID], RULES)] == ["paid"]
+    with pytest.raises(Unauthenticated, match="'paid'"):
+        by_tags(plain, [FREE], RULES)
 
 
 def test_any_tag_is_enough():
