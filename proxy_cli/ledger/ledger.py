@@ -36,6 +36,17 @@ _LOOKS: Final = 8  # at a journal whose segments go while it is read
 Sums = dict[Charge, tuple[int, int]]  # what others have spent, and what this node has
 
 
+class _Look:
+    """One look at store and journals, for all who asked before it began."""
+
+    __slots__ = ("charges", "error", "found")
+
+    def __init__(self) -> None:
+        self.charges: set[Charge] = set()
+        self.found: Sums | None = None
+        self.error: StoreUnavailable | None = None
+
+
 class Ledger:
     """One server's. Every process has its own object after the fork."""
 
@@ -56,6 +67,8 @@ class Ledger:
         self._retention = retention or Retention()
         self._crash = CrashPoint(environ)
         self._backlog = Backlog(self._room.folder, self.node)
+        self._looking = asyncio.Lock()  # the backlog is looked at by one at a time
+        self._next_look = _Look()
         self._journal: Journal | None = None
         self._drainer: Drainer | None = None
         self._tasks = Tasks()
@@ -127,9 +140,25 @@ class Ledger:
         """For scopes and their windows: what other nodes have spent, and what this one has.
 
         Both count what stands in the journals here and not in the store yet; another server's of this folder, or a
-        former one's, is another node's. Raises StoreUnavailable.
+        former one's, is another node's. Who asks while another is looking waits for the next look, with all others who
+        do. Raises StoreUnavailable.
         """
         charges = {(scope.kind, scope.id, window) for scope, window in wanted}
+        look = self._next_look
+        look.charges |= charges
+        async with self._looking:
+            if look.found is None and look.error is None:
+                self._next_look = _Look()
+                try:
+                    look.found = await self._looked(store, look.charges)
+                except StoreUnavailable as error:
+                    look.error = error
+        if look.found is None:
+            assert look.error is not None, "a look finds something, or says why not"
+            raise StoreUnavailable(look.error.reason) from look.error
+        return {charge: look.found[charge] for charge in charges}
+
+    async def _looked(self, store: Store, charges: set[Charge]) -> Sums:
         for _ in range(_LOOKS):
             names = self._backlog.names()
             found, places = await store.read(partial(_known, charges=charges, names=names))

@@ -17,6 +17,7 @@ from proxy_cli.ledger.journal import CrashingJournal
 from proxy_cli.ledger.ledger import Ledger
 from proxy_cli.ledger.row import State
 from proxy_cli.ledger.segments import segments_in
+from proxy_cli.store.failures import StoreUnavailable
 from proxy_cli.store.opening import open_store
 from proxy_cli.store.tables import LEDGER, SPEND
 from tests.fakes.ledger_process import OPEN_AT_ONCE
@@ -150,6 +151,33 @@ async def test_sums_never_waver_while_a_journal_is_replayed(store, tmp_path):
     await ledger.stop()
 
     assert seen == {(0, 9000)}
+
+
+async def test_many_who_ask_at_once_for_sums_get_the_same(store, tmp_path):
+    """A worker that has just begun is asked for many keys at once, and what its killed forerunner spent is counted."""
+    former = Ledger(tmp_path, node="former", environ={})
+    former.enter(0)
+    for number in range(500):
+        former.journal.intent(intent(str(number), reserved=2))
+    former.journal.close()
+    ledger = ledger_in(tmp_path)
+    keys = [Scope(kind="key", id=name) for name in "klmnopqr"]
+
+    found = await asyncio.gather(*(ledger.sums(store, [(key, 0)]) for key in keys * 4))
+
+    assert found == [{("key", key.id, 0): (1000 if key == KEY else 0, 0)} for key in keys * 4]
+
+
+async def test_who_asks_for_sums_while_the_store_is_away_is_told_at_once_with_the_others(store, tmp_path):
+    """Nobody waits for the store in the place of another, and once it is back it is asked again."""
+    ledger = ledger_in(tmp_path)
+    (tmp_path / "llmproxy.db").rename(tmp_path / "away")
+
+    told = await asyncio.gather(*(ledger.sums(store, [(KEY, 0)]) for _ in range(8)), return_exceptions=True)
+    (tmp_path / "away").rename(tmp_path / "llmproxy.db")
+
+    assert [type(each) for each in told] == [StoreUnavailable] * 8
+    assert await ledger.sums(store, [(KEY, 0)]) == {CHARGE: (0, 0)}
 
 
 async def test_what_servers_of_one_folder_spend_is_counted_by_each_for_itself(store, tmp_path):
