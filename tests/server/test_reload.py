@@ -127,6 +127,16 @@ def test_renewal_says_what_holds_from_the_next_start_only(written):
     assert renewal == Renewal(True, ("litellm_settings.json_logs holds from the next start on",))
 
 
+def test_another_database_is_used_from_the_next_start_on(written):
+    """Keys and money stay where they are while it serves."""
+    source = source_of(written(ONE))
+
+    written(ONE + "general_settings: {database_url: 'sqlite:////tmp/elsewhere.db'}\n")
+    renewal = source.renew()
+
+    assert "general_settings.database_url holds from the next start on" in renewal.lines
+
+
 def test_renewal_says_what_the_file_is_warned_of(written):
     """As at the start: who reloads learns that a setting does nothing."""
     source = source_of(written(ONE))
