@@ -1,7 +1,7 @@
 """A backend that is never killed and puts down what it was really asked: `python -m bench.oracle FILE PORT`.
 
 It appends a line when a request starts and one when its answer is complete. Each request says its number in its only
-message, and how it should fare: `17 fault` is answered 500.
+message, and how it should fare: `17 fault` is answered 500, `17 cut` ends in the middle, `17 slow` begins late.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from aiohttp import web
 
 PROMPT_TOKENS: Final = 11
 _GAP_S: Final = 0.004
+_LATE_S: Final = 0.3
 
 
 def completion_tokens(number: int) -> int:
@@ -39,27 +40,48 @@ class Oracle:
         self.put_down("started", int(number))
         if fate == "fault":
             return web.json_response({"error": {"message": "as asked", "type": "server_error"}}, status=500)
+        if fate == "slow":
+            await asyncio.sleep(_LATE_S)
         if body.get("stream"):
-            return await self._stream(request, int(number))
+            return await self._stream(request, int(number), is_cut=fate == "cut")
         await asyncio.sleep(_GAP_S)
+        if fate == "cut":
+            return await _cut(request)
         self.put_down("ended", int(number))
         message = {"role": "assistant", "content": "x " * completion_tokens(int(number))}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return web.json_response({**_head(number, "chat.completion"), "choices": [choice], "usage": _usage(number)})
 
-    async def _stream(self, request: web.Request, number: int) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, number: int, *, is_cut: bool) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         for _ in range(completion_tokens(number)):
             delta = {"index": 0, "delta": {"content": "x "}, "finish_reason": None}
             await response.write(_event({**_head(str(number), "chat.completion.chunk"), "choices": [delta]}))
             await asyncio.sleep(_GAP_S)
+            if is_cut:
+                _break(request)
+                return response
         stop = {"index": 0, "delta": {}, "finish_reason": "stop"}
         await response.write(_event({**_head(str(number), "chat.completion.chunk"), "choices": [stop]}))
         usage = {**_head(str(number), "chat.completion.chunk"), "choices": [], "usage": _usage(str(number))}
         self.put_down("ended", number)
         await response.write(_event(usage) + b"data: [DONE]\n\n")
         return response
+
+
+async def _cut(request: web.Request) -> web.StreamResponse:
+    """The beginning of an answer that was said to be longer."""
+    response = web.StreamResponse(headers={"content-type": "application/json", "content-length": "500"})
+    await response.prepare(request)
+    await response.write(b'{"id": "chatcmpl-')
+    _break(request)
+    return response
+
+
+def _break(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _head(number: str, kind: str) -> dict[str, object]:

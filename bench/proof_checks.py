@@ -10,8 +10,9 @@ from typing import Final
 from bench.oracle import PROMPT_TOKENS, completion_tokens
 
 TAG: Final = "proof-"
-PROMPT_NANO: Final = 1_000  # for each token; `bench/proof.py` configures the same
+PROMPT_NANO: Final = 1_000  # for each token of the first model, twice as much of the second; `bench/proof.py` says so
 COMPLETION_NANO: Final = 2_000
+SENTENCES: Final = (*(f"I{number}" for number in range(1, 9)), "D0", "D1", "log")
 _MAY_BE_UNSEEN: Final = {"failed", "unknown", "aborted"}  # nothing of it has reached the backend, perhaps
 
 
@@ -29,6 +30,11 @@ class Findings:
     overspend_nano: int = 0
     broken: list[str] = field(default_factory=list)
 
+    def verdicts(self) -> str:
+        """Each sentence, and whether it holds."""
+        names = Counter(sentence.partition(":")[0] for sentence in self.broken)
+        return "   ".join(f"{name} {'BROKEN' if names[name] else 'holds'}" for name in SENTENCES)
+
     def must(self, holds: bool, name: str, otherwise: str) -> None:
         """Put down that something does not hold."""
         if not holds:
@@ -39,7 +45,7 @@ class Findings:
 class Expected:
     """What the run was like."""
 
-    kills: int
+    killed: int  # processes that served
     concurrent: int
     budgets: dict[str, int]  # digest of a key to its budget
     bound_nano: int  # by how much a key may be over it: none, where what a call may cost is known beforehand
@@ -66,6 +72,12 @@ def number_of(row: sqlite3.Row) -> int | None:
     return int(tags[0].removeprefix(TAG)) if tags else None
 
 
+def times_of(model: str) -> int:
+    """How many times the price of the first model one has: `oracle-3` three times."""
+    number = model.rpartition("-")[2]
+    return int(number) if number.isdigit() else 1
+
+
 def _requests(found: Findings, rows: list[sqlite3.Row], seen: set[int], expected: Expected) -> None:
     numbers = Counter(number_of(row) for row in rows)
     unseen = [row for row in rows if number_of(row) not in seen]
@@ -77,7 +89,7 @@ def _requests(found: Findings, rows: list[sqlite3.Row], seen: set[int], expected
     found.must(found.lost == 0, "I1", f"{found.lost} requests reached the backend and have no row")
     found.must(found.duplicate == 0, "I1", f"{found.duplicate} rows are there twice")
     found.must(found.phantom == 0, "I3", f"{found.phantom} rows are of requests that the backend never saw")
-    most = expected.kills * expected.concurrent
+    most = expected.killed * expected.concurrent
     found.must(found.unknown <= most, "D1", f"{found.unknown} rows are unknown; {most} requests were under way at most")
 
 
@@ -89,7 +101,7 @@ def _amounts(found: Findings, rows: list[sqlite3.Row]) -> None:
         if number is None or row["usage_source"] != "provider":
             continue
         tokens = (PROMPT_TOKENS, completion_tokens(number))
-        exact = tokens[0] * PROMPT_NANO + tokens[1] * COMPLETION_NANO
+        exact = (tokens[0] * PROMPT_NANO + tokens[1] * COMPLETION_NANO) * times_of(row["model_group"])
         found.wrong_cost += (row["prompt_tokens"], row["completion_tokens"], row["cost_nano"]) != (*tokens, exact)
     found.must(found.wrong_cost == 0, "I1", f"{found.wrong_cost} rows have other tokens or costs than the backend told")
 

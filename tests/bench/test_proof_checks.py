@@ -5,14 +5,14 @@ import sqlite3
 import pytest
 
 from bench.oracle import PROMPT_TOKENS, completion_tokens
-from bench.proof_checks import COMPLETION_NANO, PROMPT_NANO, Expected, check
+from bench.proof_checks import COMPLETION_NANO, PROMPT_NANO, SENTENCES, Expected, Findings, check, times_of
 from proxy_cli.ledger.posting import Batch, post
 from proxy_cli.ledger.row import State
 from proxy_cli.store.opening import open_store
 from tests.fakes.rows import settled
 from tests.fakes.store import fresh_settings
 
-EXPECTED = Expected(kills=1, concurrent=1, budgets={"k": 10**9}, bound_nano=0)
+EXPECTED = Expected(killed=1, concurrent=1, budgets={"k": 10**9}, bound_nano=0)
 
 
 def row_of(number):
@@ -76,3 +76,18 @@ def test_more_unknown_rows_than_there_were_requests_under_way_are_told(books):
     found = found_in(books, f"UPDATE llmproxy_ledger SET state = '{State.UNKNOWN}', usage_source = 'reserved'")
 
     assert [sentence.split(":")[0] for sentence in found.broken] == ["D1"]
+
+
+def test_each_model_has_a_price_of_its_own():
+    """The number in its name says how many times the first one's."""
+    assert [times_of(name) for name in ("oracle-1", "oracle-4", "oracle", "")] == [1, 4, 1, 1]
+
+
+def test_a_verdict_is_given_on_each_sentence():
+    """One that is broken is said to be, and all others hold."""
+    found = Findings()
+
+    found.must(False, "I5", "a place is taken")
+
+    assert "I5 BROKEN" in found.verdicts()
+    assert found.verdicts().count("holds") == len(SENTENCES) - 1
