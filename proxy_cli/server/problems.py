@@ -13,6 +13,7 @@ from proxy_cli.errors import GatewayError, Unauthenticated
 from proxy_cli.secret import Scrubber
 from proxy_cli.server import compat
 from proxy_cli.shapes import Headers, Json, Operation, header_text
+from proxy_cli.telemetry.masking import without_keys
 
 INTERNAL: Final = GatewayError(
     "an internal error happened here; the log of the proxy has the details under this request's id"
@@ -37,7 +38,8 @@ class Problems:
             told = compat.envelope(error)
         else:
             told = {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}
-        return {"error": {**told, "message": self.scrubber.scrub(told["message"])}}
+        # A key that was put in the wrong place, or that a backend was told of otherwise, is none that we know.
+        return {"error": {**told, "message": without_keys(self.scrubber.scrub(told["message"]))}}
 
     def body(self, error: GatewayError) -> bytes:
         """The envelope as the body of a response."""

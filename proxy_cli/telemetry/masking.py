@@ -21,6 +21,7 @@ _SECRET_PARTS: Final = ("secret", "password", "api-key", "apikey", "access-token
 _SCHEMES: Final = frozenset({"bearer", "basic", "token"})
 _END: Final = r"[^\s\"',;}\\&]"
 
+_KEY_LOOK: Final = (re.compile(r"\b(sk-|gsk_|AIza|xai-|hf_)[A-Za-z0-9_-]{16,}"), rf"\1{MASK}")
 _LOOKS: Final = (
     # Authorization: Bearer xyz, "authorization": "xyz"
     (
@@ -35,7 +36,7 @@ _LOOKS: Final = (
     # ?key=xyz&
     (re.compile(rf"(?i)([?&](?:key|api[-_]?key|access_token|token|sig|signature)=){_END}+"), rf"\1{MASK}"),
     (re.compile(r"(://[^\s/@:\"']*:)[^\s/@\"']+@"), rf"\1{MASK}@"),
-    (re.compile(r"\b(sk-|gsk_|AIza|xai-|hf_)[A-Za-z0-9_-]{16,}"), rf"\1{MASK}"),
+    _KEY_LOOK,
 )
 
 
@@ -48,6 +49,12 @@ def is_secret_name(name: str) -> bool:
     """Whether a header of this name carries a secret."""
     lowered = name.lower()
     return lowered in _SECRET_NAMES or any(part in lowered for part in _SECRET_PARTS)
+
+
+def without_keys(text: str) -> str:
+    """The text without what looks like a key of a known service, or one of ours."""
+    pattern, replacement = _KEY_LOOK
+    return pattern.sub(replacement, text)
 
 
 class Mask:

@@ -77,3 +77,11 @@ def test_a_header_value_cannot_be_split():
     error = errors.BackendError(400, "no", headers=(("llm_provider-x", "a\r\nset-cookie: b"),))
 
     assert dict(PROBLEMS.headers(error))["llm_provider-x"] == "a%0D%0Aset-cookie: b"
+
+
+@pytest.mark.row("P-01")
+def test_a_key_in_the_wrong_place_is_not_said_again():
+    """In the place of a model's name, or by a backend that was told it by somebody else."""
+    envelope = PROBLEMS.envelope(errors.NotFound("the model 'sk-abcdefghij1234567890' does not exist here"))
+
+    assert envelope["error"]["message"] == "the model 'sk-***' does not exist here"

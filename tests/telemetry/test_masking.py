@@ -3,7 +3,7 @@
 import pytest
 
 from proxy_cli.secret import Scrubber, Secret
-from proxy_cli.telemetry.masking import Mask, masked_headers
+from proxy_cli.telemetry.masking import Mask, masked_headers, without_keys
 
 KEY = "sk-abcdefghijklmnopqrstuvwx"
 
@@ -74,3 +74,9 @@ def test_known_secrets_are_hidden_wherever_they_stand():
     mask = Mask(Scrubber([Secret("correct horse battery")]))
 
     assert mask.hide("echo: correct horse battery!") == "echo: ***!"
+
+
+@pytest.mark.parametrize("word", ["sk-test", "task-1234567890123456", "sk-…7890", "skill"])
+def test_a_text_without_a_key_keeps_its_words(word):
+    """Hints, names and short words are no keys."""
+    assert without_keys(f"about {word} and sk-abcdefghij1234567890") == f"about {word} and sk-***"
