@@ -23,11 +23,12 @@ from proxy_cli.prices.ladder import answers, asked_units
 from proxy_cli.routing.estimates import answer_tokens, prompt
 from proxy_cli.routing.table import Table
 from proxy_cli.shapes import Call, Deployment, Record, Usage
-from proxy_cli.wire.notes import notes_of
+from proxy_cli.wire.notes import notes_of, prompt_of
 
 # What an answer is taken to have where its caller sets no limit; what it has in truth is settled at its end.
 _USUAL_ANSWER_TOKENS: Final = 1024
 _LONGEST_WORDS: Final = 500
+_MOST_KEPT_BYTES: Final = 64 * 1024  # of a prompt, and of an answer
 # What LiteLLM calls scopes in headers.
 _HEADER_NAMES: Final = {
     "key": "api_key",
@@ -216,7 +217,7 @@ def _scopes(caller: Caller, call: Call, more: tuple[Scope, ...]) -> tuple[Scope,
 class CallAccount:
     """One call's. Owns its row from the first attempt on, and what was reserved until it is settled."""
 
-    __slots__ = ("_accounts", "_call", "_deployment", "_is_closed", "_row", "_ticket", "end_user", "scopes")
+    __slots__ = ("_accounts", "_call", "_deployment", "_is_closed", "_row", "_said", "_ticket", "end_user", "scopes")
 
     def __init__(
         self, accounts: Accounts, call: Call, ticket: Ticket, end_user: str, scopes: tuple[Scope, ...]
@@ -227,6 +228,7 @@ class CallAccount:
         self._row: Row | None = None
         self._is_closed = False
         self._deployment: Deployment | None = None  # asked last
+        self._said: bytearray | None = None  # the beginning of the answer, where that is kept
         self.end_user = end_user
         self.scopes = scopes
 
@@ -234,6 +236,17 @@ class CallAccount:
     def reserved_nano(self) -> int:
         """The money that is set aside for it."""
         return self._ticket.reserved_nano
+
+    @property
+    def keeps_words(self) -> bool:
+        """Whether its prompt and its answer are kept with its row."""
+        return self._accounts.keeps_prompts
+
+    def keep(self, data: bytes) -> None:
+        """The answer, or the next piece of it."""
+        if self._accounts.keeps_prompts:
+            said = self._said = bytearray() if self._said is None else self._said
+            said += data[: _MOST_KEPT_BYTES - len(said)]
 
     def told(self) -> str:
         """What is left of the limits that hold for it, as the lines of headers."""
@@ -268,7 +281,7 @@ class CallAccount:
             row.reasoning_tokens = usage.reasoning_tokens
             tokens = usage.prompt_tokens + usage.completion_tokens
         self._ticket.settle(cost_nano, tokens)
-        self._accounts.journal.settle(row)
+        self._put_down(row)
 
     def close(self, record: Record) -> None:
         """It has ended without an answer, or was settled."""
@@ -283,6 +296,12 @@ class CallAccount:
         row.state = _state_of(record)
         tokens = self._count_asked(row) if row.state is State.ABORTED else 0
         self._ticket.settle(row.cost_nano, tokens)
+        self._put_down(row)
+
+    def _put_down(self, row: Row) -> None:
+        if self._accounts.keeps_prompts:
+            row.messages = _kept(prompt_of(self._call))
+            row.response = None if self._said is None else _kept(self._said)
         self._accounts.journal.settle(row)
 
     def _count_asked(self, row: Row) -> int:
@@ -322,6 +341,10 @@ class CallAccount:
             metadata=notes.metadata,
             charges=self._ticket.charges,
         )
+
+
+def _kept(words: bytes | bytearray) -> str | None:
+    return words[:_MOST_KEPT_BYTES].decode("utf-8", "replace") or None
 
 
 def _tags(caller: Caller, call: Call) -> tuple[str, ...]:

@@ -320,6 +320,13 @@ class Account(Protocol):
     def reserved_nano(self) -> int:
         """The money that is set aside for it."""
 
+    @property
+    def keeps_words(self) -> bool:
+        """Whether its prompt and its answer are kept with its row."""
+
+    def keep(self, data: bytes) -> None:
+        """The answer, or the next piece of it."""
+
     def told(self) -> str:
         """What is left of the limits that hold for it, as the lines of headers."""
 

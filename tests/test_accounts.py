@@ -275,3 +275,23 @@ def test_a_stream_that_the_caller_left_is_aborted_and_costs_what_has_come():
 
     (row,) = house.settled
     assert (row.state, row.cost_nano, row.usage_source) == (State.ABORTED, 5, "estimate")
+
+
+def test_words_are_kept_with_the_row_up_to_a_bound():
+    """Of a prompt and an answer the beginning, whatever its pieces; where nobody asks for it nothing."""
+    house = House()
+    for keeps in (True, False):
+        accounts = house.accounts()
+        accounts.keeps_prompts = keeps
+        asked = accounts.open_now(call(fields={"messages": "é" * 40_000}))
+        asked.account.begin(deployment("m", rates=PRICES))
+        for _ in range(3):
+            asked.account.keep(b"x" * 30_000)
+        asked.account.settle(deployment("m", rates=PRICES), USAGE, "provider", 5, Record(request_id="r", route="/"))
+
+    with_words, without = house.settled
+    assert with_words.messages.startswith('"éé')
+    assert len(with_words.messages.encode()) <= 64 * 1024 + 3
+    assert with_words.response == "x" * 64 * 1024
+    assert (without.messages, without.response) == (None, None)
+    assert all(each.messages is None for each in house.intents)

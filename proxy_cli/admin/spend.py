@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
 from proxy_cli.admin.base import Ask, Endpoint, Office, Page, choice, flag, like, number, page, text, texts
@@ -110,10 +111,20 @@ def ledger_row(row: Row[Any], teams: Mapping[str, str] | None = None) -> dict[st
         "attempts": row.attempts,
         "queued_ms": row.queued_us / 1000,
         "stream": row.stream,
-        "messages": getattr(row, "messages", None) or {},
-        "response": getattr(row, "response", None) or {},
+        "messages": _words(getattr(row, "messages", None)),
+        "response": _words(getattr(row, "response", None)),
         "proxy_server_request": {},
     }
+
+
+def _words(kept: str | None) -> Json:
+    """A prompt or an answer: as JSON where all of it was kept, else the text."""
+    if not kept:
+        return {}
+    try:
+        return msgspec.json.decode(kept)
+    except (msgspec.MsgspecError, RecursionError):
+        return kept
 
 
 def _metadata(row: Row[Any], teams: Mapping[str, str]) -> dict[str, Json]:

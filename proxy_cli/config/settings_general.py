@@ -37,6 +37,8 @@ Compat = Annotated[str, PlainValidator(Choice(("openai", "litellm"))), WithJsonS
 Unpriced = Annotated[str, PlainValidator(Choice(("allow", "deny"))), WithJsonSchema({"enum": ["allow", "deny"]})]
 AbortPolicy = Annotated[str, PlainValidator(Choice(("cancel", "drain"))), WithJsonSchema({"enum": ["cancel", "drain"]})]
 
+LedgerPace = Annotated[str, PlainValidator(Choice(("fast", "strict"))), WithJsonSchema({"enum": ["fast", "strict"]})]
+
 
 class GeneralSettings(Section):
     """The server itself, and who may use it."""
@@ -145,7 +147,14 @@ class GeneralSettings(Section):
     disable_spend_updates: Flag | None = later("Keep no spend.", _NO_STORE)
     disable_error_logs: Flag | None = later("Keep no errors.", _NO_STORE)
     disable_reset_budget: Flag | None = later("Never start budgets anew.", _NO_STORE)
-    store_prompts_in_spend_logs: Flag | None = later("Keep prompts with the spend.", _NO_STORE)
+    store_prompts_in_spend_logs: Flag | None = used(
+        "Keep the prompt and the answer with the row of a request, the first 64 KiB of each; else no text is kept."
+    )
+    ledger: LedgerPace = used(
+        "`strict`: what a request cost is written down before the last bytes of its answer leave; `fast`: of a stream "
+        "right after.",
+        default="fast",
+    )
     disable_adding_master_key_hash_to_db: Flag | None = later("Keep no hash of the master key.", _NO_STORE)
     proxy_batch_write_at: Seconds | None = later("How often spend is written, in seconds.", _NO_STORE)
     proxy_batch_polling_interval: Seconds | None = later("How often batches are asked for, in seconds.")

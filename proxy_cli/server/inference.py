@@ -22,6 +22,7 @@ from proxy_cli.server.admission import Admission
 from proxy_cli.server.calls import Calls
 from proxy_cli.server.explain import DryRun
 from proxy_cli.server.heartbeat import Beat, Beats, Heart
+from proxy_cli.server.keeping import keeping_of
 from proxy_cli.server.leftovers import Leftovers
 from proxy_cli.server.mirroring import Mirrors
 from proxy_cli.server.problems import Problems
@@ -57,12 +58,14 @@ class Inference:
         leftovers: Leftovers,
         accounts: Accounts | None = None,
         denied_status: int = 403,
+        is_strict: bool = False,
         tap: Tap | None = None,
     ) -> None:
         self._gateway = gateway
         self._accounts = accounts
         self._leftovers = leftovers
         self._denied_status = denied_status
+        self._is_strict = is_strict  # settled before the last bytes of an answer leave
         self.calls = calls
         self._problems = problems
         self._clock = clock
@@ -125,10 +128,12 @@ class Inference:
             self._mirrors.copy(call, answer.deployment)
             head = f"{own}{lines(answer.headers)}{self._words(call, answer)}"
             if answer.relay is not None:
-                outgoing = Outgoing(call, answer, answer.relay, head, record, self._problems, self._clock)
+                keeping = keeping_of(self._gateway, call, answer, record, is_strict=self._is_strict)
+                outgoing = Outgoing(call, answer, answer.relay, head, record, self._problems, self._clock, keeping)
                 return await self._stream(outgoing, outlet, beat)
             if call.account is not None:
                 record.answer_id = answer_id(answer.body)
+                call.account.keep(answer.body)
             self._gateway.settle(call, answer, record)
             if outlet.begun is not None:
                 raise _not_events()
@@ -184,7 +189,8 @@ class Inference:
             if moved:
                 self._admission.end_stream()
             # Also when the caller has left: what was used until then is spent.
-            if not record.is_read_on:
+            is_settled = outgoing.keeping is not None and outgoing.keeping.is_settled
+            if not (record.is_read_on or is_settled):
                 self._gateway.settle(call, answer, record)
 
     def _note(self, record: Record, failure: GatewayError) -> None:

@@ -23,6 +23,7 @@ from proxy_cli.clock import Clock
 from proxy_cli.errors import BackendBroken, GatewayError, forget_frames
 from proxy_cli.relay import Relay
 from proxy_cli.server import compat
+from proxy_cli.server.keeping import Keeping
 from proxy_cli.server.problems import INTERNAL, Problems
 from proxy_cli.shapes import Call, Headers, Operation, Record, first_header
 from proxy_cli.wire.identity import stream_id
@@ -54,6 +55,7 @@ class Outgoing(msgspec.Struct):
     record: Record
     problems: Problems
     clock: Clock
+    keeping: Keeping | None = None  # where more is kept of a stream than its sum
     tail: bytes = b""  # of what was sent; empty again where nothing may follow
 
     def passed(self, data: bytes) -> bytes:
@@ -65,6 +67,8 @@ class Outgoing(msgspec.Struct):
                 record.answer_id = stream_id(data)
         record.bytes_out += len(data)
         self.tail = data[-_TAIL:]
+        if self.keeping is not None:
+            self.keeping.piece(data)
         return compat.usage_event(data) if self.problems.compat_litellm else data
 
     async def outcome(self, sending: Awaitable[None]) -> bytes | None:
@@ -84,12 +88,18 @@ class Outgoing(msgspec.Struct):
             if self.relay.failed:
                 self.record.error = "the backend reported an error inside its stream"
                 self.answer.failure = BackendBroken(self.record.error, code="upstream_error_event")
+            self._ended()
             return b""
         self.tail = b""
         self.answer.failure = failure
         self.record.error, self.record.error_code = failure.message, failure.code
+        self._ended()
         # In sound there is no place for words: that it was cut short is all that can be said.
         return self.problems.event(failure, self.call.operation) if holds_events(self.answer.headers) else None
+
+    def _ended(self) -> None:
+        if self.keeping is not None:
+            self.keeping.end()
 
 
 class Outlet(Protocol[Sent_co]):

@@ -118,6 +118,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         beats=Beats(general.stream_keepalive_seconds, general.early_commit_seconds),
         accounts=_accounts(setup, process),
         denied_status=setup.terms.denied_status,
+        is_strict=general.ledger == "strict",
         dry_run=dry_run_of(setup, router, process.places, gateway.asks_usage),
         tap=tap,
     )
@@ -160,6 +161,7 @@ def _accounts(setup: Setup, process: Process) -> Accounts | None:
         load=clerk.load,
         table=setup.table,
         clock=time.monotonic,
+        keeps_prompts=bool(setup.config.general_settings.store_prompts_in_spend_logs),
     )
 
 

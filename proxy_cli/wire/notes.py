@@ -1,4 +1,4 @@
-"""What a caller wants kept with a request and nowhere used: what belongs together, and words of his own.
+"""What is kept with a request and nowhere used: what belongs together, words of the caller's own, and the prompt.
 
 Read only where requests are kept at all. Refuses nothing: what is no object, or too long, is not kept.
 """
@@ -11,6 +11,7 @@ from proxy_cli.shapes import Call, Fields, Json
 
 _SESSION: Final = ("x-litellm-session-id", "x-litellm-trace-id")
 _SPEND: Final = "x-litellm-spend-logs-metadata"
+_PROMPTS: Final = ("messages", "input", "prompt", "query")
 _LONGEST_BYTES: Final = 8 * 1024
 _LONGEST_SESSION: Final = 200
 
@@ -45,6 +46,11 @@ def notes_of(call: Call) -> Notes:
         return _NONE
     metadata.pop("tags", None)  # those have a place of their own
     return Notes(session[:_LONGEST_SESSION], metadata)
+
+
+def prompt_of(call: Call) -> bytes:
+    """What a call asks of its model, as it came; empty for a form, whose files are not kept."""
+    return next((bytes(call.fields[name]) for name in _PROMPTS if name in call.fields), b"")
 
 
 def _object(raw: bytes) -> dict[str, Json]:

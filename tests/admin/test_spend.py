@@ -237,7 +237,7 @@ async def test_prompts_are_shown_with_one_row_and_not_in_lists(office):
     one = await endpoint.answer(office, Ask(caller=ADMIN, slot="ours-5"))
 
     assert found["data"][0]["messages"] == {}
-    assert one["messages"] == '[{"role": "user"}]'
+    assert one["messages"] == [{"role": "user"}]
 
 
 @pytest.mark.parametrize("slot", ["ours-5", "no-such"])

@@ -3,7 +3,7 @@
 import msgspec
 
 from proxy_cli.shapes import Call, Operation
-from proxy_cli.wire.notes import Notes, notes_of
+from proxy_cli.wire.notes import Notes, notes_of, prompt_of
 
 
 def noted(*headers: tuple[str, str], **fields) -> Notes:
@@ -42,3 +42,15 @@ def test_what_cannot_be_kept_is_not():
     assert noted(("x-litellm-spend-logs-metadata", "{")).metadata == {"spend_logs_metadata": {}}
     assert noted(litellm_session_id=7) == Notes()
     assert noted() == Notes()
+
+
+def test_the_prompt_is_found_by_the_name_that_its_path_gives_it():
+    """As it came; a call without one has none."""
+
+    def asked(**fields):
+        raw = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in fields.items()}
+        return prompt_of(Call(request_id="r", operation=Operation.CHAT, model="m", body=b"{}", fields=raw))
+
+    assert asked(model="m", messages=[{"role": "user"}]) == b'[{"role":"user"}]'
+    assert asked(input="word") == b'"word"'
+    assert asked(model="m") == b""
