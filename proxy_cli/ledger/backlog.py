@@ -1,29 +1,34 @@
 """What is in the journals of a folder and not in the store yet, as sums: budgets must know all that is spent.
 
-Each process reads for itself; it needs no lock and changes nothing. A segment that nobody has begun to put in is read
-once and remembered, so that asking again is cheap while a long replay goes on.
+Each process reads for itself, one look after the other, and changes nothing. A complete segment that nobody has begun
+to put in is known by what its process said that it comes to (`ledger/tally.py`), or is read once, and remembered:
+asking is cheap while a long replay goes on.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from proxy_cli.ledger.framing import CLOSED, INTENT, SETTLED, START, Record
 from proxy_cli.ledger.posting import DONE
 from proxy_cli.ledger.reading import request_of, row_of
-from proxy_cli.ledger.row import Charge, Row
+from proxy_cli.ledger.row import Charge
 from proxy_cli.ledger.segments import LOCK_SUFFIX, SegmentName, is_held, read, segments_in
+from proxy_cli.ledger.tally import Reserved, read_beside, reserved_of
 
 Sums = Counter[Charge]
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class _Scan(msgspec.Struct):
     """What was found in a run's segments; one that goes meanwhile does not make all be read again."""
 
     done: set[SegmentName] = set()
-    open: dict[str, tuple[SegmentName, int]] = {}  # requests without an outcome, and where their intent stands
+    open: dict[str, Reserved] = {}  # requests without an outcome
 
 
 class Backlog:
@@ -73,27 +78,37 @@ class Backlog:
             return _settled(self._records(name, position))
         known = self._whole.get(name)
         if known is None:
-            known = _settled(self._records(name, START))
+            tally = read_beside(self._folder / name.file) if is_final else None
+            known = tally.sums if tally is not None else _settled(self._records(name, START))
             if is_final:
                 self._whole[name] = known
         return known
 
-    def _of_ended(self, run: str, names: Iterable[SegmentName]) -> Sums:
+    def _of_ended(self, run: str, names: list[SegmentName]) -> Sums:
         """What is charged for the intents of a run that is over; its segments are read once for all that is asked."""
         known = self._orphans.get(run)
         if known is None:
-            scan = self._scans.setdefault(run, _Scan())
+            scan = self._scans.get(run)
+            if scan is None:
+                scan = self._scans[run] = self._begun(names)
             for name in names:
                 if name not in scan.done:
-                    self._whole[name] = _settled(_watched(self._records(name, START), name, scan.open))
+                    self._whole[name] = _settled(_watched(self._records(name, START), scan.open))
                     scan.done.add(name)
             known = Counter()
-            for name, at in scan.open.values():
-                row = row_of(next(self._records(name, at)).data)
-                _charge(known, row, row.reserved_nano)
+            for reserved in scan.open.values():
+                _charge(known, reserved.charges, reserved.nano)
             self._orphans[run] = known
             del self._scans[run]
         return known
+
+    def _begun(self, names: list[SegmentName]) -> _Scan:
+        """Where to begin: behind the last segment that says what had no outcome at its end."""
+        for count in range(len(names), 0, -1):
+            tally = read_beside(self._folder / names[count - 1].file)
+            if tally is not None:
+                return _Scan(set(names[:count]), {reserved.request_id: reserved for reserved in tally.open})
+        return _Scan()
 
     def _records(self, name: SegmentName, position: int) -> Iterator[Record]:
         for records, _ in read(self._folder / name.file, position):
@@ -112,25 +127,25 @@ def _settled(records: Iterable[Record]) -> Sums:
         if record.kind == SETTLED:
             try:
                 row = row_of(record.data)
-            except msgspec.DecodeError:  # the drainer says so, once
+            except _UNREADABLE:  # the drainer says so, once
                 continue
-            _charge(sums, row, row.cost_nano)
+            _charge(sums, row.charges, row.cost_nano)
     return sums
 
 
-def _watched(
-    records: Iterable[Record], name: SegmentName, open_rows: dict[str, tuple[SegmentName, int]]
-) -> Iterator[Record]:
-    """The same records; which intents are open after them is put down."""
+def _watched(records: Iterable[Record], open_rows: dict[str, Reserved]) -> Iterator[Record]:
+    """The same records; which requests are open after them is put down."""
     for record in records:
-        if record.kind == INTENT:
-            open_rows[request_of(record)] = (name, record.at)
-        elif record.kind != CLOSED:
-            open_rows.pop(request_of(record), None)
+        with contextlib.suppress(*_UNREADABLE):
+            if record.kind == INTENT:
+                reserved = reserved_of(row_of(record.data))
+                open_rows[reserved.request_id] = reserved
+            elif record.kind != CLOSED:
+                open_rows.pop(request_of(record), None)
         yield record
 
 
-def _charge(sums: Sums, row: Row, nano: int) -> None:
+def _charge(sums: Sums, charges: Iterable[Charge], nano: int) -> None:
     if nano:
-        for charge in row.charges:
+        for charge in charges:
             sums[charge] += nano

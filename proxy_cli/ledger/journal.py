@@ -33,6 +33,7 @@ from proxy_cli.ledger.segments import (
     hold,
     make_segment,
 )
+from proxy_cli.ledger.tally import Charges, write_beside
 
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
 JOURNAL_MAX_BYTES: Final = 1024 * 1024 * 1024
@@ -77,12 +78,15 @@ class Journal:
         "_memory",
         "_next",
         "_number",
+        "_open",
         "_position",
         "_prepare_at",
         "_reason",
         "_room",
         "_run",
+        "_settled",
         "_soft_end",
+        "_to_tally",
         "_unsaid",
     )
 
@@ -106,7 +110,11 @@ class Journal:
         self._making: Thread | None = None
         self._asked_s = -_AGAIN_AFTER_S
         self._reason = ""
-        self._unsaid: deque[bytes] = deque()  # of requests under way, while there is no room: no more than those
+        # Of requests under way, while there is no room, and so no more than those: whose it is, and its row.
+        self._unsaid: deque[tuple[bytes, str, Row | None]] = deque()
+        self._open: dict[str, Row] = {}  # said to be under way
+        self._settled: dict[Charges, int] = {}  # in the present segment
+        self._to_tally: tuple[Path, dict[Charges, int], list[Row]] | None = None  # of the segment before it
 
     @property
     def run(self) -> str:
@@ -120,19 +128,20 @@ class Journal:
         end = position + len(record)
         if end > self._soft_end or self._unsaid:
             self._intent_slowly(record)
-            return
-        self._memory[position:end] = record
-        self._position = end
-        if end > self._prepare_at:
-            self._prepare()
+        else:
+            self._memory[position:end] = record
+            self._position = end
+            if end > self._prepare_at:
+                self._prepare()
+        self._open[row.request_id] = row
 
     def settle(self, row: Row) -> None:
         """What became of it; the whole row."""
-        self._say(frame(SETTLED, _bytes_of(row)))
+        self._say(frame(SETTLED, _bytes_of(row)), row.request_id, row)
 
     def void(self, request_id: str) -> None:
         """It reached nobody after all: no row is made of it."""
-        self._say(frame(VOID, _encode(request_id)))
+        self._say(frame(VOID, _encode(request_id)), request_id, None)
 
     def close(self) -> None:
         """The process ends in order: what is left to say is said, and whoever reads knows that nothing follows."""
@@ -143,21 +152,28 @@ class Journal:
         if self._next is not None:
             self._next.close()
             self._path_of_next().unlink(missing_ok=True)
-        self._memory, self._next = bytearray(), None
+        self._memory, self._next, self._to_tally = bytearray(), None, None
         self._end = self._soft_end = self._position = 0
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def _say(self, record: bytes) -> None:
+    def _say(self, record: bytes, request_id: str, row: Row | None) -> None:
         position = self._position
         end = position + len(record)
         if end > self._end or self._unsaid:
-            self._unsaid.append(record)
+            self._unsaid.append((record, request_id, row))
             self._say_late()
             return
         self._memory[position:end] = record
         self._position = end
+        self._said(request_id, row)
+
+    def _said(self, request_id: str, row: Row | None) -> None:
+        """What became of a request stands in the present segment."""
+        self._open.pop(request_id, None)
+        if row is not None and row.cost_nano:
+            self._settled[row.charges] = self._settled.get(row.charges, 0) + row.cost_nano
 
     def _intent_slowly(self, record: bytes) -> None:
         self._say_late()
@@ -170,8 +186,9 @@ class Journal:
 
     def _say_late(self) -> None:
         """Write what found no room, oldest first, as far as there is some now."""
-        while self._unsaid and self._write(self._unsaid[0]):
-            self._unsaid.popleft()
+        while self._unsaid and self._write(self._unsaid[0][0]):
+            _, request_id, row = self._unsaid.popleft()
+            self._said(request_id, row)
 
     def _write(self, record: bytes) -> bool:
         """Write into this segment, or else into the next; False where neither has room."""
@@ -197,11 +214,20 @@ class Journal:
         return self._next is not None
 
     def _prepare(self) -> None:
-        """Have the next segment made beside the work."""
+        """Have the next segment made beside the work, and what the last one comes to put down."""
         self._prepare_at = self._end
-        if self._next is None and self._making is None:
-            self._making = Thread(target=self._make, args=(0,), name="journal", daemon=True)
+        if self._making is None and (self._next is None or self._to_tally is not None):
+            self._making = Thread(target=self._make_beside, name="journal", daemon=True)
             self._making.start()
+
+    def _make_beside(self) -> None:
+        if self._next is None:
+            self._make(0)
+        if self._to_tally is not None:
+            segment, settled, open_rows = self._to_tally
+            self._to_tally = None
+            most_bytes = self._room.max_bytes - bytes_in(self._room.folder)
+            write_beside(segment, settled, open_rows, most_bytes=most_bytes)
 
     def _make(self, record_bytes: int) -> None:
         """Make the next segment, large enough for a record; or say why there is none."""
@@ -230,9 +256,12 @@ class Journal:
             if self._next is None:
                 return False
         self._seal()
+        if self._number:
+            self._to_tally = (self._path_of(self._number), self._settled, list(self._open.values()))
+        self._settled = {}
         memory, fresh = self._next, self._path_of_next()
         self._number += 1
-        fresh.rename(self._room.folder / SegmentName(self._run, self._number).file)
+        fresh.rename(self._path_of(self._number))
         self._next = None
         self._asked_s = self._clock() - _AGAIN_AFTER_S
         self._memory, self._position, self._end = memory, START, len(memory)
@@ -245,6 +274,9 @@ class Journal:
             self._memory[self._position : self._position + HEAD.size] = SEALED
         if isinstance(self._memory, mmap.mmap):
             self._memory.close()
+
+    def _path_of(self, number: int) -> Path:
+        return self._room.folder / SegmentName(self._run, number).file
 
     def _path_of_next(self) -> Path:
         return self._room.folder / f"{self._run}{NEW_SUFFIX}"

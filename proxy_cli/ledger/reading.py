@@ -19,6 +19,7 @@ from proxy_cli.ledger.framing import CLOSED, INTENT, KIND_AT, SETTLED, START, VO
 from proxy_cli.ledger.posting import DONE, Batch
 from proxy_cli.ledger.row import Row, State
 from proxy_cli.ledger.segments import LOCK_SUFFIX, NEW_SUFFIX, SegmentName, is_held, leftover, read, segments_in
+from proxy_cli.ledger.tally import file_beside
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +81,9 @@ class Reader:
             if position == DONE:
                 cursor.is_complete = True
                 continue
-            for records, _ in self._pieces(name, START):
+            for records, _ in read(self._folder / name.file, START, max(position, START)):
                 for record in records:
-                    if record.end <= position:
-                        self._take(record, name, cursor, None)
+                    self._take(record, name, cursor, None)
         self._mark()
         self._sweep()
 
@@ -148,7 +148,9 @@ class Reader:
                 os.close(descriptor)
         self._marked.clear()
         for name in names:
-            (self._folder / name.file).unlink(missing_ok=True)
+            path = self._folder / name.file
+            path.unlink(missing_ok=True)
+            file_beside(path).unlink(missing_ok=True)
             self._cursors.pop(name, None)
         self._sync_folder()
 

@@ -18,6 +18,7 @@ from proxy_cli.ledger.framing import HEAD, MARK, START, Record, Stop, records
 SUFFIX: Final = ".journal"
 LOCK_SUFFIX: Final = ".lock"
 NEW_SUFFIX: Final = ".new"  # made, and not in use yet
+SUMS_SUFFIX: Final = ".sums"  # what a complete segment comes to
 _CHUNK: Final = 256 * 1024
 _NAME: Final = re.compile(r"(?P<run>.+-\d+-\d+)\.(?P<number>\d+)\.journal")
 _MODE: Final = 0o600
@@ -55,10 +56,10 @@ def segments_in(folder: Path) -> list[SegmentName]:
 
 
 def bytes_in(folder: Path) -> int:
-    """How much all segments of a folder take, those that wait for their use among them."""
+    """How much all segments of a folder take with what stands beside them, those that wait for their use among them."""
     total = 0
     for entry in os.scandir(folder):
-        if entry.name.endswith((SUFFIX, NEW_SUFFIX)):
+        if entry.name.endswith((SUFFIX, NEW_SUFFIX, SUMS_SUFFIX)):
             try:
                 total += entry.stat().st_size
             except FileNotFoundError:  # taken into the store meanwhile, and gone

@@ -215,7 +215,7 @@ def passed(ends, cut):
 def test_a_record_that_cannot_be_read_is_passed_over_and_told(tmp_path, caplog):
     """What has the right checksum and no meaning does not stop what follows."""
     journal, reader = journal_in(tmp_path), reader_of(tmp_path)
-    journal._say(frame(SETTLED, b"\xff"))
+    journal._say(frame(SETTLED, b"\xff"), "", None)
     journal.settle(settled("b"))
 
     rows = drained(reader)
