@@ -7,19 +7,22 @@ and what never reached a backend leaves nothing behind.
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final, Protocol
 
 import msgspec
 
 from proxy_cli.access.limits import Left
-from proxy_cli.callers import Caller, Scope
+from proxy_cli.callers import Bounds, Caller, Extra, Scope
 from proxy_cli.clock import Clock
+from proxy_cli.errors import UnknownModel
 from proxy_cli.ledger.row import Charge, Row, State
 from proxy_cli.money import usd_of
 from proxy_cli.prices.cost import prices_of
 from proxy_cli.prices.estimate import estimated
 from proxy_cli.prices.ladder import answers, asked_units
+from proxy_cli.routing.checks import is_inside
 from proxy_cli.routing.estimates import answer_tokens, prompt
 from proxy_cli.routing.table import Table
 from proxy_cli.shapes import Call, Deployment, Record, Usage
@@ -83,10 +86,10 @@ class Journal(Protocol):
 class Extras(Protocol):
     """What is counted beside the caller's own scopes: by what stands in the request."""
 
-    def known(self, caller: Caller, call: Call) -> tuple[str, tuple[Scope, ...]] | None:
+    def known(self, caller: Caller, call: Call) -> Extra | None:
         """The end user's name and the scopes of what the call names; None where they have to be loaded first."""
 
-    async def load(self, caller: Caller, call: Call) -> tuple[str, tuple[Scope, ...]]:
+    async def load(self, caller: Caller, call: Call) -> Extra:
         """The same from the store. Raises Forbidden for a blocked end user."""
 
 
@@ -128,7 +131,9 @@ class Accounts:
         extras = self._extras.known(caller, call)
         if extras is None:
             return None
-        end_user, more = extras
+        end_user, more, bounds = extras
+        if bounds is not None:
+            call = self._bounded(call, bounds)
         scopes = _scopes(caller, call, more)
         if self.limits.missing(scopes):
             return None
@@ -136,7 +141,9 @@ class Accounts:
 
     async def open(self, call: Call) -> Call:
         """The same, whatever it takes. Raises StoreUnavailable, too."""
-        end_user, more = await self._extras.load(call.caller, call)
+        end_user, more, bounds = await self._extras.load(call.caller, call)
+        if bounds is not None:
+            call = self._bounded(call, bounds)
         scopes = _scopes(call.caller, call, more)
         missing = self.limits.missing(scopes)
         if missing:
@@ -148,6 +155,17 @@ class Accounts:
         if moment_s is None:
             return 0
         return int((self._wall() - self.clock() + moment_s) * _MICRO)
+
+    def _bounded(self, call: Call, bounds: Bounds) -> Call:
+        """The call as its end user must have it: in a region, by another model where the one asked for is not there."""
+        bounded = msgspec.structs.replace(call, controls=replace(call.controls, region=bounds.region))
+        try:
+            found = self._table.known(call.model)
+        except UnknownModel:
+            return bounded
+        if not bounds.default_model or not found or any(is_inside(each, bounds.region) for each in found):
+            return bounded
+        return msgspec.structs.replace(bounded, model=bounds.default_model, named=call.shown_model)
 
     def _opened(self, call: Call, end_user: str, scopes: tuple[Scope, ...]) -> Call:
         nano = tokens = 0

@@ -54,6 +54,17 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
         return not (self.rpm is None and self.tpm is None and self.max_parallel is None and self.max_nano is None)
 
 
+class Bounds(msgspec.Struct, frozen=True):
+    """Where calls for an end user may go, and whom they ask where what they name is not there."""
+
+    region: str
+    default_model: str = ""
+
+
+# The end user's name, what is counted for what a call names, and where it may go.
+Extra = tuple[str, tuple[Scope, ...], Bounds | None]
+
+
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Whoever sent a request, as the key tells."""
 

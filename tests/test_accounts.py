@@ -8,7 +8,7 @@ import pytest
 
 from proxy_cli.access.limits import Left
 from proxy_cli.accounts import Accounts
-from proxy_cli.callers import Caller, Role, Scope
+from proxy_cli.callers import Bounds, Caller, Role, Scope
 from proxy_cli.errors import BudgetExceeded
 from proxy_cli.ledger.row import Row, State
 from proxy_cli.routing.table import Table
@@ -55,6 +55,10 @@ class House:
     settled: list[Row] = field(default_factory=list)
     more: tuple[Scope, ...] = ()
     refuses: bool = False
+    bounds: Bounds | None = None
+    table: Table = field(
+        default_factory=lambda: Table([deployment("m", rates=PRICES), deployment("m", "second", rates=PRICES)])
+    )
 
     def missing(self, scopes):
         return [each for each in scopes if each in self.unknown]
@@ -73,11 +77,11 @@ class House:
         self.settled.append(msgspec.structs.replace(row))
 
     def known(self, caller, call):
-        return ("eve", self.more)
+        return ("eve", self.more, self.bounds)
 
     async def load(self, scopes_or_caller, call=None):
         if call is not None:
-            return ("eve", self.more)
+            return ("eve", self.more, self.bounds)
         self.unknown.clear()
         return None
 
@@ -87,7 +91,7 @@ class House:
             journal=lambda: self,
             extras=self,
             load=self.load,
-            table=Table([deployment("m", rates=PRICES), deployment("m", "second", rates=PRICES)]),
+            table=self.table,
             clock=lambda: 100.0,
             wall=lambda: 1_000_100.0,
         )
@@ -295,3 +299,26 @@ def test_words_are_kept_with_the_row_up_to_a_bound():
     assert with_words.response == "x" * 64 * 1024
     assert (without.messages, without.response) == (None, None)
     assert all(each.messages is None for each in house.intents)
+
+
+@pytest.mark.parametrize(("default", "asked"), [("second", "second"), ("", "m")])
+def test_an_end_user_bound_to_a_region_asks_his_own_model_where_the_one_named_is_elsewhere(default, asked):
+    """The region holds in any case; the caller sees the name that he has asked for."""
+    made = opened(House(bounds=Bounds("eu", default)))
+
+    assert (made.controls.region, made.model, made.shown_model) == ("eu", asked, "m")
+
+
+@pytest.mark.parametrize("region", ["us", "US"])
+def test_an_end_user_asks_what_he_names_where_it_is_in_his_region(region):
+    """A part of the region is in it; the request's own word for a region counts no more."""
+    table = Table([deployment("m", region="us-east-1"), deployment("m", "other")])
+
+    made = opened(House(bounds=Bounds(region, "second"), table=table), controls=Controls(region="eu"))
+
+    assert (made.controls.region, made.model) == (region, "m")
+
+
+def test_a_model_that_nobody_has_stays_what_was_asked_for():
+    """Whoever looks for it says best that it is not there."""
+    assert opened(House(bounds=Bounds("eu", "second")), model="no-such").model == "no-such"

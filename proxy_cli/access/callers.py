@@ -20,7 +20,7 @@ from proxy_cli.access.keys import Keys, encoded, unknown
 from proxy_cli.access.lookups import Lookups, read_keys
 from proxy_cli.access.named import Named
 from proxy_cli.access.news import News
-from proxy_cli.callers import Caller, Role, Scope
+from proxy_cli.callers import Caller, Extra, Role
 from proxy_cli.clock import Clock
 from proxy_cli.errors import Overloaded, Unauthenticated
 from proxy_cli.secret import hint
@@ -147,13 +147,13 @@ class Callers:
         key = self._keys.presented(headers)
         return self._judged(await self._look_up(key, sha256(encoded(key)).digest()), key, headers, client)
 
-    def known(self, caller: Caller, call: Call) -> tuple[str, tuple[Scope, ...]] | None:
+    def known(self, caller: Caller, call: Call) -> Extra | None:
         """The end user of a call, and what is counted beside the caller; None: ask `load`. Raises Forbidden."""
-        return ("", ()) if self._named is None else self._named.known(caller, call)
+        return ("", (), None) if self._named is None else self._named.known(caller, call)
 
-    async def load(self, caller: Caller, call: Call) -> tuple[str, tuple[Scope, ...]]:
+    async def load(self, caller: Caller, call: Call) -> Extra:
         """The same from the store. Raises Forbidden."""
-        return ("", ()) if self._named is None else await self._named.load(caller, call)
+        return ("", (), None) if self._named is None else await self._named.load(caller, call)
 
     def forget(self, kind: str, id: str) -> None:  # noqa: A002 - the store's name for it
         """Something was changed: what was made of it is looked up again when it is next asked for."""

@@ -13,10 +13,10 @@ from sqlalchemy import Connection, Table, select
 
 from proxy_cli.access.grants import Row, Terms, allows, limits_of, scope_of
 from proxy_cli.access.lookups import Lookups, read_budget, read_customers, read_tags
-from proxy_cli.callers import Caller, Scope
+from proxy_cli.callers import Bounds, Caller, Extra, Scope
 from proxy_cli.clock import Clock
 from proxy_cli.errors import Forbidden, ModelDenied
-from proxy_cli.shapes import NOTHING, Call, Json
+from proxy_cli.shapes import NOTHING, Call, Fields, Json
 from proxy_cli.store.base import Store
 from proxy_cli.store.failures import StoreUnavailable
 from proxy_cli.store.tables import END_USERS, TAGS
@@ -29,7 +29,7 @@ Found = tuple[Row, Row | None]  # a row, and its budget's
 _HEADERS: Final = frozenset({"x-litellm-end-user-id", "x-litellm-customer-id"})
 _LONGEST: Final = 256  # of an end user's id; what is longer is known by its beginning
 _MOST: Final = 10_000
-_NOBODY: Final[tuple[str, tuple[Scope, ...]]] = ("", ())
+_NOBODY: Final[Extra] = ("", (), None)
 _EVERYTHING: Final = "*"
 
 
@@ -38,6 +38,7 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
 
     scope: Scope | None = None
     models: frozenset[str] = frozenset()
+    bounds: Bounds | None = None
     is_blocked: bool = False
 
 
@@ -132,7 +133,7 @@ class Named:
         if whole or kind == "tag":
             self._tags.forget(None if whole else id)
 
-    def known(self, caller: Caller, call: Call) -> tuple[str, tuple[Scope, ...]] | None:
+    def known(self, caller: Caller, call: Call) -> Extra | None:
         """The end user's name and what is counted; None where the store has to be asked. Raises Forbidden."""
         end_user, tags = self._end_user(call), call.controls.tags
         if not end_user and not tags and not caller.tags:
@@ -143,9 +144,9 @@ class Named:
         found = [self._tags.get(each) for each in _all_of(caller, tags)]
         if customer is None or None in found:
             return None
-        return end_user, _scopes(end_user, customer, found, call)
+        return end_user, _scopes(end_user, customer, found, call), customer.bounds
 
-    async def load(self, caller: Caller, call: Call) -> tuple[str, tuple[Scope, ...]]:
+    async def load(self, caller: Caller, call: Call) -> Extra:
         """The same from the store. Raises Forbidden."""
         end_user = self._end_user(call)
         customer = _UNKNOWN
@@ -157,7 +158,7 @@ class Named:
             found = [await self._tags.find(each) for each in _all_of(caller, call.controls.tags)]
         except StoreUnavailable:
             pass  # the limits that are known hold; those of the key do in any case
-        return end_user, _scopes(end_user, customer, found, call)
+        return end_user, _scopes(end_user, customer, found, call), customer.bounds
 
     async def _learn_usual(self) -> None:
         if not self._has_usual:
@@ -166,14 +167,14 @@ class Named:
             self._has_usual = True
 
     def _end_user(self, call: Call) -> str:
-        """Whom a call is made for, as its `user` field says, or a header."""
-        if "user" in call.fields and (name := text(call.fields, "user")):
-            return name[:_LONGEST]
-        headers = self._headers
+        """Whom a call is made for: by LiteLLM's headers, by those of the settings, or by a field of the body."""
+        headers, mapped = self._headers, ""
         for name, value in call.headers:
             if name in headers and value:
-                return value[:_LONGEST]
-        return ""
+                if name in _HEADERS:
+                    return value[:_LONGEST]
+                mapped = mapped or value
+        return (mapped or _in_body(call.fields))[:_LONGEST]
 
     def _customer(self, id: str, found: Found | None) -> Customer:  # noqa: A002 - the store's name for it
         usual, terms = self._usual, self._terms
@@ -187,6 +188,7 @@ class Named:
         return Customer(
             scope=scope_of("end_user", id, row["alias"] if row else "", limits, terms.zone),
             models=frozenset(fields.get("models") or ()),
+            bounds=_bounds(fields),
             is_blocked=bool(row and row["blocked"]),
         )
 
@@ -195,6 +197,31 @@ class Named:
             return _NO_TAG
         row, budget = found
         return Tag(scope=scope_of("tag", id, "", limits_of(row["fields"], budget), self._terms.zone))
+
+
+def _in_body(fields: Fields) -> str:
+    """The first that is said, in LiteLLM's order."""
+    if "user" in fields and (name := text(fields, "user")):
+        return name
+    for place, key in (("litellm_metadata", "user"), ("metadata", "user_id")):
+        if place in fields and (name := _in_object(fields[place], key)):
+            return name
+    return (text(fields, "safety_identifier") or "") if "safety_identifier" in fields else ""
+
+
+def _in_object(raw: msgspec.Raw, key: str) -> str:
+    # What is no object is somebody else's to refuse.
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+    name = found.get(key) if isinstance(found, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def _bounds(fields: Mapping[str, Json]) -> Bounds | None:
+    region = fields.get("allowed_model_region")
+    return Bounds(str(region), str(fields.get("default_model") or "")) if region else None
 
 
 def _all_of(caller: Caller, tags: tuple[str, ...]) -> Iterable[str]:

@@ -38,7 +38,7 @@ Row = Mapping[str, Any]
 Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 _PREFIXES: Final = ("customer", "end_user")
 _TEXTS: Final = ("alias", "budget_id")
-_KEPT_ONLY: Final = frozenset({"allowed_model_region", "default_model", "object_permission"})
+_KEPT_ONLY: Final = frozenset({"object_permission"})
 
 
 class CustomerFields(Limits, kw_only=True):

@@ -75,8 +75,8 @@ class GeneralSettings(Section):
         "End the backend's call when the caller has left.", note="`abort_policy` says what becomes of it"
     )
     abort_policy: AbortPolicy = used(
-        "When a caller leaves a stream: `cancel` the backend's work at once, or `drain` it for up to 30 s, so that what "
-        "it used is known exactly.",
+        "When a caller leaves a stream: `cancel` the backend's work at once, or `drain` it for up to 30 s, so that "
+        "what it used is known exactly.",
         default="cancel",
     )
     max_in_flight_requests_per_worker: Count | None = used(
@@ -215,6 +215,10 @@ class GeneralSettings(Section):
     )
     admin_only_routes: Names = used("Paths for a `proxy_admin` only.", default=())
     public_routes: Names = used("Paths that need no key.", default=())
+    admin_bind: Bind | None = used(
+        "An address of its own for all that is no matter of models, which is then answered nowhere else: "
+        "`127.0.0.1:4001` or `unix:PATH`."
+    )
     enforced_params: Names = later("Fields every request needs.", default=())
     role_permissions: Anything = later("What roles may do.", _NO_KEYS)
     role_mappings: Anything = later("Who has which role.", _NO_KEYS)
@@ -229,7 +233,10 @@ class GeneralSettings(Section):
     model_denied_status_code: Status | None = used(
         "Status of the answer to a key that may not ask for a model (403; LiteLLM had 401)."
     )
-    user_header_mappings: Anything = later("Users by header.", _NO_KEYS)
+    user_header_mappings: Anything = used(
+        "Headers in which an end user may be named: a list of "
+        "`{header_name: X-Shop-User, litellm_user_role: customer}`."
+    )
     user_header_name: Name | None = used("One more header in which an end user may be named.")
     disable_master_key_return: Flag | None = used("Never show the master key.", note="it is never shown")
     default_team_disabled: Flag | None = later("Every key needs a team.", _NO_KEYS)

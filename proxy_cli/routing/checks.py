@@ -37,8 +37,7 @@ def in_region(call: Call, found: Sequence[Deployment], reasons: dict[str, str]) 
 
     Raises InvalidRequest when there is none: a prompt that may not leave a region is sent nowhere else.
     """
-    wanted = (call.controls.region or "").casefold()
-    inside = [each for each in found if f"{each.region}-".casefold().startswith(f"{wanted}-")]
+    inside = [each for each in found if is_inside(each, call.controls.region or "")]
     if not inside:
         known = (
             ", ".join(sorted({each.region for each in found if each.region})) or "none, as no entry has a region_name"
@@ -51,6 +50,11 @@ def in_region(call: Call, found: Sequence[Deployment], reasons: dict[str, str]) 
     kept = {each.id for each in inside}
     reasons.update((each.id, "it is in another region") for each in found if each.id not in kept)
     return inside
+
+
+def is_inside(deployment: Deployment, region: str) -> bool:
+    """Whether a deployment stands in a region: `eu` has `eu-west` in it."""
+    return f"{deployment.region}-".casefold().startswith(f"{region.casefold()}-")
 
 
 def _fitting(call: Call, found: Sequence[Deployment], reasons: dict[str, str]) -> Sequence[Deployment]:

@@ -1,5 +1,6 @@
 """What the settings say of all keys, as `access/` wants it."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from proxy_cli.access.addresses import Addresses
@@ -10,6 +11,7 @@ from proxy_cli.callers import Period, Scope
 from proxy_cli.config.environment import Variables
 from proxy_cli.config.schema import Config
 from proxy_cli.money import nano_of
+from proxy_cli.shapes import Json
 from proxy_cli.store.base import Store
 
 
@@ -24,7 +26,7 @@ def terms_of(config: Config, max_budget_usd: float | None) -> Terms:
         zone=zone,
         customer_budget_usd=litellm.max_end_user_budget,
         customer_budget_id=litellm.max_end_user_budget_id or "",
-        customer_headers=(general.user_header_name.lower(),) if general.user_header_name else (),
+        customer_headers=_customer_headers(config),
         ttl_s=general.user_api_key_cache_ttl or usual.ttl_s,
         most_known=general.user_api_key_cache_max_size or usual.most_known,
         denied_status=general.model_denied_status_code or usual.denied_status,
@@ -65,7 +67,32 @@ def notes_of(config: Config, variables: Variables) -> tuple[str, ...]:
         notes.append("enable_jwt_auth: tokens cannot be read; run pip install 'llmproxy[jwt]'")
     if general.enable_jwt_auth and variables.jwt_public_key_url and not variables.jwt_audience:
         notes.append("tokens for anybody are accepted: set JWT_AUDIENCE to the audience that is this proxy's")
+    notes += [
+        f"user_header_mappings[{number}] has no effect: write header_name and litellm_user_role: customer; "
+        "the internal user is always the one whom the key belongs to"
+        for number, name in enumerate(_mapped_headers(config))
+        if not name
+    ]
     return tuple(notes)
+
+
+def _customer_headers(config: Config) -> tuple[str, ...]:
+    """The headers in which an end user may be named, the one of the older setting first."""
+    named = (config.general_settings.user_header_name or "").lower()
+    return tuple(name for name in (named, *_mapped_headers(config)) if name)
+
+
+def _mapped_headers(config: Config) -> list[str]:
+    """The header that each mapping gives end users; empty for one that gives none."""
+    mappings = config.general_settings.user_header_mappings
+    listed = mappings if isinstance(mappings, list | tuple) else [mappings] if mappings else []
+    return [_mapped_header(each) for each in listed]
+
+
+def _mapped_header(mapping: Json) -> str:
+    if not isinstance(mapping, Mapping) or str(mapping.get("litellm_user_role")).lower() != "customer":
+        return ""
+    return str(mapping.get("header_name") or "").lower()
 
 
 def _proxy(usd: float, duration: str | None, zone: str) -> Scope:

@@ -6,7 +6,7 @@ from sqlalchemy import insert
 from proxy_cli.access.callers import Callers
 from proxy_cli.access.grants import Terms
 from proxy_cli.access.keys import Keys
-from proxy_cli.callers import ANYONE, Caller, Role
+from proxy_cli.callers import ANYONE, Bounds, Caller, Role
 from proxy_cli.errors import Forbidden, ModelDenied
 from proxy_cli.money import NANO
 from proxy_cli.secret import Secret
@@ -93,7 +93,7 @@ async def found(callers, asked):
 
 async def test_a_call_that_names_nobody_asks_nothing(store, make):
     """It costs a look at the fields."""
-    assert make().known(ANYONE, call(b'{"model": "m"}')) == ("", ())
+    assert make().known(ANYONE, call(b'{"model": "m"}')) == ("", (), None)
     assert store.reads == 0
 
 
@@ -104,8 +104,8 @@ async def test_where_no_end_user_is_known_none_is_looked_up(store, make):
 
     others = [callers.known(ANYONE, call(b'{"user": "u%d"}' % number)) for number in range(100)]
 
-    assert first == ("anne", ())
-    assert others[7] == ("u7", ())
+    assert first == ("anne", (), None)
+    assert others[7] == ("u7", (), None)
     assert store.reads == 1
 
 
@@ -113,7 +113,7 @@ async def test_an_end_user_who_is_known_is_counted_and_limited(store, make):
     """By what was set for him, and then by his budget."""
     await put(store, budget("b", max_budget=2, rpm_limit=3), customer("anne", budget_id="b", tpm_limit=4))
 
-    name, scopes = await found(make(), BY_ANNE)
+    name, scopes, _ = await found(make(), BY_ANNE)
 
     assert name == "anne"
     assert [(each.kind, each.id, each.max_nano, each.rpm, each.tpm) for each in scopes] == [
@@ -160,11 +160,46 @@ async def test_an_end_user_may_ask_for_his_models_only(store, make):
 
 @pytest.mark.parametrize("header", ["x-litellm-end-user-id", "x-litellm-customer-id", "x-shop-user"])
 async def test_an_end_user_is_named_in_the_body_or_a_header(make, header):
-    """The body's word counts more."""
+    """The header's word counts more, as LiteLLM has it."""
     callers = make(customer_headers=("x-shop-user",))
 
     assert (await found(callers, call(headers=((header, "bert"),))))[0] == "bert"
-    assert (await found(callers, call(b'{"user": "anne"}', headers=((header, "bert"),))))[0] == "anne"
+    assert (await found(callers, call(b'{"user": "anne"}', headers=((header, "bert"),))))[0] == "bert"
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"user": "a", "litellm_metadata": {"user": "b"}}', "a"),
+        (b'{"litellm_metadata": {"user": "b"}, "metadata": {"user_id": "c"}}', "b"),
+        (b'{"metadata": {"user_id": "c"}, "safety_identifier": "d"}', "c"),
+        (b'{"metadata": {"user_id": 7}, "safety_identifier": "d"}', "d"),
+        (b'{"metadata": "no object", "user": ""}', ""),
+    ],
+)
+async def test_an_end_user_is_named_by_the_first_field_that_has_one(make, body, name):
+    """In LiteLLM's order; what is no name is none."""
+    assert (await found(make(), call(body)))[0] == name
+
+
+async def test_litellms_own_header_counts_more_than_one_of_the_settings(make):
+    """Wherever it stands."""
+    headers = (("x-shop-user", "a"), ("x-litellm-customer-id", "b"))
+
+    assert (await found(make(customer_headers=("x-shop-user",)), call(headers=headers)))[0] == "b"
+
+
+async def test_an_end_users_region_goes_with_his_calls(store, make):
+    """And the model that is asked where the one he names is not there; without a region nothing is bound."""
+    await put(
+        store,
+        customer("anne", allowed_model_region="eu", default_model="small"),
+        customer("bert", default_model="small"),
+    )
+    callers = make()
+
+    assert (await found(callers, BY_ANNE))[2] == Bounds("eu", "small")
+    assert (await found(callers, call(b'{"user": "bert"}')))[2] is None
 
 
 async def test_tags_with_a_budget_are_counted(store, make):
@@ -172,7 +207,7 @@ async def test_tags_with_a_budget_are_counted(store, make):
     await put(store, tag("a", max_budget=1), tag("b", max_budget=2))
     caller = Caller(role=Role.USER, tags=("a", "plain"))
 
-    _, scopes = await found(make(), call(tags=("b", "a"), caller=caller))
+    _, scopes, _ = await found(make(), call(tags=("b", "a"), caller=caller))
 
     assert [(each.kind, each.id, each.max_nano) for each in scopes] == [("tag", "a", NANO), ("tag", "b", 2 * NANO)]
 
@@ -185,7 +220,7 @@ async def test_while_the_store_is_away_a_request_goes_on_with_what_is_known(stor
     store.is_down = True
 
     assert callers.known(ANYONE, BY_ANNE) == known
-    assert await callers.load(ANYONE, call(b'{"user": "bert"}')) == ("bert", ())
+    assert await callers.load(ANYONE, call(b'{"user": "bert"}')) == ("bert", (), None)
 
 
 async def test_the_end_user_made_after_the_first_request_is_known(store, make):
@@ -203,5 +238,5 @@ async def test_without_a_store_nothing_is_counted():
     """There is nothing to count it in."""
     callers = Callers(Keys(None))
 
-    assert callers.known(ANYONE, BY_ANNE) == ("", ())
-    assert await callers.load(ANYONE, BY_ANNE) == ("", ())
+    assert callers.known(ANYONE, BY_ANNE) == ("", (), None)
+    assert await callers.load(ANYONE, BY_ANNE) == ("", (), None)

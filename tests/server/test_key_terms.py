@@ -44,6 +44,10 @@ def test_the_settings_of_keys_become_terms():
                 "apply_user_budget_to_team_keys": True,
                 "model_denied_status_code": 401,
                 "user_header_name": "X-Shop-User",
+                "user_header_mappings": [
+                    {"header_name": "X-OpenWebUI-User-Email", "litellm_user_role": "customer"},
+                    {"header_name": "X-Staff", "litellm_user_role": "internal_user"},
+                ],
             },
             {"max_end_user_budget": 1, "max_end_user_budget_id": "usual"},
         ),
@@ -51,7 +55,7 @@ def test_the_settings_of_keys_become_terms():
     )
 
     assert (terms.ttl_s, terms.most_known, terms.user_budget_holds_for_teams) == (5, 7, True)
-    assert (terms.denied_status, terms.customer_headers) == (401, ("x-shop-user",))
+    assert (terms.denied_status, terms.customer_headers) == (401, ("x-shop-user", "x-openwebui-user-email"))
     assert (terms.customer_budget_usd, terms.customer_budget_id) == (1, "usual")
 
 
