@@ -6,6 +6,7 @@ means "no limit", so what would be more than the maker has is made the maker's o
 refused; a proxy_admin may give anything.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ def bounded(office: Office, fields: Mapping[str, Json], *, is_new: bool) -> dict
     Raises InvalidRequest for what is over it.
     """
     found = dict(fields)
+    _check_alias(office.config.litellm_settings.key_alias_pattern, found.get("key_alias"))
     for name, bound in office.config.litellm_settings.upperbound_key_generate_params.items():
         if bound is None or (name not in _NUMBERS and name not in _DURATIONS):
             continue
@@ -55,6 +57,15 @@ def bounded(office: Office, fields: Mapping[str, Json], *, is_new: bool) -> dict
                 param=name,
             )
     return found
+
+
+def _check_alias(pattern: str | None, alias: Json) -> None:
+    """Raises InvalidRequest for an alias that is not of the operator's form."""
+    if pattern and alias and re.fullmatch(pattern, alias) is None:
+        raise InvalidRequest(
+            f"key_alias is {alias[:100]!r}, and key_alias_pattern wants {pattern!r}; give another one",
+            param="key_alias",
+        )
 
 
 def _size(name: str, value: Json) -> float:

@@ -1,5 +1,8 @@
 """The declaration of `litellm_settings`: what holds for every call."""
 
+import re
+from typing import Annotated
+
 from proxy_cli.config.fields import (
     Anything,
     Count,
@@ -17,8 +20,11 @@ from proxy_cli.config.fields import (
     TimeZone,
     Usd,
     Verify,
+    read_text,
+    wrong,
 )
 from proxy_cli.config.margins import Discounts, Margins
+from proxy_cli.config.reading import PlainValidator, ValidationInfo, WithJsonSchema
 from proxy_cli.config.routing_values import Retries
 from proxy_cli.config.settings_router import Fallbacks, FallbackTarget
 from proxy_cli.config.state import Section, ignored, later, used
@@ -29,6 +35,19 @@ _NO_CACHE = "nothing is cached yet"
 _NO_KEYS = "the master key is the only key so far"
 _NO_METRICS = "`/metrics` has its own labels and buckets so far"
 _NO_REDACTION = "bodies are logged with --detailed_debug only"
+
+
+def _read_pattern(value: object, info: ValidationInfo) -> str:
+    """A regular expression."""
+    text = read_text(value, info)
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise wrong(f"{text!r} is no regular expression: {error}", "write one as team-[a-z]+") from None
+    return text
+
+
+Pattern = Annotated[str, PlainValidator(_read_pattern), WithJsonSchema({"type": "string"})]
 
 
 class LiteLLMSettings(Section):
@@ -166,7 +185,9 @@ class LiteLLMSettings(Section):
         "`required_params`) and `team_key_generation` (`allowed_team_member_roles`, `required_params`).",
         default={},
     )
-    key_alias_pattern: Text | None = later("Form of the keys' names.", _NO_KEYS)
+    key_alias_pattern: Pattern | None = used(
+        "The form of the keys' aliases: a regular expression for the whole of one, as `team-[a-z]+`."
+    )
     enable_key_alias_format_validation: Flag | None = later("Check the keys' names.", _NO_KEYS)
     tag_budget_config: JsonMap = later("Budgets by tag.", _NO_KEYS, default={})
     priority_reservation: JsonMap = later("Shares kept for priorities.", _NO_KEYS, default={})

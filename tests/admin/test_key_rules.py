@@ -46,6 +46,21 @@ def test_a_bound_is_the_limit_of_a_new_key_that_says_none_and_of_no_other():
     assert bounded(here, {"rpm_limit": None}, is_new=False) == {"rpm_limit": 5}
 
 
+@pytest.mark.parametrize("alias", ["team-a", None, ""])
+def test_an_alias_of_the_operators_form_passes(alias):
+    """A key without one has nothing to be looked at."""
+    here = office(key_alias_pattern="team-[a-z]")
+
+    assert bounded(here, {"key_alias": alias}, is_new=False) == {"key_alias": alias}
+
+
+@pytest.mark.parametrize("alias", ["team-", "team-ab", "a team-a"])
+def test_an_alias_of_another_form_is_refused(alias):
+    """All of it must be of the form."""
+    with pytest.raises(InvalidRequest, match="key_alias_pattern"):
+        bounded(office(key_alias_pattern="team-[a-z]"), {"key_alias": alias}, is_new=True)
+
+
 @given(st.integers(0, 100), st.integers(0, 100))
 def test_nothing_over_a_bound_passes(value, bound):
     """And nothing below it is refused."""

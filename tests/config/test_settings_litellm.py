@@ -1,5 +1,8 @@
 """`litellm_settings`: what holds for every call."""
 
+import pytest
+
+from proxy_cli.config.reading import Unreadable
 from proxy_cli.config.settings_litellm import LiteLLMSettings
 
 
@@ -28,3 +31,10 @@ def test_fallbacks_are_read_as_the_routers_are():
     assert [each.model for each in settings.fallbacks[0]["a"]] == ["b"]
     assert [each.model for each in settings.default_fallbacks] == ["c"]
     assert settings.context_window_fallback_dict == {"a": "long"}
+
+
+def test_a_pattern_is_a_regular_expression():
+    """One that is none is refused where it stands, with what is wrong about it."""
+    assert LiteLLMSettings.model_validate({"key_alias_pattern": "team-[a-z]+"}).key_alias_pattern == "team-[a-z]+"
+    with pytest.raises(Unreadable, match="is no regular expression"):
+        LiteLLMSettings.model_validate({"key_alias_pattern": "team-["})
