@@ -82,10 +82,10 @@ class Forbidden(GatewayError):
 class ModelDenied(Forbidden):
     """A model that this caller may not ask for; the status is a setting, because LiteLLM's versions differ."""
 
-    code = "model_access_denied"
+    code = "403"  # as text, which LiteLLM's clients compare; the type says what it is
 
     def __init__(self, message: str, *, kind: str = "key_model_access_denied", status: int = 403) -> None:
-        super().__init__(message, param="model")
+        super().__init__(message, code=str(status), param="model")
         self.kind = kind
         self.status = status
 
@@ -179,10 +179,10 @@ class BudgetExceeded(GatewayError):
 
     status = 422
     kind = "budget_exceeded"
-    code = "budget_exceeded"
+    code = "422"  # as of a model that is denied
 
     def __init__(self, message: str, *, status: int = 422) -> None:
-        super().__init__(message)
+        super().__init__(message, code=str(status))
         self.status = status
 
 

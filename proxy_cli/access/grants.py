@@ -415,8 +415,9 @@ def _weight(value: Json) -> float:
 def _nano(value: Json) -> int | None:
     if value is None:
         return None
-    # A budget below nothing is used up from the start.
-    return nano_of(max(0.0, float(value)))
+    # A budget below nothing is used up from the start; one too small to be counted is no more than the smallest.
+    usd = max(0.0, float(value))
+    return nano_of(usd) or (1 if usd else 0)
 
 
 def _moment(unix_s: float) -> str:

@@ -67,7 +67,7 @@ def _refusal(caller: Caller, name: str, names: frozenset[str], status: int) -> M
     who = {"key": "this key", "team": f"the team {caller.team_alias or caller.team_id!r}", "user": "this key's user"}
     of = who.get(whose, f"this key's {whose}")
     return ModelDenied(
-        f"{of} may not ask for the model {shown!r}; allowed: {allowed}",
+        f"{whose} not allowed to access model. {of[0].upper()}{of[1:]} may not ask for {shown!r}; allowed: {allowed}",
         kind=f"{whose}_model_access_denied",
         status=status,
     )

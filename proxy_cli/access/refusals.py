@@ -44,9 +44,9 @@ def too_dear(
 ) -> BudgetExceeded:
     """A budget is spent, or what a request may cost (None: not known) does not fit into it any more."""
     limit = scope.max_nano or 0
-    message = (
-        f"Budget has been exceeded! Current cost: {_usd(spent_nano)}, Max budget: {_usd(limit)}, of {shown(scope)}"
-    )
+    whose = f"Team={scope.id} " if scope.kind == "team" else ""
+    figures = f"Current cost: {_usd(spent_nano)}, Max budget: {_usd(limit)}"
+    message = f"Budget has been exceeded! {whose}{figures}, of {shown(scope)}"
     if reserved_nano:
         message += f"; {_usd(reserved_nano)} is set aside for requests under way"
     if asked_nano and spent_nano + reserved_nano < limit:

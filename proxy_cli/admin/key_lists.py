@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
 from proxy_cli.admin.base import Ask, Endpoint, Office, Row, choice, flag, like, page, row_of, rows_of, text
 from proxy_cli.admin.key_body import KeyNames, Nothing, is_digest
 from proxy_cli.admin.keys import digest_of, hint_of
-from proxy_cli.admin.rights import not_theirs, sees_key, team_role, teams_of
+from proxy_cli.admin.rights import missing, not_theirs, sees_key, team_role, teams_of
 from proxy_cli.admin.shown import key_rows
 from proxy_cli.callers import Caller
 from proxy_cli.errors import Forbidden, InvalidRequest
@@ -41,7 +41,9 @@ async def info(office: Office, ask: Ask) -> Json:
     def work(connection: Connection) -> dict[str, Json]:
         digest = digest_of(named) if named else ask.caller.key
         row = row_of(connection, select(KEYS).where(KEYS.c.digest == digest))
-        if row is None or not sees_key(connection, ask.caller, row):
+        if row is None:
+            raise missing("key", _shown(named or ""))  # whoever names a whole key has guessed nothing
+        if not sees_key(connection, ask.caller, row):
             raise not_theirs(ask.caller, "key", _shown(named or ""))
         return key_rows(office, connection, [row])[0]
 

@@ -150,15 +150,15 @@ def _team_days(rows: Iterable[Found], names: Mapping[str, str]) -> Json:
         name = names.get(row.team_id, row.team_id)
         day = spent.setdefault(row.day, {})
         day[name] = day.get(name, 0) + int(row.nano)
-        totals[name] = totals.get(name, 0) + int(row.nano)
+        totals[row.team_id] = totals.get(row.team_id, 0) + int(row.nano)
     return {
         "daily_spend": [
             {"date": day, **{name: usd_of(nano) for name, nano in of.items()}} for day, of in spent.items()
         ],
-        "teams": sorted(totals),
+        "teams": sorted({names.get(team, team) for team in totals}),
         "total_spend_per_team": [
-            {"team_id": name, "total_spend": usd_of(nano)}
-            for name, nano in sorted(totals.items(), key=lambda each: (-each[1], each[0]))
+            {"team_id": team or _UNASSIGNED, "team_alias": names.get(team, team), "total_spend": usd_of(nano)}
+            for team, nano in sorted(totals.items(), key=lambda each: (-each[1], each[0]))
         ],
     }
 

@@ -18,7 +18,7 @@ from proxy_cli.callers import Caller, Role
 from proxy_cli.errors import Forbidden
 from proxy_cli.money import usd_of
 from proxy_cli.shapes import Json
-from proxy_cli.store.tables import KEYS, MEMBERS, ORGANIZATION_MEMBERS, TEAMS, USERS
+from proxy_cli.store.tables import DAILY, KEYS, MEMBERS, ORGANIZATION_MEMBERS, TEAMS, USERS
 
 _MOST_KEYS: Final = 1000  # of one user, in one answer
 _SORTED: Final = {
@@ -73,9 +73,15 @@ def _everybody(office: Office, connection: Connection) -> dict[str, Json]:
         "user_id": EVERYBODY,
         "max_budget": settings.max_budget,
         "budget_duration": settings.budget_duration,
-        "spend": usd_of(sums.spent(connection, [total]).get(total, 0)),
+        "spend": usd_of(_spent_by_all(connection, total)),
     }
     return {"user_id": EVERYBODY, "user_info": told, "keys": [], "teams": []}
+
+
+def _spent_by_all(connection: Connection, total: sums.Total) -> int:
+    """Of the present window of the proxy's budget; where nothing is counted for one, of all days."""
+    nano = sums.spent(connection, [total]).get(total)
+    return nano if nano is not None else int(connection.scalar(select(func.sum(DAILY.c.nano))) or 0)
 
 
 def _sees(connection: Connection, caller: Caller, row: Row) -> bool:

@@ -292,3 +292,10 @@ def test_a_team_may_have_several_budgets_at_a_time():
         ("team_window", "t/1d", 2 * NANO, Period(text="1d")),
         ("team_window", "t/30d", None, Period(text="30d")),
     ]
+
+
+def test_a_budget_too_small_to_be_counted_lets_a_first_request_pass():
+    """It is no budget of nothing, which would refuse every request."""
+    tiny, nothing = (scope_of("key", "k", "", {"max_budget": usd}, "UTC").max_nano for usd in (0.000_000_000_1, 0.0))
+
+    assert (tiny, nothing) == (1, 0)

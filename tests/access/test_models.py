@@ -44,16 +44,18 @@ def test_a_model_is_allowed_by_name_group_or_beginning_and_by_all(sets, name, al
     assert may_ask(caller(*sets), name, words) is allowed
 
 
-@pytest.mark.parametrize(("whose", "said"), [("key", "this key"), ("team", "the team 'T'"), ("org", "this key's org")])
+@pytest.mark.parametrize(("whose", "said"), [("key", "This key"), ("team", "The team 'T'"), ("org", "This key's org")])
 def test_a_refusal_says_who_does_not_allow_it(whose, said):
     """In the message for people, and in the type for programs."""
     who = caller((whose, {"a"}), team_alias="T")
 
-    with pytest.raises(ModelDenied, match=f"{said} may not ask for the model 'b'; allowed: a") as caught:
+    with pytest.raises(
+        ModelDenied, match=f"^{whose} not allowed to access model. {said} may not ask for 'b'; allowed: a$"
+    ) as caught:
         model_for(who, "b", words)
 
     assert (caught.value.status, caught.value.kind) == (403, f"{whose}_model_access_denied")
-    assert (caught.value.param, caught.value.code) == ("model", "model_access_denied")
+    assert (caught.value.param, caught.value.code) == ("model", "403")
 
 
 def test_the_status_of_a_refusal_is_a_setting():

@@ -45,8 +45,8 @@ def test_a_spent_budget_says_what_was_spent_and_when_it_begins_anew():
 
     assert refused.status == 400
     assert refused.message == (
-        "Budget has been exceeded! Current cost: 0.030000001, Max budget: 0.05, of team: blue; 0.005 is set aside for "
-        "requests under way; this request may cost 0.04: lower its max_tokens; the budget begins anew at "
+        "Budget has been exceeded! Team=t1 Current cost: 0.030000001, Max budget: 0.05, of team: blue; 0.005 is set "
+        "aside for requests under way; this request may cost 0.04: lower its max_tokens; the budget begins anew at "
         "2026-11-23 12:00:00 UTC"
     )
 

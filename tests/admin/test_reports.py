@@ -91,8 +91,8 @@ async def test_teams_are_told_by_day_and_in_all(office):
         ],
         "teams": ["Red", "Unassigned"],
         "total_spend_per_team": [
-            {"team_id": "Red", "total_spend": 2.0},
-            {"team_id": "Unassigned", "total_spend": 1.5},
+            {"team_id": "red", "team_alias": "Red", "total_spend": 2.0},
+            {"team_id": "Unassigned", "team_alias": "Unassigned", "total_spend": 1.5},
         ],
     }
 

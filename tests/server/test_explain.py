@@ -289,7 +289,7 @@ def test_a_spent_budget_refuses_and_the_way_is_told_nevertheless():
 
     told = account(setup, "fast")
 
-    assert told["refused"]["code"] == "budget_exceeded"
+    assert told["refused"]["code"] == "422"
     assert len(told["candidates"]) == 2
     assert told["request"] is None
 
