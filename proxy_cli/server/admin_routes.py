@@ -5,13 +5,14 @@ beside ours because LiteLLM's clients read it. Refuses: bodies that are no JSON,
 changes anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 from aiohttp import web
+from sqlalchemy import Connection
 
 from proxy_cli.admin.base import Ask, Endpoint, Office, decoded
 from proxy_cli.admin.table import ENDPOINTS
@@ -25,11 +26,26 @@ from proxy_cli.shapes import NOTHING, Headers, Json, header_text
 _JSON: Final[Headers] = (("content-type", "application/json"),)
 _LARGEST_BODY: Final = 1024 * 1024
 _MOST_NAMED: Final = 20  # fields without effect, in a header
-_NO_STORE: Final = NotSupportedYet(
-    "keys, teams, budgets and spend are kept in a database, and there is none here; set general_settings.master_key "
-    "(a file is enough then), or general_settings.database_url",
-    code="no_database",
-)
+
+
+class NoStore:
+    """Stands in for the database where there is none: endpoints that need none answer, others say what is missing."""
+
+    async def read(self, work: Callable[[Connection], object]) -> NoReturn:  # noqa: ARG002 - the name is the protocol's
+        """Nothing can be found."""
+        raise _no_store()
+
+    async def write(self, work: Callable[[Connection], object]) -> NoReturn:  # noqa: ARG002 - the name is the protocol's
+        """Nothing can be kept."""
+        raise _no_store()
+
+
+def _no_store() -> NotSupportedYet:
+    return NotSupportedYet(
+        "keys, teams, budgets and spend are kept in a database, and there is none here; set "
+        "general_settings.master_key (a file is enough then), or general_settings.database_url",
+        code="no_database",
+    )
 
 
 def name_of(endpoint: Endpoint) -> str:
@@ -53,9 +69,9 @@ def joined(routes: Sequence[Route], endpoints: Sequence[Endpoint] = ENDPOINTS) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminRoutes:
-    """Answers the routes; without an office it says what is missing."""
+    """Answers the routes."""
 
-    office: Office | None
+    office: Office
     problems: Problems
 
     def answers(self, endpoints: Sequence[Endpoint] = ENDPOINTS) -> Mapping[str, Answer]:
@@ -63,8 +79,6 @@ class AdminRoutes:
         return {name_of(each): partial(self._answer, each) for each in endpoints}
 
     async def _answer(self, endpoint: Endpoint, visit: Visit) -> web.StreamResponse:
-        if self.office is None:
-            raise _NO_STORE
         try:
             ask = await _ask(endpoint, visit)
             answer = await endpoint.answer(self.office, ask)

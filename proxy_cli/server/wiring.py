@@ -19,7 +19,7 @@ from proxy_cli.routing.fleet import Fleet
 from proxy_cli.routing.queue import Places
 from proxy_cli.routing.router import Router
 from proxy_cli.routing.tally import Tally
-from proxy_cli.server.admin_routes import AdminRoutes, joined
+from proxy_cli.server.admin_routes import AdminRoutes, NoStore, joined
 from proxy_cli.server.admission import Admission
 from proxy_cli.server.books import Clerk
 from proxy_cli.server.calls import Calls
@@ -192,20 +192,18 @@ def dry_run_of(setup: Setup, router: Router, places: Places, asks_usage: Callabl
     )
 
 
-def _office(setup: Setup, process: Process) -> Office | None:
-    """What operators' endpoints work with, where anything is kept."""
+def _office(setup: Setup, process: Process) -> Office:
+    """What operators' endpoints work with; some of them need nothing that is kept."""
     clerk = process.clerk
-    if clerk is None:
-        return None
     return Office(
-        store=clerk.store,
+        store=NoStore() if clerk is None else clerk.store,
         callers=process.callers,
         config=setup.config,
         table=setup.table,
         prices=PriceTable.load(setup.folder),
         scrubber=setup.scrubber,
-        limits=clerk.books.limits,
-        ledger=clerk.books.ledger,
+        limits=None if clerk is None else clerk.books.limits,
+        ledger=None if clerk is None else clerk.books.ledger,
         seal_secret=setup.seal_secret,
         stores_models=bool(setup.variables.store_model_in_db),
     )

@@ -13,13 +13,14 @@ from aiohttp.test_utils import unused_port
 from proxy_cli.admin.table import ENDPOINTS
 from proxy_cli.errors import GatewayError
 from proxy_cli.secret import Scrubber
-from proxy_cli.server.admin_routes import AdminRoutes, joined, name_of, routes_of
+from proxy_cli.server.admin_routes import AdminRoutes, NoStore, joined, name_of, routes_of
 from proxy_cli.server.counter import lower_case, path_of
 from proxy_cli.server.problems import Problems
 from proxy_cli.server.reply import AiohttpOutlet
 from proxy_cli.server.routes import ROUTES, Routes, Visit
 from proxy_cli.shapes import Record
 from tests.fakes.office import office_over
+from tests.fakes.proxy import running_proxy
 from tests.fakes.store import fresh_store
 
 
@@ -143,7 +144,7 @@ async def test_several_values_of_one_name_are_a_list(session):
 
 async def test_without_a_store_it_is_said_what_is_missing():
     """501 and the settings to set."""
-    async with serving(AdminRoutes(office=None, problems=Problems(Scrubber([])))) as session:
+    async with serving(AdminRoutes(office=office_over(NoStore()), problems=Problems(Scrubber([])))) as session:
         status, body = await told(session.post("/key/generate", json={}))
 
     assert (status, body["error"]["code"]) == (501, "no_database")
@@ -172,3 +173,22 @@ def test_an_endpoint_takes_the_place_of_a_route_of_the_same_path():
     table = joined(ROUTES)
 
     assert len({(each.method, each.path_template) for each in table}) == len(table)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/model_group/info", None),
+        ("/v2/model/info", None),
+        ("/utils/supported_openai_params?model=m", None),
+        ("/utils/token_counter", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}),
+        ("/spend/calculate", {"model": "m", "messages": [{"role": "user", "content": "hi"}]}),
+    ],
+)
+async def test_what_needs_no_store_is_answered_without_one(path, body):
+    """By a proxy that keeps nothing at all."""
+    params = "{model: openai/gpt-4o, api_key: x, input_cost_per_token: 0.001}"
+    async with running_proxy(f"model_list: [{{model_name: m, litellm_params: {params}}}]") as proxy:
+        status, answer = await told(proxy.get(path) if body is None else proxy.post(path, body))
+
+    assert status == 200, answer
