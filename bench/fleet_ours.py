@@ -19,7 +19,7 @@ from proxy_cli.routing.queue import Places
 from proxy_cli.routing.router import Router
 from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.table import Table
-from proxy_cli.shapes import Backend, Call, Deployment, Headers, Operation, UpstreamRequest
+from proxy_cli.shapes import Backend, Call, Deployment, Headers, Operation, Record, UpstreamRequest
 
 _EVENTS: Headers = (("content-type", "text/event-stream"),)
 _JSON: Headers = (("content-type", "application/json"),)
@@ -163,7 +163,7 @@ async def simulated(strategy: str, callers: int, seconds: float, seed: int, **mo
             raise
         finally:
             active -= 1
-            gateway.settle(call, answer)
+            gateway.settle(call, answer, Record(request_id=call.request_id, route=""))
             answer.close()
 
     return told(await crowd(ask, callers=callers, seconds=seconds, seed=seed), servers)

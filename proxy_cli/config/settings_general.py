@@ -5,6 +5,7 @@ from typing import Annotated
 from proxy_cli.config.fields import (
     Amount,
     Anything,
+    Bind,
     Choice,
     Count,
     DatabaseUrl,
@@ -26,11 +27,9 @@ from proxy_cli.config.reading import PlainValidator, WithJsonSchema
 from proxy_cli.config.settings_jwt import JwtAuth
 from proxy_cli.config.state import Section, ignored, later, used
 
-_NO_KEYS = "the master key is the only key so far"
-_NO_STORE = "nothing is kept in a database yet"
+_NO_KEYS = "keys know no such thing yet"
 _NO_CHECKS = "servers are looked at in the background, all at once, and what they say counts until they say otherwise"
 _NO_ALERTS = "no alerts are sent yet"
-_NO_LIMIT = "keys have no limits yet"
 _NOT_HERE = "this server has no such part"
 
 Compat = Annotated[str, PlainValidator(Choice(("openai", "litellm"))), WithJsonSchema({"enum": ["openai", "litellm"]})]
@@ -130,23 +129,33 @@ class GeneralSettings(Section):
         "Whether serving must not begin without the database (it must not where `database_url` or `DATABASE_URL` "
         "names one)."
     )
-    database_url_read_replica: DatabaseUrl | None = later("A replica that is only read.", _NO_STORE)
+    database_url_read_replica: DatabaseUrl | None = later(
+        "A replica that is only read.", "all is read by way of `database_url`"
+    )
     database_type: Text | None = ignored("Kind of database.", "the address says which kind it is")
     database_args: Anything = ignored("Fine points of DynamoDB.", "it is not among the databases that are used")
     database_connection_pool_limit: Count | None = used("Connections of each process to PostgreSQL (10).")
     database_connection_timeout: Seconds | None = used("Longest wait for a connection to the database (2 seconds).")
-    database_socket_timeout: Seconds | None = later("Longest wait for the database, in seconds.", _NO_STORE)
+    database_socket_timeout: Seconds | None = later(
+        "Longest wait for the database, in seconds.", "write `socket_timeout` into the address"
+    )
     disable_prisma_schema_update: Flag | None = used(
         "Leave the tables alone at a start, which then fails where they are of an older version: "
         "`llmproxy db upgrade` brings them up."
     )
-    allow_requests_on_db_unavailable: Flag | None = later("Answer without the database.", _NO_STORE)
+    allow_requests_on_db_unavailable: Flag | None = ignored(
+        "Answer without the database.", "who is known goes on while the database is away, nobody else is let in"
+    )
     store_model_in_db: Flag | None = used("Keep models that are added with `POST /model/new` in the database.")
-    supported_db_objects: Names = later("What is read from the database.", _NO_STORE, default=())
+    supported_db_objects: Names = later("What is read from the database.", "all that is there is read", default=())
     disable_spend_logs: Flag | None = used("Count what is spent, and keep no row of each request.")
-    disable_spend_updates: Flag | None = later("Keep no spend.", _NO_STORE)
-    disable_error_logs: Flag | None = later("Keep no errors.", _NO_STORE)
-    disable_reset_budget: Flag | None = later("Never start budgets anew.", _NO_STORE)
+    disable_spend_updates: Flag | None = ignored(
+        "Keep no spend.", "budgets stand on them; `disable_spend_logs` keeps no rows"
+    )
+    disable_error_logs: Flag | None = ignored("Keep no errors.", "failed calls are rows of the ledger like others")
+    disable_reset_budget: Flag | None = ignored(
+        "Never start budgets anew.", "a budget without `budget_duration` never begins anew"
+    )
     store_prompts_in_spend_logs: Flag | None = used(
         "Keep the prompt and the answer with the row of a request, the first 64 KiB of each; else no text is kept."
     )
@@ -155,27 +164,41 @@ class GeneralSettings(Section):
         "right after.",
         default="fast",
     )
-    disable_adding_master_key_hash_to_db: Flag | None = later("Keep no hash of the master key.", _NO_STORE)
-    proxy_batch_write_at: Seconds | None = later("How often spend is written, in seconds.", _NO_STORE)
+    disable_adding_master_key_hash_to_db: Flag | None = ignored(
+        "Keep no hash of the master key.", "the master key is never in the database"
+    )
+    proxy_batch_write_at: Seconds | None = ignored("How often spend is written, in seconds.", "it is written at once")
     proxy_batch_polling_interval: Seconds | None = later("How often batches are asked for, in seconds.")
-    proxy_budget_rescheduler_min_time: Seconds | None = later("How often budgets are looked at.", _NO_STORE)
-    proxy_budget_rescheduler_max_time: Seconds | None = later("How often budgets are looked at.", _NO_STORE)
-    proxy_config_reload_interval_seconds: Seconds | None = later("How often the database is read.", _NO_STORE)
+    proxy_budget_rescheduler_min_time: Seconds | None = ignored(
+        "How often budgets are looked at.", "budgets begin anew on the second"
+    )
+    proxy_budget_rescheduler_max_time: Seconds | None = ignored(
+        "How often budgets are looked at.", "budgets begin anew on the second"
+    )
+    proxy_config_reload_interval_seconds: Seconds | None = ignored(
+        "How often the database is read.", "changes in it are seen within a second"
+    )
     maximum_spend_logs_retention_period: Duration | None = used(
         "How long the row of a request is kept, as `90d` (for ever); sums stay."
     )
     maximum_spend_logs_retention_interval: Duration | None = used("How often older rows are removed (`1d`).")
-    maximum_spend_logs_cleanup_cron: Text | None = later("When old spend is removed.", _NO_STORE)
-    use_redis_transaction_buffer: Flag | None = later("Write spend by way of Redis.", _NO_STORE)
-    coordination_redis: Anything = later("Redis for several instances.", _NO_STORE)
-    spend_report_frequency: Text | None = later("How often spend is reported.", _NO_STORE)
+    maximum_spend_logs_cleanup_cron: Text | None = later(
+        "When old spend is removed.", "use `maximum_spend_logs_retention_interval`"
+    )
+    use_redis_transaction_buffer: Flag | None = ignored(
+        "Write spend by way of Redis.", "rows wait in a journal on the disk"
+    )
+    coordination_redis: Anything = later("Redis for several instances.", "instances share the database only")
+    spend_report_frequency: Text | None = later("How often spend is reported.", "no reports are sent yet")
 
     max_parallel_requests: Count | None = later(
         "Calls at a time to one deployment.", "use `router_settings.default_max_parallel_requests`"
     )
     global_max_parallel_requests: Count | None = later("Calls at a time.", "use --limit_concurrency")
-    fail_closed_rate_limit_enforcement: Flag | None = later("Refuse when limits cannot be read.", _NO_LIMIT)
-    token_rate_limit_type: Text | None = later("Which tokens count.", _NO_LIMIT)
+    fail_closed_rate_limit_enforcement: Flag | None = ignored(
+        "Refuse when limits cannot be read.", "limits stand in the server's own memory"
+    )
+    token_rate_limit_type: Text | None = later("Which tokens count.", "all tokens count")
     disable_retry_on_max_parallel_request_limit_error: Flag | None = later(
         "Refuse at once.", "`queue: off` refuses what a deployment's limits leave no room for"
     )
@@ -269,8 +292,12 @@ class GeneralSettings(Section):
     disable_docs: Flag | None = used("No docs page.")
     otel: Flag | None = later("Traces by OpenTelemetry.")
     max_file_size_mb: Amount | None = later("Largest file, in MB.")
-    store_prompts_in_cold_storage: Flag | None = later("Keep prompts elsewhere.", _NO_STORE)
-    cold_storage_custom_logger: Text | None = later("Keep prompts elsewhere.", _NO_STORE)
+    store_prompts_in_cold_storage: Flag | None = later(
+        "Keep prompts elsewhere.", "they are kept in the database or not at all"
+    )
+    cold_storage_custom_logger: Text | None = later(
+        "Keep prompts elsewhere.", "they are kept in the database or not at all"
+    )
     guardrail_settings: Anything = later("Guardrails.")
 
     @property

@@ -32,7 +32,7 @@ from proxy_cli.config.state import Section, ignored, later, used
 _WHERE = "where `router_settings` does not say it"
 _NO_SINKS = "every request is one line of the log, and with --detailed_debug its bodies"
 _NO_CACHE = "nothing is cached yet"
-_NO_KEYS = "the master key is the only key so far"
+_NO_KEYS = "keys know no such thing yet"
 _NO_METRICS = "`/metrics` has its own labels and buckets so far"
 _NO_REDACTION = "bodies are logged with --detailed_debug only"
 

@@ -131,7 +131,7 @@ TABLE: Final[tuple[Variable, ...]] = (
       for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "AIOHTTP_TRUST_ENV")),
     _ignored("LITELLM_MODEL_COST_MAP_URL", "where prices are downloaded from", _NO_MAP),
     *_later("encryption of stored keys", "use llmproxy db rotate", "LITELLM_MIGRATE_FROM_MASTER_KEY"),
-    *_later("window of rate limits", "no limit is enforced yet", "LITELLM_RATE_LIMIT_WINDOW_SIZE", kind=Kind.SECONDS),
+    *_later("window of rate limits", "limits hold in any 60 s", "LITELLM_RATE_LIMIT_WINDOW_SIZE", kind=Kind.SECONDS),
     *_later("the proxy's own address", _NO_PAGE, "PROXY_BASE_URL"),
     *_later("no web page", _NO_PAGE, "DISABLE_ADMIN_UI", kind=Kind.FLAG),
     *_later("configuration from a bucket", "use --config with a file", "LITELLM_CONFIG_BUCKET_NAME",

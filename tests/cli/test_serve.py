@@ -111,7 +111,7 @@ def test_serve_writes_json_from_the_first_line_to_the_last(command, port, argume
     command.write("config.yaml", HELLO + "litellm_settings: {json_logs: true, cache: true}\n")
     command.write(".env", "A=1\n")
     process = command.serve(
-        "--config", "config.yaml", "--port", str(port), LOCAL, "--run_granian", *arguments, port=port, DATABASE_URL="x"
+        "--config", "config.yaml", "--port", str(port), LOCAL, "--run_granian", *arguments, port=port, REDIS_URL="x"
     )
 
     assert chat(port) == "こんにちは"
@@ -122,7 +122,7 @@ def test_serve_writes_json_from_the_first_line_to_the_last(command, port, argume
         "read /",
         "--run_granian does nothing",
         "litellm_settings.cache",
-        "DATABASE_URL",
+        "REDIS_URL",
         "llmproxy 0.",
         "POST /v1/chat",
     ]

@@ -162,7 +162,7 @@ def test_a_file_of_somebody_else_is_told_and_not_passed_over(tmp_path, is_there,
         pytest.skip("only root can act for two users")
     folder = tmp_path / "data"
     folder.mkdir(mode=0o755)
-    for each in (tmp_path, *tmp_path.parents[:2]):
+    for each in (tmp_path, *tmp_path.parents[:3]):
         each.chmod(0o755)
     path = folder / "llmproxy.db"
     if is_there:
