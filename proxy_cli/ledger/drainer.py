@@ -19,8 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy_cli.clock import Clock
 from proxy_cli.ledger.crash import CrashPoint
+from proxy_cli.ledger.journal import Journal
 from proxy_cli.ledger.posting import Batch, Moved, forget, positions, post
-from proxy_cli.ledger.reading import Reader
+from proxy_cli.ledger.reading import BATCH_ROWS, Reader
 from proxy_cli.ledger.row import Row
 from proxy_cli.ledger.segments import hold
 from proxy_cli.store.base import Store
@@ -30,8 +31,9 @@ from proxy_cli.store.moments import now_us
 logger = logging.getLogger(__name__)
 
 LOCK: Final = "lock"
-_PAUSE_S: Final = 0.1  # of rows that come one by one, so many are put in together
+_PAUSE_S: Final = 0.25  # rows that come one by one are put in together: that costs less for each
 _BUSY_PAUSE_S: Final = 0.01  # a long replay leaves room for the work
+_LOOK_S: Final = 1.0  # whose process has ended is seen so late, where nothing is written
 _LOCK_PAUSE_S: Final = 1.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0  # for a store that is away
 _SAY_EVERY_S: Final = 30.0
@@ -54,6 +56,7 @@ class Drainer:
         crash: CrashPoint,
         told: Told | None = None,
         upkeep: Upkeep | None = None,
+        journal: Journal | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._folder = folder
@@ -63,11 +66,14 @@ class Drainer:
         self._crash = crash
         self._told = told
         self._upkeep = upkeep
+        self._journal = journal  # of this process, whose rows need not wait for the next look
         self._clock = clock
+        self._looked_s = clock() - _LOOK_S
         self._lock: int | None = None
         self._reader: Reader | None = None
         self._said_s = -_SAY_EVERY_S
-        self._stopping = asyncio.Event()
+        self._stopping = False
+        self._awake = asyncio.Event()  # there is a reason not to wait
 
     @property
     def has_turn(self) -> bool:
@@ -77,7 +83,7 @@ class Drainer:
     async def run(self) -> None:
         """Drain until `stop`, and then what is left, if nobody else does."""
         wait_s = _FIRST_WAIT_S
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 pause_s = await self._turn()
                 wait_s = _FIRST_WAIT_S
@@ -95,7 +101,7 @@ class Drainer:
     @property
     def is_stopping(self) -> bool:
         """Whether it was told to end."""
-        return self._stopping.is_set()
+        return self._stopping
 
     def forget(self) -> None:
         """Begin where the store says that it is, next time."""
@@ -103,25 +109,37 @@ class Drainer:
 
     def stop(self) -> None:
         """End `run` soon."""
-        self._stopping.set()
+        self._stopping = True
+        self._awake.set()
 
     async def _turn(self) -> float:
         """One round, where it is this process's turn; how long to wait for the next one."""
         if not self._take_lock():
             return _LOCK_PAUSE_S
-        is_busy = await self.round()
-        if self._upkeep is not None and not is_busy:
+        if self._is_quiet():
+            return _PAUSE_S
+        self._looked_s = self._clock()
+        rows = await self.round()
+        if rows >= BATCH_ROWS:
+            return _BUSY_PAUSE_S
+        if self._upkeep is not None:
             await self._upkeep(self._store)
-        return _BUSY_PAUSE_S if is_busy else _PAUSE_S
+        if not rows and self._journal is not None:
+            self._awake.clear()
+            self._journal.call_with_next(self._awake.set)
+        return _PAUSE_S
 
-    async def round(self, *, is_last: bool = False) -> bool:
-        """Put in what there is, up to a batch; whether there may be more."""
+    def _is_quiet(self) -> bool:
+        """Whether nothing was written since the last round: to see that costs little, to have a round costs more."""
+        is_fresh = self._clock() - self._looked_s < _LOOK_S
+        return is_fresh and self._reader is not None and self._reader.is_quiet()
+
+    async def round(self, *, is_last: bool = False) -> int:
+        """Put in what there is, up to a batch; how many rows that were."""
         reader = await self._reader_now()
         batch = await asyncio.to_thread(reader.next, is_last=is_last)
         if batch.steps or batch.rows:
             await self._put_in(reader, batch)
-        if batch.rows:
-            return True
         for orphans in await asyncio.to_thread(reader.orphans, now_us()):
             await self._put_in(reader, orphans)
             logger.warning(
@@ -131,7 +149,7 @@ class Drainer:
             if self._told is not None and not orphans.foreign:
                 self._told(orphans.rows)
         await self._remove(reader)
-        return False
+        return len(batch.rows)
 
     async def _put_in(self, reader: Reader, batch: Batch) -> None:
         self._crash.at("before_flush")
@@ -144,7 +162,7 @@ class Drainer:
                 await self._store.write(work)
                 break
             except StoreUnavailable as error:
-                if self._stopping.is_set():
+                if self._stopping:
                     raise
                 self._say(error)
                 await self._pause(wait_s)
@@ -206,14 +224,13 @@ class Drainer:
             logger.warning("what requests cost waits in the journal %s: %s", self._folder, error)
 
     async def _pause(self, seconds: float) -> None:
-        if seconds:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._stopping.wait()
-            except TimeoutError:
-                return
-        else:
-            await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._awake.wait()
+        except TimeoutError:
+            return
+        if not self._stopping:
+            self._awake.clear()
 
 
 def _crashing(work: Callable[[Connection], None], crash: CrashPoint, connection: Connection) -> None:

@@ -88,6 +88,7 @@ class Journal:
         "_soft_end",
         "_to_tally",
         "_unsaid",
+        "_wake",
     )
 
     def __init__(
@@ -114,6 +115,7 @@ class Journal:
         self._unsaid: deque[tuple[bytes, str, Row | None]] = deque()
         self._open: dict[str, Row] = {}  # said to be under way
         self._settled: dict[Charges, int] = {}  # in the present segment
+        self._wake: Callable[[], None] | None = None
         self._to_tally: tuple[Path, dict[Charges, int], list[Row]] | None = None  # of the segment before it
 
     @property
@@ -142,6 +144,10 @@ class Journal:
     def void(self, request_id: str) -> None:
         """It reached nobody after all: no row is made of it."""
         self._say(frame(VOID, _encode(request_id)), request_id, None)
+
+    def call_with_next(self, wake: Callable[[], None]) -> None:
+        """Call this once, when the next row is settled."""
+        self._wake = wake
 
     def close(self) -> None:
         """The process ends in order: what is left to say is said, and whoever reads knows that nothing follows."""
@@ -174,6 +180,9 @@ class Journal:
         self._open.pop(request_id, None)
         if row is not None and row.cost_nano:
             self._settled[row.charges] = self._settled.get(row.charges, 0) + row.cost_nano
+        if self._wake is not None:
+            wake, self._wake = self._wake, None
+            wake()
 
     def _intent_slowly(self, record: bytes) -> None:
         self._say_late()

@@ -106,6 +106,7 @@ class Ledger:
             crash=self._crash,
             told=told,
             upkeep=Upkeep(self._retention, node=self.node),
+            journal=self._journal,
         )
         self._drain(self._drainer)
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Dialect, Table, delete, select, tuple_, updat
 
 from proxy_cli.ledger.row import Row, State
 from proxy_cli.ledger.segments import SegmentName
+from proxy_cli.ledger.tally import Charges
 from proxy_cli.store.tables import DAILY, DAILY_TAGS, JOURNALS, LEDGER, SPEND
 from proxy_cli.store.writing import upsert
 
@@ -120,8 +121,15 @@ def sound(row: Row) -> Row:
         row.metadata = msgspec.json.decode(msgspec.json.encode(row.metadata))  # what JSON has no word for is null
     if row.tags:
         row.tags = tuple(tag.replace("\0", "") for tag in row.tags)
-    row.charges = tuple((kind, name.replace("\0", ""), window) for kind, name, window in row.charges)
+    row.charges = _sound_charges(row.charges)
     return row
+
+
+def _sound_charges(charges: Charges) -> Charges:
+    for charge in charges:
+        if "\0" in charge[1]:
+            return tuple((kind, name.replace("\0", ""), window) for kind, name, window in charges)
+    return charges
 
 
 def _step(connection: Connection, name: SegmentName, before: int, after: int) -> None:
@@ -156,14 +164,15 @@ def _insert_for(dialect: Dialect) -> tuple[str, Callable[[Row], list[Any]]]:
 
     def values_of(row: Row) -> list[Any]:
         values = list(fields_of(row))
-        values[tags], values[metadata] = _json(row.tags), _json(row.metadata)
+        values[tags] = _json(row.tags) if row.tags else "[]"
+        values[metadata] = _json(row.metadata) if row.metadata else "{}"
         return values
 
     return str(compiled), values_of
 
 
 def _json(value: Sequence[str] | Mapping[str, Any]) -> str:
-    return msgspec.json.encode(value).decode() if value else ("{}" if isinstance(value, Mapping) else "[]")
+    return msgspec.json.encode(value).decode()
 
 
 def _day(row: Row) -> str:
@@ -176,12 +185,15 @@ def _day_of(number: int) -> str:
 
 
 def _spend_of(rows: Iterable[Row], foreign: Mapping[str, str], node: str) -> Sums:
-    sums: Sums = defaultdict(lambda: [0])
+    together: dict[tuple[str, Charges], int] = {}  # most rows are of few callers
     for row in rows:
         if row.cost_nano:
-            counted_by = foreign.get(row.request_id, node) if foreign else node
-            for kind, name, window in row.charges:
-                sums[kind, name, window, counted_by][0] += row.cost_nano
+            key = (foreign.get(row.request_id, node) if foreign else node, row.charges)
+            together[key] = together.get(key, 0) + row.cost_nano
+    sums: Sums = defaultdict(lambda: [0])
+    for (counted_by, charges), nano in together.items():
+        for kind, name, window in charges:
+            sums[kind, name, window, counted_by][0] += nano
     return sums
 
 
@@ -224,11 +236,22 @@ def _add(connection: Connection, table: Table, keys: tuple[str, ...], names: tup
     """Add to rows of sums, always in the same order, so that two who do it never wait for each other in a circle."""
     if not sums:
         return
+    statement, in_order = _adding(connection.dialect, table, keys, names)
+    connection.exec_driver_sql(statement, [in_order((*key, *sums[key])) for key in sorted(sums)])
+
+
+@lru_cache(maxsize=16)
+def _adding(
+    dialect: Dialect, table: Table, keys: tuple[str, ...], names: tuple[str, ...]
+) -> tuple[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]]:
+    """The statement that adds to rows of sums, and what puts keys and sums into its order."""
     insert = upsert(table)
     added = {name: table.c[name] + insert.excluded[name] for name in names}
     statement = insert.on_conflict_do_update(index_elements=list(keys), set_=added)
-    values = [dict(zip((*keys, *names), (*key, *sums[key]), strict=True)) for key in sorted(sums)]
-    connection.execute(statement, values)
+    compiled = statement.compile(dialect=dialect, column_keys=[*keys, *names])
+    places = compiled.positiontup
+    assert places is not None, "values of a row have places in both databases"
+    return str(compiled), itemgetter(*((*keys, *names).index(place) for place in places))
 
 
 def _pieces(many: list[Any]) -> Iterable[list[Any]]:

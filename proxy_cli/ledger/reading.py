@@ -18,12 +18,21 @@ import msgspec
 from proxy_cli.ledger.framing import CLOSED, INTENT, KIND_AT, SETTLED, START, VOID, Record, Stop
 from proxy_cli.ledger.posting import DONE, Batch
 from proxy_cli.ledger.row import Row, State
-from proxy_cli.ledger.segments import LOCK_SUFFIX, NEW_SUFFIX, SegmentName, is_held, leftover, read, segments_in
+from proxy_cli.ledger.segments import (
+    LOCK_SUFFIX,
+    NEW_SUFFIX,
+    SegmentName,
+    has_more,
+    is_held,
+    leftover,
+    read,
+    segments_in,
+)
 from proxy_cli.ledger.tally import file_beside
 
 logger = logging.getLogger(__name__)
 
-BATCH_ROWS: Final = 1000
+BATCH_ROWS: Final = 2000
 _SWEEP_AFTER_S: Final = 60.0  # a lock is there a moment before the first segment is
 _BYTES_WITHOUT_ROWS: Final = 1024 * 1024  # so much may be read before its place is put down without a row
 
@@ -104,6 +113,13 @@ class Reader:
         if not rows and not is_last and not self._is_due(steps):
             steps = {}
         return Batch(rows=rows, steps=steps, foreign=foreign)
+
+    def is_quiet(self) -> bool:
+        """Whether nothing was written since the last reading; that a process has ended is not seen here."""
+        living = {name for name, cursor in self._cursors.items() if not cursor.is_complete}
+        return set(self.found()) == self._cursors.keys() and not any(
+            has_more(self._folder / name.file, self._cursors[name].read) for name in living
+        )
 
     def orphans(self, at_us: int) -> list[Batch]:
         """Of each run that is over and wholly in the store: rows for the intents that will never have an outcome."""

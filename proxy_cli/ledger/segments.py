@@ -142,6 +142,15 @@ def read(path: Path, position: int, until: int | None = None) -> Iterator[tuple[
             at = found[-1].end if found else at
 
 
+def has_more(path: Path, position: int) -> bool:
+    """Whether anything was written at a position."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return any(os.pread(descriptor, HEAD.size, position))
+    finally:
+        os.close(descriptor)
+
+
 def leftover(path: Path, position: int) -> int:
     """How many bytes were written behind a position; zeros at the end are what was never written."""
     with path.open("rb") as file:

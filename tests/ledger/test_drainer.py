@@ -94,6 +94,58 @@ async def test_rows_reach_the_store_while_requests_go_on(store, tmp_path):
     assert segments_in(tmp_path / "journal") == []
 
 
+async def test_a_journal_that_is_never_at_rest_does_not_grow(sqlite, tmp_path):
+    """While rows come without a pause, segments that are in the store go, and whoever has ended is seen."""
+    journal, ended = journal_in(tmp_path), journal_in(tmp_path, number=1)
+    ended.intent(intent("under way"))
+    ended.close()
+    drainer = drainer_of(tmp_path, sqlite)
+    left = []
+    for turn in range(20):
+        for number in range(100):
+            journal.intent(intent(f"{turn}-{number}"))
+            journal.settle(settled(f"{turn}-{number}", cost=1))
+        await drainer.round()
+        left.append(len(segments_in(tmp_path / "journal")))
+    drainer.stop()
+    journal.close()
+    await drainer.run()
+
+    assert max(left[1:]) <= 3
+    assert (await totals(sqlite))[0] == 2001
+
+
+async def test_a_row_after_a_quiet_time_does_not_wait_for_the_next_look(sqlite, tmp_path):
+    """This process's own journal wakes the one that drains; it says so once."""
+    woken = []
+    journal = journal_in(tmp_path)
+    journal.call_with_next(lambda: woken.append(1))
+    journal.intent(intent("a"))
+    before = len(woken)
+    journal.settle(settled("a"))
+    journal.settle(settled("b"))
+    journal.close()
+
+    assert (before, len(woken)) == (0, 1)
+
+
+async def test_rows_of_other_processes_are_seen_without_being_told(store, tmp_path):
+    """Where nothing wakes the one that drains, it looks."""
+    mine, other = journal_in(tmp_path), journal_in(tmp_path, number=1)
+    mine.settle(settled("mine", cost=1))
+    async with running(drainer_of(tmp_path, store, journal=mine)):
+        await until(lambda: has(store, 1))
+        await asyncio.sleep(0.3)
+        other.settle(settled("other", cost=1))
+        await until(lambda: has(store, 2))
+        mine.settle(settled("mine again", cost=1))
+        await until(lambda: has(store, 3))
+        mine.close()
+        other.close()
+
+    assert await totals(store) == (3, 3)
+
+
 async def test_two_that_take_turns_put_everything_in_once(store, tmp_path):
     """While one drains the other waits; when it is gone the other goes on where it was."""
     journal = journal_in(tmp_path)
