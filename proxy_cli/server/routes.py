@@ -19,6 +19,7 @@ from proxy_cli.shapes import Headers, Operation, Record
 
 _OPERATORS: Final = frozenset({"health", "administration"})
 _PROBES: Final = frozenset({"alive", "ready"})
+_METHODS: Final = ("POST", "GET", "HEAD", "PUT", "PATCH", "DELETE")
 _SLOT: Final = "{model}"
 _SLOTS: Final = re.compile(r"\{[a-z]+\}")
 
@@ -203,15 +204,16 @@ class Routes:
 
     def methods_of(self, raw_path: str) -> tuple[str, ...]:
         """The methods a path takes, for OPTIONS; empty when there is no such path."""
-        for method in ("POST", "GET"):
+        found: list[str] = []
+        for method in _METHODS:
             try:
                 self.match(method, raw_path)
             except (NotFound, InvalidRequest):
                 return ()
             except MethodNotAllowed:
                 continue
-            return (method, "HEAD", "OPTIONS") if method == "GET" else (method, "OPTIONS")
-        return ()
+            found.append(method)
+        return (*found, "OPTIONS") if found else ()
 
     def _methods(self, route: Route) -> dict[str, Route]:
         slot = _SLOTS.search(route.path_template)

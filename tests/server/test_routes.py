@@ -1,7 +1,7 @@
 import pytest
 
 from proxy_cli.errors import MethodNotAllowed, NotFound
-from proxy_cli.server.routes import ROUTES, Routes, governed, meaningless
+from proxy_cli.server.routes import ROUTES, Route, Routes, governed, meaningless
 from proxy_cli.shapes import Operation
 
 OPERATIONS = list(Operation)
@@ -166,3 +166,21 @@ def test_settings_open_and_close_paths():
 def test_paths_that_mean_nothing_are_told():
     """A mistake in a list of paths is not silently a hole or a wall."""
     assert meaningless(["/routes", "/v1/*", "info_routes", "/rutes", "no_routes"], ROUTES) == ("/rutes", "no_routes")
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/chat/completions", ("POST", "OPTIONS")),
+        ("/models", ("GET", "HEAD", "OPTIONS")),
+        ("/tool/x", ("GET", "HEAD", "PATCH", "OPTIONS")),
+        ("/thing", ("PUT", "DELETE", "OPTIONS")),
+        ("/nowhere", ()),
+    ],
+)
+def test_a_preflight_is_told_every_method_of_a_path(path, methods):
+    """So that a page may change and delete what an endpoint lets it."""
+    added = [("GET", "/tool/{id}"), ("PATCH", "/tool/{id}"), ("PUT", "/thing"), ("DELETE", "/thing")]
+    routes = Routes((*ROUTES, *(Route(method, path, "other", "", "keys") for method, path in added)))
+
+    assert routes.methods_of(path) == methods
