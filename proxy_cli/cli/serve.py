@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from proxy_cli.cli.client import ClientOptions
     from proxy_cli.config.problem import Problem
     from proxy_cli.processes.workers import Plan
+    from proxy_cli.server.admin_address import AdminAddress
     from proxy_cli.server.reload import Renewal
     from proxy_cli.server.setup import Prepared, Setup
 
@@ -242,8 +244,9 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
     tls = tls_context(flags.ssl_certfile, flags.ssl_keyfile, datetime.now(UTC))
     source = File(prepared, again, tls)
     few_files = [sentence] if (sentence := raise_limit()) else []
+    admin = _admin_address(setup)
     plan = Plan(
-        make=Server,
+        make=partial(Server, admin=admin),
         source=source,
         enter=setup.enter_process,
         listeners=open_listeners(setup.host, setup.port, 1 if flags.run_gunicorn else flags.num_workers),
@@ -271,10 +274,21 @@ def _run(prepared: "Prepared", again: "Callable[[], Prepared]") -> int:
     finally:
         # Also in the worker processes, which leave through here.
         logs.close()
-        for listener in plan.listeners:
+        for listener in (*plan.listeners, *([admin.listener] if admin else [])):
             listener.close()
-        if starter == os.getpid() and (path := unix_path(setup.host)) is not None:
-            path.unlink(missing_ok=True)
+        for host in (setup.host, setup.config.general_settings.admin_bind or ""):
+            if starter == os.getpid() and (path := unix_path(host)) is not None:
+                path.unlink(missing_ok=True)
+
+
+def _admin_address(setup: "Setup") -> "AdminAddress | None":
+    """Where operators come in, if that is elsewhere. Raises CannotListen."""
+    from proxy_cli.config.bind import parse_bind  # noqa: PLC0415
+    from proxy_cli.processes.listen import open_listeners  # noqa: PLC0415
+    from proxy_cli.server.admin_address import AdminAddress  # noqa: PLC0415
+
+    bind = setup.config.general_settings.admin_bind
+    return None if bind is None else AdminAddress(open_listeners(*parse_bind(bind))[0])
 
 
 def _told_of(setup: "Setup", renewal: "Renewal") -> None:
@@ -292,7 +306,7 @@ def _announce(setup: "Setup", warnings: Sequence[str], *, secure: bool) -> None:
 
     lines = start_lines(
         model_rows(setup.table.deployments),
-        [_address(setup, secure=secure)],
+        [_address(setup, secure=secure), *_admin_shown(setup)],
         warnings=[*setup.notes, *warnings],
         version=__version__,
         json_logs=setup.config.litellm_settings.json_logs,
@@ -310,6 +324,11 @@ def _address(setup: "Setup", *, secure: bool) -> str:
     plain = setup.host.strip("[]")
     host = f"[{plain}]" if ":" in plain else plain
     return f"{'https' if secure else 'http'}://{host}:{setup.port}"
+
+
+def _admin_shown(setup: "Setup") -> list[str]:
+    bind = setup.config.general_settings.admin_bind
+    return [f"{bind} (admin)"] if bind else []
 
 
 def _way_to_run(flags: Flags) -> "Callable[[Plan], int]":

@@ -14,6 +14,7 @@ from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from proxy_cli.config.address import parse_base, parse_proxy
+from proxy_cli.config.bind import parse_bind
 from proxy_cli.config.privacy import shown
 from proxy_cli.config.problem import did_you_mean
 from proxy_cli.config.reading import BeforeValidator, PlainValidator, ValidationInfo, WithJsonSchema, Wrong
@@ -131,6 +132,17 @@ def read_network(value: object, info: ValidationInfo) -> str:
         ip_network(text, strict=False)
     except ValueError:
         raise wrong(f"{text!r} is no address and no network", "write it as 10.0.0.7 or 10.0.0.0/8") from None
+    return text
+
+
+def read_bind(value: object, info: ValidationInfo) -> str:
+    """An address to listen on."""
+    text = read_name(value, info).strip()
+    try:
+        parse_bind(text)
+    except ValueError as problem:
+        message, _, cure = str(problem).partition("; ")
+        raise wrong(message, cure) from None
     return text
 
 
@@ -419,6 +431,7 @@ Anything = Annotated[Json, PlainValidator(read_anything), WithJsonSchema({})]
 Names = tuple[Name, ...]
 Network = Annotated[str, PlainValidator(read_network), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
 Networks = tuple[Network, ...]
+Bind = Annotated[str, PlainValidator(read_bind), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
 TimeZone = Annotated[str, PlainValidator(read_time_zone), WithJsonSchema({**_TEXT_SCHEMA, "minLength": 1})]
 NameOrNames = Annotated[tuple[Name, ...], BeforeValidator(one_or_many), WithJsonSchema(_NAMES_SCHEMA)]
 JsonMap = dict[str, Anything]

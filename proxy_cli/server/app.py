@@ -20,10 +20,10 @@ from proxy_cli.hedge import Hedge
 from proxy_cli.outbox import Outbox
 from proxy_cli.routing.queue import Places
 from proxy_cli.routing.tally import Tally
+from proxy_cli.server.admin_address import AdminAddress
 from proxy_cli.server.admission import Admission
 from proxy_cli.server.books import Clerk
 from proxy_cli.server.connection import Listener
-from proxy_cli.server.counter import Counter
 from proxy_cli.server.drain import Drain, Grace
 from proxy_cli.server.entrance import Entrance
 from proxy_cli.server.fleet_gauges import FleetGauges
@@ -59,7 +59,7 @@ _KEEPALIVE_S: Final = 75.0  # above the 60 s of common load balancers, so that t
 class Server:
     """One worker's server. Owns its entrance, the snapshot new requests take, and those that old ones still hold."""
 
-    def __init__(self, setup: Setup, ask: Ask) -> None:
+    def __init__(self, setup: Setup, ask: Ask, admin: AdminAddress | None = None) -> None:
         self.drain = Drain(time.monotonic)
         self._metrics = setup.metrics
         self._log = RequestLog()
@@ -107,6 +107,8 @@ class Server:
         self._must_learn = False
         self._learning: asyncio.Task[None] | None = None
         self._letting_go: asyncio.Task[None] | None = None
+        self._admin = admin
+        self._back: Entrance | None = None  # where operators come in, if that is elsewhere
         self._entrance: Entrance | None = None
         self._front: Front | None = None
         self._listener: Listener | None = None
@@ -127,6 +129,8 @@ class Server:
         self._listener = Listener(self._serve, problems=self.snapshot.problems, keepalive_timeout_s=keepalive_s)
         self._front = Front(self.snapshot, self._listener, keepalive_s=keepalive_s, outbox=self._process.outbox)
         self._entrance = Entrance(listener, self._front, tls=tls, clock=time.monotonic)
+        if self._admin is not None:
+            self._back = Entrance(self._admin.listener, self._front, tls=tls, clock=time.monotonic)
         if self._clerk is not None:
             await self._clerk.start()
             await self._learn_models()
@@ -140,6 +144,8 @@ class Server:
         self._look_after(self.snapshot.setup)
         self._prober.start()
         self._entrance.open()
+        if self._back is not None:
+            self._back.open()
 
     async def _tell_gaps(self, store: Store) -> None:
         for said in await gaps(store, self.snapshot.setup.table.deployments):
@@ -260,6 +266,8 @@ class Server:
         if self._entrance is None or self._front is None or self._listener is None:
             return
         await self._entrance.close()
+        if self._back is not None:
+            await self._back.close()
         self.drain.closing = self._front.draining = True
         # A client that was accepted a moment ago has not told its request yet: it gets its answer.
         await asyncio.sleep(_SETTLE_S)
@@ -304,11 +312,14 @@ class Server:
         self._log.report(self._metrics)
 
     def _serve(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
-        counter = self.snapshot.counter
-        return self._serve_last(request, counter) if self.drain.closing else counter.serve(request)
+        answer = self.snapshot.counter.serve(request, is_outside=self._is_outside(request))
+        return self._serve_last(answer) if self.drain.closing else answer
 
-    async def _serve_last(self, request: web.BaseRequest, counter: Counter) -> web.StreamResponse:
-        response = await counter.serve(request)
+    def _is_outside(self, request: web.BaseRequest) -> bool:
+        return self._admin is not None and not self._admin.is_of(request.transport)
+
+    async def _serve_last(self, answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+        response = await answer
         if not response.prepared:
             response.force_close()
         return response

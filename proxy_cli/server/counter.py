@@ -19,7 +19,7 @@ from proxy_cli.access.callers import Callers
 from proxy_cli.access.routes import authorize
 from proxy_cli.callers import Caller
 from proxy_cli.clock import Clock
-from proxy_cli.errors import GatewayError, InvalidRequest, forget_frames
+from proxy_cli.errors import GatewayError, InvalidRequest, NotFound, forget_frames
 from proxy_cli.server import reply, strict
 from proxy_cli.server.admission import Admission
 from proxy_cli.server.body import refuse_expectation
@@ -43,6 +43,7 @@ _UNREADABLE: Final = InvalidRequest(
     code="invalid_body",
     param="request_body",
 )
+_ELSEWHERE: Final = NotFound("this path is not answered at this address; operators have one of their own")
 _CHANCE: Final = 20  # hex digits of an id
 _CLIENT_LEFT: Final = 499  # nginx's number for it; nobody receives it, only the log shows it
 
@@ -96,12 +97,14 @@ class Counter:
         self.under_way = 0
         self.served = 0
 
-    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request that aiohttp has read, whatever comes of it."""
+    async def serve(self, request: web.BaseRequest, *, is_outside: bool = False) -> web.StreamResponse:
+        """One request that aiohttp has read, whatever comes of it; `is_outside`: operators are answered elsewhere."""
         record = self.begun(request.method, path_of(request.raw_path), request.remote or "")
         headers = request.headers
         own = self.own_headers(record, headers.get("x-litellm-call-id"), headers.get("origin"))
         fault = strict.fault(request.method, request.raw_path, request.version, request.raw_headers)
+        if fault is None and is_outside:
+            fault = self._elsewhere(request.method, record.route)
         outlet = AiohttpOutlet(request, closes=fault is not None)
         return await self.guard(record, own, self._answer(request, record, own, outlet, fault), outlet)
 
@@ -259,6 +262,14 @@ class Counter:
         await self.admit(record, headers, route)
         refuse_expectation(request)
         return await self._answers[route.name](Visit(request, headers, match, record, own, outlet))
+
+    def _elsewhere(self, method: str, path: str) -> GatewayError | None:
+        """The refusal of what is answered at another address; what is answered nowhere is refused later."""
+        try:
+            route = self._routes.match(method, path).route
+        except GatewayError:
+            return None
+        return None if route.is_for_everybody else _ELSEWHERE
 
     def _preflight(self, request: web.BaseRequest, record: Record) -> web.StreamResponse:
         methods = self._routes.methods_of(record.route)

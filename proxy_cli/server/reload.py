@@ -139,6 +139,8 @@ def _for_next_start(former: Setup, found: Setup) -> tuple[str, ...]:
     different = {
         "litellm_settings.json_logs": before.json_logs != after.json_logs,
         "LITELLM_LOG": former.variables.log_level != found.variables.log_level,
+        "general_settings.admin_bind": former.config.general_settings.admin_bind
+        != found.config.general_settings.admin_bind,
         "general_settings.database_url": former.storing != found.storing,
     }
     return tuple(_NEXT_START.format(name) for name, differs in different.items() if differs)

@@ -18,6 +18,7 @@ from proxy_cli.server.reply import Lines, Outlet
 from proxy_cli.shapes import Headers, Operation, Record
 
 _OPERATORS: Final = frozenset({"health", "administration"})
+_NAMES: Final = frozenset({"models", "model"})
 _PROBES: Final = frozenset({"alive", "ready"})
 _METHODS: Final = ("POST", "GET", "HEAD", "PUT", "PATCH", "DELETE")
 _SLOT: Final = "{model}"
@@ -45,6 +46,11 @@ class Route:
     def reserved(self) -> bool:
         """Whether an operator must get in here also when all places are taken."""
         return self.tag in _OPERATORS
+
+    @property
+    def is_for_everybody(self) -> bool:
+        """Whether it is answered to callers of models also where operators have an address of their own."""
+        return self.operation is not None or self.is_probe or self.name in _NAMES
 
     @property
     def is_probe(self) -> bool:
@@ -97,7 +103,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/openai/models", "models", "The same, where the OpenAI SDK for Azure asks for it", "information"),
     *_both(f"/models/{_SLOT}", "model", "One of these names", "information"),
     *_both("/model/info", "model_info", "What stands behind each name, without secrets", "information"),
-    Route("GET", "/routes", "routes", "Every path of this server", "information"),
+    Route("GET", "/routes", "routes", "Every path of this server", "information", "public"),
     Route("GET", "/health", "health", "How every deployment stands, from what is known", "health", "viewer"),
     Route("POST", "/health/test", "health_test", "Ask every deployment for something small", "health", "admin"),
     Route("GET", "/health/liveliness", "alive", "Whether the process runs", "health", "public"),

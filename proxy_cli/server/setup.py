@@ -32,6 +32,7 @@ from proxy_cli.routing.rules import Rules
 from proxy_cli.routing.table import Alias, Table
 from proxy_cli.secret import Scrubber, Secret
 from proxy_cli.server import backend_tls
+from proxy_cli.server.admin_address import exposure
 from proxy_cli.server.admin_routes import joined
 from proxy_cli.server.admission import AdmissionLimits
 from proxy_cli.server.books import Books, BookTerms, open_books
@@ -130,7 +131,7 @@ class Setup:
             budget_status=litellm.budget_exceeded_status_code or 422,
             is_required=general.require_db,
             may_change=not (general.disable_prisma_schema_update or self.variables.disable_schema_update),
-            keeps_rows=not (general.disable_spend_logs or general.disable_spend_updates),
+            keeps_rows=not general.disable_spend_logs,
             retention=_retention(
                 general.maximum_spend_logs_retention_period, general.maximum_spend_logs_retention_interval
             ),
@@ -217,6 +218,7 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
     setup = _setup(config, flags, variables, built, master_key, notes)
     setup = replace(
         setup,
+        notes=(*setup.notes, *_exposure(setup, storing)),
         storing=storing,
         folder=data_dir(seen),
         common=common,
@@ -227,6 +229,11 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
 
 def _every_route(variables: Variables) -> tuple[Route, ...]:
     return joined(served(docs_path=variables.docs_url or "/docs"))
+
+
+def _exposure(setup: Setup, storing: StoreSettings | None) -> tuple[str, ...]:
+    bind = setup.config.general_settings.admin_bind
+    return () if storing is None else exposure(setup.host, bind, is_secure=setup.flags.ssl_certfile is not None)
 
 
 def _storing(
