@@ -79,7 +79,7 @@ class Backlog:
         known = self._whole.get(name)
         if known is None:
             tally = read_beside(self._folder / name.file) if is_final else None
-            known = tally.sums if tally is not None else _settled(self._records(name, START))
+            known = Counter(dict(tally.settled)) if tally is not None else _settled(self._records(name, START))
             if is_final:
                 self._whole[name] = known
         return known

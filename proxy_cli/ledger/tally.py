@@ -33,17 +33,8 @@ class Reserved(msgspec.Struct, array_like=True, gc=False):
 class Tally(msgspec.Struct, array_like=True, gc=False):
     """What is settled in a segment, and what has no outcome at its end, wherever its intent stands."""
 
-    settled: list[tuple[Charges, int]]
+    settled: list[tuple[Charge, int]]
     open: list[Reserved]
-
-    @property
-    def sums(self) -> Counter[Charge]:
-        """What is settled, by charge."""
-        sums: Counter[Charge] = Counter()
-        for charges, nano in self.settled:
-            for charge in charges:
-                sums[charge] += nano
-        return sums
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -60,12 +51,22 @@ def file_beside(segment: Path) -> Path:
     return segment.with_suffix(SUMS_SUFFIX)
 
 
+def by_charge(settled: Mapping[Charges, int]) -> Counter[Charge]:
+    """What comes to each charge of what comes to several together."""
+    sums: Counter[Charge] = Counter()
+    for charges, nano in settled.items():
+        for charge in charges:
+            sums[charge] += nano
+    return sums
+
+
 def write_beside(segment: Path, settled: Mapping[Charges, int], open_rows: list[Row], *, most_bytes: int) -> None:
     """Put it beside its segment, whole or not at all; where that fails, or there is no room, it is not there."""
     path = file_beside(segment)
     part = path.with_suffix(_PART)
     try:
-        data = frame(SETTLED, _encode(Tally(list(settled.items()), [reserved_of(row) for row in open_rows])))
+        tally = Tally(list(by_charge(settled).items()), [reserved_of(row) for row in open_rows])
+        data = frame(SETTLED, _encode(tally))
         if len(data) > most_bytes:
             return
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)

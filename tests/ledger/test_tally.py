@@ -5,7 +5,7 @@ import pytest
 from proxy_cli.ledger.backlog import Backlog
 from proxy_cli.ledger.journal import Journal, Room
 from proxy_cli.ledger.segments import segments_in
-from proxy_cli.ledger.tally import file_beside, read_beside, write_beside
+from proxy_cli.ledger.tally import by_charge, file_beside, read_beside, write_beside
 from tests.fakes.rows import CHARGE, intent, settled
 
 PLENTY = 1_000_000
@@ -55,6 +55,13 @@ def test_a_segment_with_a_file_beside_it_is_not_read(tmp_path):
             (tmp_path / name.file).write_bytes(b"")
 
     assert looked(tmp_path) == 270 * 2 + 30 * 5 + 1000
+
+
+def test_what_comes_to_several_charges_together_comes_to_each():
+    """A request of a key and its team counts for both."""
+    key, team = ("key", "a", 0), ("team", "t", 60)
+
+    assert by_charge({(key, team): 3, (key,): 4}) == {key: 7, team: 3}
 
 
 @pytest.mark.row("K-07")
