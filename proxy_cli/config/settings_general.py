@@ -181,6 +181,7 @@ class GeneralSettings(Section):
     maximum_spend_logs_retention_period: Duration | None = used(
         "How long the row of a request is kept, as `90d` (for ever); sums stay."
     )
+    maximum_spend_logs_rows: Count | None = used("How many rows of requests are kept, the newest (all); sums stay.")
     maximum_spend_logs_retention_interval: Duration | None = used("How often older rows are removed (`1d`).")
     maximum_spend_logs_cleanup_cron: Text | None = later(
         "When old spend is removed.", "use `maximum_spend_logs_retention_interval`"

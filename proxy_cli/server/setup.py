@@ -24,6 +24,7 @@ from proxy_cli.config.master_key import KeyProblem, master_key_problem
 from proxy_cli.config.models import ModelEntry, ModelParams
 from proxy_cli.config.problem import Path, Place, Problem, Severity
 from proxy_cli.config.schema import Config
+from proxy_cli.config.settings_general import GeneralSettings
 from proxy_cli.ledger.retention import Retention, seconds_of
 from proxy_cli.prices import unpriced
 from proxy_cli.prices.table import PriceTable
@@ -132,9 +133,7 @@ class Setup:
             is_required=general.require_db,
             may_change=not (general.disable_prisma_schema_update or self.variables.disable_schema_update),
             keeps_rows=not general.disable_spend_logs,
-            retention=_retention(
-                general.maximum_spend_logs_retention_period, general.maximum_spend_logs_retention_interval
-            ),
+            retention=_retention(general),
         )
         books, says = open_books(self.storing, self.folder, terms=terms)
         return replace(self, books=books, notes=(*self.notes, *says))
@@ -394,11 +393,12 @@ def _setup(
     )
 
 
-def _retention(period: str | None, interval: str | None) -> Retention | None:
-    """How long rows of the ledger are kept."""
-    if period is None:
+def _retention(general: GeneralSettings) -> Retention | None:
+    """How long rows of the ledger are kept, and how many of them."""
+    period, interval = general.maximum_spend_logs_retention_period, general.maximum_spend_logs_retention_interval
+    if period is None and general.maximum_spend_logs_rows is None:
         return None
-    kept = Retention(period_s=seconds_of(period))
+    kept = Retention(period_s=None if period is None else seconds_of(period), most_rows=general.maximum_spend_logs_rows)
     return kept if interval is None else replace(kept, interval_s=seconds_of(interval))
 
 

@@ -7,6 +7,8 @@ from proxy_cli.callers import Scope
 from proxy_cli.ledger.row import Row, State
 from proxy_cli.server.books import Books, BookTerms, Clerk, open_books
 from proxy_cli.store.settings import StoreSettings
+from tests.fakes.backend import running_backend
+from tests.server.test_money import house
 
 KEY = Scope(kind="key", id="k", max_nano=1_000)
 
@@ -93,3 +95,19 @@ def test_room_for_limits_is_as_configured(tmp_path):
 
     assert books is not None
     assert books.limits.capacity == 5000
+
+
+async def test_no_more_rows_stay_than_the_settings_say(tmp_path):
+    """The newest; what was spent stays known. Looked at when a server begins, and then once a day."""
+    async with running_backend() as backend:
+        async with house(tmp_path, backend) as first:
+            key = await first.key()
+            for _ in range(3):
+                assert (await first.ask(key))[0] == 200
+            newest = max(await first.rows(), key=lambda row: row["startTime"])
+        async with house(tmp_path, backend, "maximum_spend_logs_rows: 1") as second:
+            rows = await second.rows()
+            _, info = await second.get(f"/key/info?key={key}")
+
+    assert [each["request_id"] for each in rows] == [newest["request_id"]]
+    assert info["info"]["spend"] == 0.000_009
