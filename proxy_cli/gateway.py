@@ -4,6 +4,7 @@ The one loop over attempts. Everything it needs is given to it; it decides nothi
 """
 
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -215,6 +216,8 @@ class Gateway:
         return answer
 
     async def _ask(self, call: Call, deployment: Deployment, asks_usage: bool) -> Answer:
+        if call.controls.mock_response is not None:
+            deployment = replace(deployment, mock_response=call.controls.mock_response)
         provider = self._providers(deployment)
         request = provider.prepare(call, deployment, ask_usage=asks_usage)
         if call.account is not None:

@@ -274,6 +274,7 @@ class Controls:
     priority: int | None = None  # 0 goes first, 255 last
     tags: tuple[str, ...] = ()  # metadata.tags, tags, x-litellm-tags
     mock_failures: frozenset[str] = frozenset()  # the `mock_testing_...` fields that are true
+    mock_response: Json = None  # the answer itself, of a caller who may say it
     heartbeat_s: float | None = None  # x-litellm-keepalive-seconds
     region: str | None = None  # allowed_model_region
     explain: bool = False  # x-llmproxy-explain: a dry run, nothing is sent

@@ -19,6 +19,7 @@ from proxy_cli.wire import request as wire_request
 
 _MEGABYTE: Final = 1024 * 1024
 _KEY: Final = "x-litellm-api-key"
+_MAY_MAKE_UP: Final = "allow_client_mock_response"  # in a key's metadata: its requests may hold their answer
 # OpenAI lets these two go without a name and takes its own model then.
 _SETTINGS: Final = {
     Operation.MODERATIONS: "moderation_model",
@@ -80,7 +81,10 @@ class Calls:
             self._tap.client_request(record.request_id, record.method, target, headers, body)
         if fields is None:
             fields = wire_request.cut(body)
-        wire_request.refuse_server_fields(fields, self._limits.permitted)
+        permitted = self._limits.permitted
+        if "mock_response" in fields and record.caller.metadata.get(_MAY_MAKE_UP) is True:
+            permitted |= {"mock_response"}
+        wire_request.refuse_server_fields(fields, permitted)
         if operation is Operation.CHAT and "messages" not in fields:
             raise InvalidRequest("the request has no 'messages'; send a list of messages", param="messages")
         stream = wire_request.flag(fields, "stream")

@@ -54,6 +54,7 @@ HONOURED: Final = MOCK_FAILURES | {
     "fallbacks",
     "litellm_session_id",
     "max_fallbacks",
+    "mock_response",
     "num_retries",
     "priority",
     "stream_timeout",
@@ -106,6 +107,7 @@ def controls(fields: Fields, model: str = "") -> Controls:
         tags=_tags(fields, metadata),
         region=text(fields, "allowed_model_region") or None,
         mock_failures=frozenset(name for name in present if name in MOCK_FAILURES and flag(fields, name)),
+        mock_response=read(fields, "mock_response") if "mock_response" in fields else None,
         present=present,
         unused=tuple(name for name in present if name in UNUSED),
     )

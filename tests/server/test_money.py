@@ -233,3 +233,18 @@ async def test_limits_are_told_in_headers(tmp_path):
 
     assert told["x-ratelimit-api_key-remaining-requests"] == "4"
     assert (told["x-litellm-key-rpm-limit"], told["x-litellm-key-max-budget"]) == ("5", "1.0")
+
+
+async def test_a_key_that_may_says_the_answer_itself(tmp_path):
+    """Its metadata says so, and no backend is asked; every other key is refused, and so is a model not allowed."""
+    async with running_backend() as backend, house(tmp_path, backend) as proxy:
+        may = await proxy.key(models=["m"], metadata={"allow_client_mock_response": True})
+        answered = await proxy.ask(may, mock_response="made up")
+        denied = await proxy.ask(may, "free", mock_response="made up")
+        refused = await proxy.ask(await proxy.key(), mock_response="made up")
+        asked = len(backend.requests)
+
+    assert (answered[0], answered[1]["choices"][0]["message"]["content"]) == (200, "made up")
+    assert (denied[0], denied[1]["error"]["type"]) == (403, "key_model_access_denied")
+    assert (refused[0], refused[1]["error"]["code"]) == (400, "server_only_field")
+    assert asked == 0

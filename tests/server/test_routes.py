@@ -126,6 +126,7 @@ def test_only_the_listed_routes_are_public():
         "/",
         "/docs",
         "/openapi.json",
+        "/routes",
         "/health/liveliness",
         "/health/liveness",
         "/health/readiness",
