@@ -73,6 +73,7 @@ class Callers:
         self._under_way = 0  # lookups, and what was changed since the first of them began
         self._changed: set[tuple[str, str]] = set()
         self._listeners: list[Callable[[str, str], None]] = []
+        self._news = None if store is None else News(store, self.forget)
         self._named = None if store is None else Named(store, clock=clock, tasks=self._tasks)
         self.take(keys, terms=terms, addresses=addresses, tokens=tokens)
 
@@ -101,8 +102,13 @@ class Callers:
 
     def start(self) -> None:
         """Hear of what other processes change."""
-        if self._store is not None:
-            self._tasks.spawn(News(self._store, self.forget).run(), "changes of keys")
+        if self._news is not None:
+            self._tasks.spawn(self._news.run(), "changes of keys")
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there is a store, and it answered when it was last looked at."""
+        return self._news is not None and self._news.is_current
 
     async def close(self) -> None:
         """Hear no more of it."""

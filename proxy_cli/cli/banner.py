@@ -35,16 +35,18 @@ def start_lines(
     addresses: Sequence[str],
     *,
     warnings: Sequence[str],
+    notes: Sequence[str] = (),
     version: str,
     json_logs: bool,
     needs_key: bool = False,
 ) -> list[str]:
-    """Table, warnings, addresses and a curl line, styled for a terminal; or with `json_logs` one line of JSON."""
+    """Table, notes, warnings, addresses and a curl line, for a terminal; or with `json_logs` one line of JSON."""
     if json_logs:
-        return [_as_json(models, addresses, warnings, version)]
+        return [_as_json(models, addresses, warnings, notes, version)]
     lines = ["", *_table(models[:_SHOWN]), ""]
     if len(models) > _SHOWN:
         lines.append(f"and {len(models) - _SHOWN} more; GET /v1/models lists all")
+    lines += [f"note: {one_line(note)}" for note in notes]
     lines += [click.style("warning: ", fg="yellow", bold=True) + one_line(warning) for warning in warnings]
     where = click.style(", ".join(addresses), fg="cyan")
     lines.append(f"{click.style(f'llmproxy {version}', bold=True)} on {where}")
@@ -73,12 +75,19 @@ def _table(models: Sequence[ModelRow]) -> list[str]:
     return [f"  {click.style(head, bold=True)}", *(f"  {line}" for line in below)]
 
 
-def _as_json(models: Sequence[ModelRow], addresses: Sequence[str], warnings: Sequence[str], version: str) -> str:
+def _as_json(
+    models: Sequence[ModelRow],
+    addresses: Sequence[str],
+    warnings: Sequence[str],
+    notes: Sequence[str],
+    version: str,
+) -> str:
     return record(
         f"llmproxy {version} on {', '.join(addresses)}",
         models=[asdict(row) for row in models],
         addresses=list(addresses),
         warnings=list(warnings),
+        notes=list(notes),
     )
 
 

@@ -308,6 +308,7 @@ def _announce(setup: "Setup", warnings: Sequence[str], *, secure: bool) -> None:
         model_rows(setup.table.deployments),
         [_address(setup, secure=secure), *_admin_shown(setup)],
         warnings=[*setup.notes, *warnings],
+        notes=setup.news,
         version=__version__,
         json_logs=setup.config.litellm_settings.json_logs,
         needs_key=setup.keys.required,

@@ -25,7 +25,7 @@ from proxy_cli.ledger.row import Row
 from proxy_cli.secret import Secret
 from proxy_cli.store.base import Store
 from proxy_cli.store.opening import open_store
-from proxy_cli.store.ready import make_ready
+from proxy_cli.store.ready import Ready, make_ready
 from proxy_cli.store.settings import StoreSettings
 from proxy_cli.tasks import Tasks
 
@@ -69,14 +69,14 @@ class Books:
             self.enter(0)
 
 
-def open_books(settings: StoreSettings, folder: Path, *, terms: BookTerms) -> tuple["Books | None", tuple[str, ...]]:
-    """The store brought up to date and the memory that workers share, or None; and what is to be said.
+def open_books(settings: StoreSettings, folder: Path, *, terms: BookTerms) -> tuple["Books | None", Ready]:
+    """The store brought up to date and the memory that workers share, or None; and what is to be said of it.
 
     Raises StoreProblem where serving must not begin without it.
     """
     ready = make_ready(settings, is_required=terms.is_required, may_change=terms.may_change)
     if ready.settings is None:
-        return None, ready.says
+        return None, ready
     books = Books(
         settings=ready.settings,
         limits=Limits(
@@ -87,7 +87,7 @@ def open_books(settings: StoreSettings, folder: Path, *, terms: BookTerms) -> tu
         ),
         ledger=Ledger(folder, node=uuid4().hex[:12], keeps_rows=terms.keeps_rows, retention=terms.retention),
     )
-    return books, ready.says
+    return books, ready
 
 
 class Clerk:

@@ -1,6 +1,6 @@
 """What the proxy says of itself: the names it knows, what stands behind them, its paths and pages."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -21,6 +21,8 @@ from proxy_cli.telemetry.metrics import Metrics
 
 # LiteLLM gives this for every model, and clients have come to compare it.
 CREATED: Final = 1677610602
+_WITH_STORE: Final = b'{"status":"healthy","db":"connected"}'
+_WITHOUT_STORE: Final = b'{"status":"healthy","db":"Not connected"}'
 _JSON: Headers = (("content-type", "application/json"),)
 _HTML: Headers = (
     ("content-type", "text/html; charset=utf-8"),
@@ -136,8 +138,11 @@ def alive() -> bytes:
     return b'"I\'m alive!"'
 
 
-def ready(drain: Drain) -> bytes:
-    """What a probe is told: whether requests are welcome. Raises Overloaded where they are not."""
+def ready(drain: Drain, has_store: Callable[[], bool]) -> bytes:
+    """What a probe is told: whether requests are welcome. Raises Overloaded where they are not.
+
+    They are so without the database, too: whoever is known goes on.
+    """
     if not drain.is_ready():
         raise Overloaded("this process is about to end: send requests elsewhere", code="shutting_down")
-    return b'{"status":"healthy","db":"Not connected"}'
+    return _WITH_STORE if has_store() else _WITHOUT_STORE

@@ -91,7 +91,8 @@ class Setup:
     seal_secret: Secret | None = None  # what secrets in the database are sealed with
     probing: Probing = field(default_factory=Probing)
     probers_turn: Turn = field(default_factory=partial(Turn, "llmproxy-prober"))  # of this server
-    notes: tuple[str, ...] = ()  # to be said once at start
+    notes: tuple[str, ...] = ()  # warnings to be said once at start
+    news: tuple[str, ...] = ()  # what was done before it, likewise
 
     def enter_process(self, number: int) -> None:
         """Called first in a worker process; no two that live at the same time have the same number."""
@@ -135,8 +136,8 @@ class Setup:
             keeps_rows=not general.disable_spend_logs,
             retention=_retention(general),
         )
-        books, says = open_books(self.storing, self.folder, terms=terms)
-        return replace(self, books=books, notes=(*self.notes, *says))
+        books, ready = open_books(self.storing, self.folder, terms=terms)
+        return replace(self, books=books, notes=(*self.notes, *ready.says), news=ready.tells)
 
     @property
     def host(self) -> str:

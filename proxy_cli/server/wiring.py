@@ -274,7 +274,7 @@ def _counter(setup: Setup, answers: Mapping[str, Answer], problems: Problems, pr
     )
     return Counter(
         answers,
-        {"alive": alive, "ready": partial(ready, process.drain)},
+        {"alive": alive, "ready": partial(ready, process.drain, lambda: process.callers.has_store)},
         routes=routes,
         callers=process.callers,
         problems=problems,

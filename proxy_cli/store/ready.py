@@ -17,10 +17,14 @@ _BESIDE: Final = "LiteLLM's own tables are in the database {}: they are left alo
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What to serve with: the settings of the store to open, None for none; and what is to be said once."""
+    """What to serve with: the settings of the store to open, None for none; and what is to be said once.
+
+    `says` are warnings, `tells` is news.
+    """
 
     settings: StoreSettings | None
     says: tuple[str, ...] = ()
+    tells: tuple[str, ...] = ()
 
 
 def make_ready(settings: StoreSettings, *, is_required: bool | None = None, may_change: bool = True) -> Ready:
@@ -29,7 +33,8 @@ def make_ready(settings: StoreSettings, *, is_required: bool | None = None, may_
     `is_required` is what `require_db` says; None: it is where somebody has named the database.
     """
     try:
-        return Ready(settings, _said_of(migrate(settings, may_change=may_change), settings))
+        migrated = migrate(settings, may_change=may_change)
+        return Ready(settings, _warnings(settings), _news(migrated, settings))
     except StoreProblem as problem:
         if not _may_go_on(problem, settings, is_required=is_required):
             raise
@@ -44,15 +49,18 @@ def _may_go_on(problem: StoreProblem, settings: StoreSettings, *, is_required: b
     return not settings.is_explicit and isinstance(problem, NoPlace)
 
 
-def _said_of(migrated: Migrated, settings: StoreSettings) -> tuple[str, ...]:
-    says = []
+def _news(migrated: Migrated, settings: StoreSettings) -> tuple[str, ...]:
+    tells = []
     if not migrated.before:
-        says.append(f"a new database was made: {settings.shown}")
+        tells.append(f"a new database was made: {settings.shown}")
     elif migrated.has_changed:
-        says.append(f"the database {settings.shown} was upgraded from version {migrated.before} to {migrated.after}")
+        tells.append(f"the database {settings.shown} was upgraded from version {migrated.before} to {migrated.after}")
     if migrated.beside_litellm:
-        says.append(_BESIDE.format(settings.shown))
-    if settings.postgres and settings.postgres.unused:
-        names = ", ".join(settings.postgres.unused)
-        says.append(f"the database's address has parameters that do nothing here: {names}")
-    return tuple(says)
+        tells.append(_BESIDE.format(settings.shown))
+    return tuple(tells)
+
+
+def _warnings(settings: StoreSettings) -> tuple[str, ...]:
+    if settings.postgres is None or not settings.postgres.unused:
+        return ()
+    return (f"the database's address has parameters that do nothing here: {', '.join(settings.postgres.unused)}",)

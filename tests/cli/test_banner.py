@@ -30,6 +30,18 @@ def test_table_says_where_each_model_goes():
     assert any("gpt-3.5-turbo" in line and "vicuna-13b" in line for line in lines)
 
 
+def test_what_is_news_is_no_warning():
+    """Neither on the terminal nor in the log's line."""
+    made = ["a new database was made: /data/a.db"]
+
+    shown = click.unstyle(printed(notes=made))
+    logged = json.loads(printed(notes=made, json_logs=True))
+
+    assert "note: a new database was made: /data/a.db" in shown
+    assert "warning" not in shown
+    assert (logged["notes"], logged["warnings"]) == (made, [])
+
+
 def test_address_version_and_warnings_are_printed():
     """Below the table come the warnings, the version, and the address that is listened on."""
     text = click.unstyle(printed(warnings=["no master key is set"]))

@@ -1,8 +1,14 @@
 """What the proxy says of itself."""
 
+import asyncio
+import json
+import time
+
 import pytest
 from yarl import URL
 
+from proxy_cli.server.drain import Drain
+from proxy_cli.server.information import ready
 from tests.fakes.proxy import running_proxy
 from tests.server.conftest import seed_like
 
@@ -84,6 +90,26 @@ async def test_small_routes_answer_as_litellms_do(proxy, path, body):
     """Probes of existing deployments keep working."""
     async with proxy.get(path) as response:
         assert await response.json() == body
+
+
+@pytest.mark.parametrize(("has_store", "word"), [(True, "connected"), (False, "Not connected")])
+def test_readiness_tells_of_the_database_and_does_not_wait_for_it(has_store, word):
+    """While it is away, callers who are known are served: no balancer need go elsewhere."""
+    assert json.loads(ready(Drain(time.monotonic), lambda: has_store)) == {"status": "healthy", "db": word}
+
+
+async def test_a_proxy_with_a_database_that_answers_is_connected(tmp_path):
+    """It is looked at twice a second."""
+    config = "general_settings: {master_key: sk-master-1234567890abcdef}"
+    async with running_proxy(config, keeps=tmp_path) as running:
+        for _ in range(100):
+            async with running.get("/health/readiness") as response:
+                told = await response.json()
+            if told["db"] == "connected":
+                break
+            await asyncio.sleep(0.02)
+
+    assert told == {"status": "healthy", "db": "connected"}
 
 
 async def test_routes_lists_every_path(proxy):

@@ -29,9 +29,9 @@ def test_a_new_database_is_said_once(tmp_path):
 
     first, second = make_ready(settings), make_ready(settings)
 
-    assert first.says == (f"a new database was made: {tmp_path}/a.db",)
+    assert first.tells == (f"a new database was made: {tmp_path}/a.db",)
     assert first.settings == second.settings == settings
-    assert second.says == ()
+    assert (first.says, second.says, second.tells) == ((), (), ())
 
 
 def test_where_the_usual_place_cannot_be_written_nothing_is_kept(unwritable):
@@ -81,7 +81,7 @@ def test_litellms_tables_are_said(tmp_path):
     """Whoever comes from there learns that its keys are not known here."""
     sqlite3.connect(tmp_path / "a.db").execute('CREATE TABLE "LiteLLM_VerificationToken" (token)').connection.close()
 
-    assert any("LiteLLM's own tables" in line for line in make_ready(StoreSettings(path=tmp_path / "a.db")).says)
+    assert any("LiteLLM's own tables" in line for line in make_ready(StoreSettings(path=tmp_path / "a.db")).tells)
 
 
 def test_parameters_that_do_nothing_are_said(postgres, tmp_path):
