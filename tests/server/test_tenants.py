@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import json
+import statistics
+import time
 from typing import Any
 
 import pytest
 
+from proxy_cli.mock.faults import Faults
 from tests.fakes.backend import running_backend
 from tests.fakes.proxy import running_proxy
 from tests.server.test_money import MASTER, PRICED, House, house
@@ -112,3 +115,61 @@ async def test_a_caller_who_leaves_at_any_moment_is_charged_once(tmp_path):
     assert {row["state"] for row in rows} >= {"settled", "aborted"}
     assert info["info"]["spend"] == pytest.approx(sum(row["spend"] for row in rows), abs=1e-12)
     assert after == [200] * 3
+
+
+@pytest.mark.row("L-02")
+async def test_a_tenant_with_a_hundred_requests_waiting_holds_nobody_else_up(tmp_path):
+    """Another's request is sent among the next few, not after the hundred."""
+    async with running_backend(faults=Faults(delay_s=0.03)) as backend:
+        config = f"""
+            model_list:
+              - model_name: m
+                litellm_params:
+                  {{model: openai/m, api_base: "{backend.origin}/v1", api_key: x, max_parallel_requests: 4}}
+            general_settings: {{master_key: {MASTER}}}
+            """
+        async with running_proxy(config, keeps=tmp_path) as running:
+            proxy = House(running)
+            many, few = await proxy.key(), await proxy.key()
+
+            async def crowd() -> None:
+                while True:
+                    await proxy.ask(many)
+
+            waiting = [asyncio.create_task(crowd()) for _ in range(90)]
+            await asyncio.sleep(0.5)
+            overtaken = []
+            for number in range(15):
+                before = len(backend.requests)
+                status, _ = await proxy.ask(few, user=f"few-{number}")
+                sent = [each.body.get("user") for each in backend.requests if each.method == "POST"]
+                overtaken.append(sent.index(f"few-{number}") - before)
+                assert status == 200
+            for each in waiting:
+                each.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert max(overtaken) <= 12, "of ninety that were there before"
+
+
+@pytest.mark.deep
+@pytest.mark.row("A-29")
+async def test_the_time_of_a_refusal_tells_nothing_of_how_much_of_a_key_was_right(tmp_path):
+    """Right beginnings and wrong ones take as long, as far as one sample of wrong ones is as long as another."""
+    async with running_backend() as backend, house(tmp_path, backend) as proxy:
+        key = await proxy.key()
+        kinds = {
+            "random": [f"sk-{number:0{len(key) - 3}d}" for number in range(20)],
+            "others": [f"sk-{number + 20:0{len(key) - 3}d}" for number in range(20)],
+            "right": [f"{key[:-2]}{number:02d}" for number in range(20) if f"{number:02d}" != key[-2:]],
+        }
+        times: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for turn in range(6000):
+            for kind, keys in kinds.items():
+                began_s = time.perf_counter()
+                status, _ = await proxy.get("/v1/models", keys[turn % len(keys)])
+                times[kind].append(time.perf_counter() - began_s)
+                assert status == 401
+    usual, other, right = (statistics.median(each[600:]) for each in times.values())
+
+    assert abs(right - usual) <= 3 * abs(other - usual) + 0.03 * usual
