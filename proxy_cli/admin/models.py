@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from proxy_cli.admin.base import Ask, Endpoint, Id, Map, Office, merged, value_of
 from proxy_cli.admin.seal import known_seal, seal_of
 from proxy_cli.admin.stored import as_mapping, opened, said, sealed
+from proxy_cli.admin.teams import offer_model
 from proxy_cli.config.destination import refused
 from proxy_cli.config.models import ModelEntry
 from proxy_cli.config.privacy import is_secret_name
@@ -62,6 +63,7 @@ async def new(office: Office, ask: Ask) -> Json:
     body: NewModel = ask.body
     info = value_of(body.model_info, {})
     model_id = str(info.get("id") or uuid.uuid4())
+    team_id = str(info.get("team_id") or "")
     params = merged({}, body.litellm_params)
     _checked(office, {"model_name": body.model_name, "litellm_params": params, "model_info": _info(info, model_id)})
     if office.table.by_id(model_id) is not None:
@@ -70,6 +72,8 @@ async def new(office: Office, ask: Ask) -> Json:
     def work(connection: Connection) -> Json:
         if _found(connection, model_id) is not None:
             raise _taken(model_id)
+        if team_id:
+            offer_model(connection, ask.caller, team_id, body.model_name)
         moment, by = now_us(), ask.caller.user_id
         seal = seal_of(connection, office.seal_secret)
         connection.execute(
@@ -87,7 +91,10 @@ async def new(office: Office, ask: Ask) -> Json:
         say_changed(connection, KIND, model_id)
         return _said(connection, office, model_id)
 
-    return await _changed(office, model_id, work)
+    answer = await _changed(office, model_id, work)
+    if team_id:
+        office.forget("team", team_id)
+    return answer
 
 
 async def change(office: Office, ask: Ask) -> Json:

@@ -240,6 +240,14 @@ async def drop_models(office: Office, ask: Ask) -> Json:
     return await _set_models(office, ask, _without)
 
 
+def offer_model(connection: Connection, caller: Caller, team_id: str, name: str) -> None:
+    """Have a team's list hold a model that is made for it; one that may have all keeps them. Raises as `team_for`."""
+    team = team_for(connection, caller, team_id, Standing.RULES, "change the models")
+    models = list(dict.fromkeys([*(team["fields"].get("models") or [_ALL]), name]))
+    _check_beside(connection, {"models": models}, team["organization_id"])
+    _save(connection, caller, team, {"models": models})
+
+
 def _without(models: Sequence[str], gone: Sequence[str]) -> list[str]:
     left = [model for model in models if model not in gone]
     if models and not left:

@@ -4,14 +4,14 @@ import asyncio
 
 import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from proxy_cli.admin import models
 from proxy_cli.admin.seal import SealProblem
 from proxy_cli.admin.stored import load
 from proxy_cli.errors import Conflict, InvalidRequest, NotFound, Unprocessable
 from proxy_cli.secret import Secret
-from proxy_cli.store.tables import CHANGES, MODELS
+from proxy_cli.store.tables import CHANGES, MODELS, TEAMS
 from tests.fakes.proxy import running_proxy
 from tests.fakes.spending import office_of, send
 from tests.fakes.store import fresh_store
@@ -363,3 +363,26 @@ async def test_the_variable_that_litellm_has_for_it_does_the_same(tmp_path):
             assert reply.status == 200
 
         assert await soon(proxy, "mine", 200)
+
+
+async def test_a_model_made_for_a_team_stands_in_its_list(office):
+    """A team that may have all keeps them; where there is no such team, no model is made either."""
+    await office.store.write(
+        lambda connection: connection.execute(
+            insert(TEAMS), [{"team_id": "all", "fields": {}}, {"team_id": "few", "fields": {"models": ["gpt-4"]}}]
+        )
+    )
+
+    for number, team_id in enumerate(("all", "few", "few")):
+        await post(office, "/model/new", {**NEW, "model_info": {"id": str(number), "team_id": team_id}})
+    with pytest.raises(NotFound):
+        await post(office, "/model/new", {**NEW, "model_info": {"id": "none", "team_id": "nowhere"}})
+    rows = await office.store.read(
+        lambda connection: dict(connection.execute(select(TEAMS.c.team_id, TEAMS.c.fields)).all())
+    )
+
+    assert {team_id: fields["models"] for team_id, fields in rows.items()} == {
+        "all": ["all-proxy-models", "mine"],
+        "few": ["gpt-4", "mine"],
+    }
+    assert len(await entries(office)) == 3
