@@ -114,6 +114,8 @@ class Drainer:
 
     async def _turn(self) -> float:
         """One round, where it is this process's turn; how long to wait for the next one."""
+        if self._journal is not None:
+            self._journal.say_what_waits()
         if not self._take_lock():
             return _LOCK_PAUSE_S
         if self._is_quiet():

@@ -145,6 +145,11 @@ class Journal:
         """It reached nobody after all: no row is made of it."""
         self._say(frame(VOID, _encode(request_id)), request_id, None)
 
+    def say_what_waits(self) -> None:
+        """Write what found no room, if there is some by now, though no further request comes."""
+        if self._unsaid:
+            self._say_late()
+
     def call_with_next(self, wake: Callable[[], None]) -> None:
         """Call this once, when the next row is settled."""
         self._wake = wake

@@ -13,13 +13,14 @@ from sqlalchemy import func, select
 
 from proxy_cli.callers import Scope
 from proxy_cli.ledger.crash import POINTS, VARIABLE
-from proxy_cli.ledger.journal import CrashingJournal
+from proxy_cli.ledger.journal import CrashingJournal, JournalFull
 from proxy_cli.ledger.ledger import Ledger
 from proxy_cli.ledger.row import State
 from proxy_cli.ledger.segments import segments_in
 from proxy_cli.store.failures import StoreUnavailable
 from proxy_cli.store.opening import open_store
 from proxy_cli.store.tables import LEDGER, SPEND
+from tests.fakes.disk import fill, small_disk
 from tests.fakes.ledger_process import OPEN_AT_ONCE
 from tests.fakes.rows import CHARGE, intent, settled
 from tests.fakes.store import fresh_settings
@@ -209,6 +210,53 @@ async def test_without_rows_what_is_spent_is_counted(store, tmp_path):
     await ledger.stop()
 
     assert await totals(store) == (0, 10)
+
+
+@pytest.mark.row("D-01")
+async def test_a_disk_that_is_really_full_refuses_what_is_new_and_loses_nothing(tmp_path):
+    """Journal and database on one full disk: requests under way get their rows, new ones 503, and all recovers."""
+    with small_disk(tmp_path / "disk", 4 * 1024 * 1024) as is_there:
+        if not is_there:
+            pytest.skip("no tmpfs can be mounted: this needs root")
+        folder = tmp_path / "disk"
+        store = open_store(fresh_settings(folder))
+        ledger = ledger_in(folder, segment_bytes=64 * 1024)
+        await ledger.start(store)
+        ledger.journal.intent(intent("first"))
+        await totals(store)
+        fill(folder / "filler")
+
+        sent = ["first"]
+        refused = await refusal(ledger, sent)
+        for name in sent:
+            ledger.journal.settle(settled(name, cost=3))
+        known = (await ledger.sums(store, [(KEY, 0)]))[CHARGE]
+        (folder / "filler").unlink()
+        async with asyncio.timeout(20):
+            while (await totals(store))[0] < len(sent):
+                await asyncio.sleep(0.05)
+        ledger.journal.intent(intent("after"))
+        ledger.journal.settle(settled("after", cost=3))
+        await ledger.stop()
+        found = await totals(store)
+        await store.close()
+
+    assert (refused.status, refused.code) == (503, "ledger_full")
+    assert "No space left" in str(refused)
+    assert 0 < known[1] <= 3 * len(sent)  # what found no room is known to the limits alone, until it is written
+    assert found == (len(sent) + 1, 3 * len(sent) + 3)
+
+
+async def refusal(ledger, sent):
+    """Begin requests until one is refused; what with."""
+    while True:
+        name = f"new-{len(sent)}"
+        try:
+            ledger.journal.intent(intent(name))
+        except JournalFull as full:
+            return full
+        sent.append(name)
+        await asyncio.sleep(0)
 
 
 async def test_a_fault_while_draining_is_logged_and_tried_again(store, tmp_path, caplog):
