@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from proxy_cli.access.limits import Left
-from proxy_cli.callers import Bounds, Caller, Extra, Scope
+from proxy_cli.callers import Bounds, Caller, Extra, Role, Scope
 from proxy_cli.clock import Clock
 from proxy_cli.errors import UnknownModel
 from proxy_cli.ledger.row import Charge, Row, State
@@ -26,7 +26,7 @@ from proxy_cli.routing.checks import is_inside
 from proxy_cli.routing.estimates import answer_tokens, prompt
 from proxy_cli.routing.table import Table
 from proxy_cli.shapes import Call, Deployment, Record, Usage
-from proxy_cli.wire.notes import notes_of, prompt_of
+from proxy_cli.wire.notes import Notes, notes_of, prompt_of
 
 # What an answer is taken to have where its caller sets no limit; what it has in truth is settled at its end.
 _USUAL_ANSWER_TOKENS: Final = 1024
@@ -150,6 +150,11 @@ class Accounts:
             await self._load(missing)
         return self._opened(call, end_user, scopes)
 
+    def mirrored(self, call: Call, original: str) -> Call:
+        """A copy of a call with an account of its own, which nobody pays for: it is only put down."""
+        unnamed = msgspec.structs.replace(call, caller=_NOBODY)
+        return msgspec.structs.replace(unnamed, account=CallAccount(self, unnamed, _FREE, "", (), original))
+
     def now_us(self, moment_s: float | None) -> int:
         """A moment of the monotonic clock as microseconds since 1970; 0 for none."""
         if moment_s is None:
@@ -232,13 +237,51 @@ def _scopes(caller: Caller, call: Call, more: tuple[Scope, ...]) -> tuple[Scope,
     return caller.scopes + of_model + more if of_model or more else caller.scopes
 
 
+class _Free:
+    """The ticket of what nobody is charged for."""
+
+    reserved_nano = 0
+    charges: tuple[Charge, ...] = ()
+
+    def left(self) -> Sequence[Left]:
+        """No limit has had anything taken from it."""
+        return ()
+
+    def settle(self, cost_nano: int, tokens: int) -> None:
+        """It came to this much, for nobody."""
+
+    def void(self) -> None:
+        """It never reached a backend."""
+
+
+_FREE: Final = _Free()
+_NOBODY: Final = Caller(role=Role.CUSTOMER)
+
+
 class CallAccount:
     """One call's. Owns its row from the first attempt on, and what was reserved until it is settled."""
 
-    __slots__ = ("_accounts", "_call", "_deployment", "_is_closed", "_row", "_said", "_ticket", "end_user", "scopes")
+    __slots__ = (
+        "_accounts",
+        "_call",
+        "_deployment",
+        "_is_closed",
+        "_original",
+        "_row",
+        "_said",
+        "_ticket",
+        "end_user",
+        "scopes",
+    )
 
     def __init__(
-        self, accounts: Accounts, call: Call, ticket: Ticket, end_user: str, scopes: tuple[Scope, ...]
+        self,
+        accounts: Accounts,
+        call: Call,
+        ticket: Ticket,
+        end_user: str,
+        scopes: tuple[Scope, ...],
+        original: str = "",
     ) -> None:
         self._accounts = accounts
         self._call = call
@@ -247,6 +290,7 @@ class CallAccount:
         self._is_closed = False
         self._deployment: Deployment | None = None  # asked last
         self._said: bytearray | None = None  # the beginning of the answer, where that is kept
+        self._original = original  # the request that it is a copy of
         self.end_user = end_user
         self.scopes = scopes
 
@@ -335,7 +379,7 @@ class CallAccount:
 
     def _new_row(self, deployment: Deployment) -> Row:
         call, caller, accounts = self._call, self._call.caller, self._accounts
-        notes = notes_of(call)
+        notes = notes_of(call) if not self._original else Notes(metadata={"mirrored_from": self._original})
         return Row(
             request_id=call.request_id,
             call_type=call.operation.value,

@@ -322,3 +322,29 @@ def test_an_end_user_asks_what_he_names_where_it_is_in_his_region(region):
 def test_a_model_that_nobody_has_stays_what_was_asked_for():
     """Whoever looks for it says best that it is not there."""
     assert opened(House(bounds=Bounds("eu", "second")), model="no-such").model == "no-such"
+
+
+def test_a_copy_is_put_down_and_charged_to_nobody():
+    """With the request that it is a copy of, and nothing else of its caller's."""
+    house = House()
+    copied = house.accounts().mirrored(call(request_id="r-mirror", fields={"metadata": {"a": "b"}}), "r")
+
+    copied.account.begin(deployment("m", rates=PRICES))
+    copied.account.settle(deployment("m", rates=PRICES), USAGE, "provider", 5, Record(request_id="r", route="mirror"))
+    copied.account.close(Record(request_id="r", route="mirror"))
+
+    (row,) = house.settled
+    assert (row.request_id, row.key, row.user_id, row.team_id, row.end_user) == ("r-mirror", "", "", "", "")
+    assert (row.charges, row.reserved_nano, row.cost_nano) == ((), 0, 5)
+    assert row.metadata == {"mirrored_from": "r"}
+    assert copied.account.told() == ""
+    assert house.tickets == []
+
+
+def test_a_copy_that_never_left_leaves_nothing():
+    """No backend has heard of it."""
+    house = House()
+
+    house.accounts().mirrored(call(), "r").account.close(Record(request_id="r", route="mirror"))
+
+    assert (house.intents, house.settled) == ([], [])

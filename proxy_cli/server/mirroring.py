@@ -11,11 +11,12 @@ from typing import Final
 
 import msgspec
 
+from proxy_cli.accounts import Accounts
 from proxy_cli.answer import Answer
 from proxy_cli.clock import Clock
 from proxy_cli.errors import GatewayError, forget_frames
 from proxy_cli.gateway import Gateway
-from proxy_cli.shapes import Call, Controls, Deployment, Record
+from proxy_cli.shapes import Account, Call, Controls, Deployment, Record
 from proxy_cli.tasks import Tasks
 from proxy_cli.telemetry.metrics import Metrics
 from proxy_cli.telemetry.recorder import Recorder
@@ -29,12 +30,22 @@ _ALONE: Final = Controls(no_fallbacks=True)  # what a mirror says of itself is w
 class Mirrors:
     """Sends the copies."""
 
-    def __init__(self, gateway: Gateway, recorder: Recorder, metrics: Metrics, *, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        recorder: Recorder,
+        metrics: Metrics,
+        *,
+        clock: Clock,
+        random: Random,
+        accounts: Accounts | None = None,
+    ) -> None:
         self._gateway = gateway
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
         self._random = random
+        self._accounts = accounts
         self._tasks = Tasks()
         self.under_way = 0
 
@@ -52,10 +63,13 @@ class Mirrors:
             call,
             request_id=f"{call.request_id}-mirror",
             model=mirror.model,
-            controls=replace(_ALONE, present=call.controls.present),
+            # What may not leave a region does not do so as a copy.
+            controls=replace(_ALONE, present=call.controls.present, region=call.controls.region),
             received_s=now_s,
             account=None,
         )
+        if self._accounts is not None:
+            copied = self._accounts.mirrored(copied, call.request_id)
         record = Record(
             request_id=copied.request_id, route=ROUTE, model=mirror.model, stream=call.stream, started_s=now_s
         )
@@ -72,7 +86,7 @@ class Mirrors:
                 answer = await self._gateway.answer(call)
                 record.deployment, record.attempts, record.status = answer.deployment, answer.attempts, answer.status
                 record.waited_s = answer.waited_s
-                await self._read(answer, record)
+                await self._read(answer, record, call.account)
         except GatewayError as failure:
             record.status, record.error, record.error_code = failure.status, failure.message, failure.code
             forget_frames(failure)
@@ -85,16 +99,22 @@ class Mirrors:
             if answer is not None:
                 self._gateway.settle(call, answer, record)
                 answer.close()
+            if call.account is not None:
+                call.account.close(record)
             record.ended_s = self._clock()
             self._recorder.add(record)
 
-    async def _read(self, answer: Answer, record: Record) -> None:
-        """Take all of an answer, as a caller would, and throw it away."""
+    async def _read(self, answer: Answer, record: Record, account: Account | None) -> None:
+        """Take all of an answer, as a caller would, and throw it away, but for what is kept with its row."""
         if answer.relay is None:
             record.bytes_out = len(answer.body)
+            if account is not None:
+                account.keep(answer.body)
             return
         while data := await answer.relay.next():
             if record.first_byte_s is None:
                 record.first_byte_s = self._clock()
             record.bytes_out += len(data)
+            if account is not None:
+                account.keep(data)
         record.delivered = True

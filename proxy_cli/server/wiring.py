@@ -103,7 +103,8 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         hedge=process.hedge,
         tap=tap,
     )
-    mirrors = Mirrors(gateway, process.recorder, setup.metrics, clock=time.monotonic, random=chance)
+    accounts = _accounts(setup, process)
+    mirrors = Mirrors(gateway, process.recorder, setup.metrics, clock=time.monotonic, random=chance, accounts=accounts)
     leftovers = Leftovers(gateway, general.abort_policy)
     calls = Calls(setup.table, limits=setup.limits, tap=tap)
     inference = Inference(
@@ -116,7 +117,7 @@ def snapshot_of(setup: Setup, upstream: Upstream, process: Process) -> Snapshot:
         leftovers=leftovers,
         heart=process.heart,
         beats=Beats(general.stream_keepalive_seconds, general.early_commit_seconds),
-        accounts=_accounts(setup, process),
+        accounts=accounts,
         denied_status=setup.terms.denied_status,
         is_strict=general.ledger == "strict",
         dry_run=dry_run_of(setup, router, process.places, gateway.asks_usage),

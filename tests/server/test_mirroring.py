@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+import pytest
+
 from proxy_cli.mock.faults import Faults
 from tests.fakes.backend import running_backend
 from tests.fakes.proxy import running_proxy
@@ -19,6 +21,15 @@ def config(real, shadow, percent=100):
         {"model_name": "shadow", "litellm_params": {"model": "openai/s", "api_base": shadow, "api_key": "k"}},
     ]
     return json.dumps({"model_list": entries})
+
+
+MASTER = "sk-master-1234567890abcdef"
+BEARER = {"authorization": f"Bearer {MASTER}"}
+
+
+def kept(real, shadow):
+    """The same with a ledger."""
+    return json.dumps({**json.loads(config(real, shadow)), "general_settings": {"master_key": MASTER}})
 
 
 def chat(**more):
@@ -104,3 +115,35 @@ async def test_a_mirrored_stream_that_breaks_counts_against_the_mirror():
             told = [state.last_failure for state in proxy.setup.fleet.states()]
 
     assert any("upstream_truncated" in each for each in told)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_a_copy_has_a_row_of_its_own(tmp_path, stream, is_down):
+    """It was asked of a backend and is nobody's: the caller's row says nothing of it."""
+    async with running_backend() as real, running_backend() as shadow:
+        settings = kept(real.url, "http://127.0.0.1:9/v1" if is_down else shadow.url)
+        async with running_proxy(settings, keeps=tmp_path) as proxy:
+            async with proxy.post("/v1/chat/completions", chat(stream=stream), headers=BEARER) as response:
+                await response.read()
+            await until(lambda: proxy.server.snapshot.mirrors.under_way == 0)
+            await asyncio.sleep(0.3)  # until the rows are in the store
+            async with proxy.get("/spend/logs", headers=BEARER) as response:
+                rows = {each["model_group"]: each for each in await response.json()}
+
+    assert rows["a"]["state"] == "settled"
+    assert rows["shadow"]["state"] == ("failed" if is_down else "settled")
+    assert rows["shadow"]["metadata"]["mirrored_from"] == rows["a"]["llmproxy_request_id"]
+
+
+async def test_a_copy_stays_in_the_region_of_its_call():
+    """What may not leave it does not do so as a copy."""
+    async with running_backend() as real, running_backend() as shadow:
+        settings = json.loads(config(real.url, shadow.url))
+        settings["model_list"][0]["litellm_params"]["region_name"] = "eu"
+        async with running_proxy(json.dumps(settings)) as proxy:
+            async with proxy.post("/v1/chat/completions", chat(allowed_model_region="eu")) as response:
+                assert response.status == 200
+            await until(lambda: proxy.server.snapshot.mirrors.under_way == 0)
+
+    assert not shadow.requests
