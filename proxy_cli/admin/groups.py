@@ -34,7 +34,7 @@ _PRICES: Final = ("input_cost_per_token", "output_cost_per_token")
 def facts_of(office: Office, deployment: Deployment) -> Mapping[str, Json]:
     """What is known of a deployment: what the price table says, and over it what its entry says."""
     known = office.prices.find(deployment.model, deployment.provider, deployment.info.get("base_model")) or NOTHING
-    return {**known, **deployment.info}
+    return {**known, **deployment.rates, **deployment.info}
 
 
 async def groups(office: Office, ask: Ask) -> Json:

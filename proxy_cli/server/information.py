@@ -1,6 +1,6 @@
 """What the proxy says of itself: the names it knows, what stands behind them, its paths and pages."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -49,8 +49,11 @@ class Information:
     redirect: str | None = None  # where `/` leads instead of the page
 
     async def models(self, visit: Visit) -> web.StreamResponse:
-        """The list of names that the caller may ask for."""
-        listed = [self._model(name) for name in self.table.names() if self._may_ask(visit, name)]
+        """The list of names that the caller may ask for; `?only_model_access_groups=true`: of the groups of them."""
+        names = [name for name in self.table.names() if self._may_ask(visit, name)]
+        if visit.request.query.get("only_model_access_groups", "").lower() == "true":
+            names = self._access_groups(names)
+        listed = [self._model(name) for name in names]
         return _json({"data": listed, "object": "list"})
 
     async def model(self, visit: Visit) -> web.StreamResponse:
@@ -111,6 +114,10 @@ class Information:
             pages.openapi(self.routes.all, version=__version__, server_root_path=self.root, needs_key=self.needs_key)
         )
 
+    def _access_groups(self, names: Iterable[str]) -> list[str]:
+        found = (each.info.get("access_groups") or () for name in names for each in self.table.group_of(name))
+        return sorted({str(group) for groups in found for group in groups})
+
     def _may_ask(self, visit: Visit, name: str) -> bool:
         return may_ask(visit.record.caller, name, self.table.words)
 
@@ -124,7 +131,8 @@ class Information:
         return model
 
     def _info(self, deployment: Deployment) -> Json:
-        info = {**self.known.get(deployment.id, {}), **deployment.info, "id": deployment.id}
+        # What the entry says of prices is what counts, and so what is shown.
+        info = {**self.known.get(deployment.id, {}), **deployment.rates, **deployment.info, "id": deployment.id}
         info.setdefault("db_model", False)
         return {"model_name": deployment.group, "litellm_params": dict(deployment.params), "model_info": info}
 

@@ -141,3 +141,33 @@ async def test_a_root_path_shows_in_the_pages(backend):
             assert response.status == 200
         async with proxy.get("/llm/openapi.json") as response:
             assert (await response.json())["servers"][0]["url"] == "/llm"
+
+
+async def test_the_access_groups_are_listed_alone(backend):
+    """Where a client asks for them: without groups there is none, and no model."""
+    config = f"""
+        model_list:
+          - model_name: a
+            litellm_params: {{model: openai/a, api_base: "{backend.url}", api_key: x}}
+            model_info: {{access_groups: [small, fast]}}
+          - model_name: b
+            litellm_params: {{model: openai/b, api_base: "{backend.url}", api_key: x}}
+    """
+    async with running_proxy(config) as proxy, proxy.get("/models?only_model_access_groups=True") as response:
+        listed = (await response.json())["data"]
+
+    assert [each["id"] for each in listed] == ["fast", "small"]
+
+
+async def test_model_info_shows_the_prices_that_count(backend):
+    """Those of the entry, over those of the price table."""
+    config = f"""
+        model_list:
+          - model_name: a
+            litellm_params:
+              {{model: openai/gpt-4o, api_base: "{backend.url}", api_key: x, input_cost_per_token: 0.25}}
+    """
+    async with running_proxy(config) as proxy, proxy.get("/model/info") as response:
+        (entry,) = (await response.json())["data"]
+
+    assert entry["model_info"]["input_cost_per_token"] == 0.25
