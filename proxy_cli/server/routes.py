@@ -127,11 +127,12 @@ def served(
     *, docs_path: str | None = "/docs", openapi: bool = True, metrics_need_key: bool = True
 ) -> tuple[Route, ...]:
     """The table as the settings want it: the docs page elsewhere or nowhere, the document shown or not."""
-    opened = set() if metrics_need_key else {"metrics"}
+    changed: dict[str, Access] = {} if metrics_need_key else {"metrics": "public"}
     hidden = {"docs"} if docs_path is None or not openapi else set()
     if not openapi:
         hidden.add("openapi")
-    table = (replace(route, access="public") if route.name in opened else route for route in ROUTES)
+        changed["routes"] = "key"  # it tells the paths that the document would
+    table = (replace(route, access=changed.get(route.name, route.access)) for route in ROUTES)
     return tuple(
         replace(route, path_template=docs_path) if route.name == "docs" and docs_path else route
         for route in table

@@ -26,11 +26,11 @@ CONFIG = f"""
 # after a thought about it.
 REVIEWED: dict[Access, str] = {
     "public": """
-        GET /   GET /docs   GET /openapi.json
+        GET /   GET /docs   GET /openapi.json   GET /routes
         GET /health/liveliness   GET /health/liveness   GET /health/readiness
     """,
     "key": """
-        GET /metrics   GET /metrics/   GET /routes   GET /test
+        GET /metrics   GET /metrics/   GET /test
         GET /models   GET /models/{model}   GET /openai/models   GET /v1/models   GET /v1/models/{model}
         GET /model/info   GET /v1/model/info   GET /v2/model/info   GET /model_group/info
         GET /utils/supported_openai_params   POST /utils/token_counter

@@ -1,7 +1,7 @@
 import pytest
 
 from proxy_cli.errors import MethodNotAllowed, NotFound
-from proxy_cli.server.routes import ROUTES, Route, Routes, governed, meaningless
+from proxy_cli.server.routes import ROUTES, Route, Routes, governed, meaningless, served
 from proxy_cli.shapes import Operation
 
 OPERATIONS = list(Operation)
@@ -131,6 +131,15 @@ def test_only_the_listed_routes_are_public():
         "/health/liveness",
         "/health/readiness",
     }
+
+
+def test_the_paths_are_told_to_anybody_only_where_the_document_is():
+    """Who hides the one does not mean to show the other."""
+    open_one, closed_one = (
+        next(route for route in served(openapi=shown) if route.name == "routes") for shown in (True, False)
+    )
+
+    assert (open_one.access, closed_one.access) == ("public", "key")
 
 
 def test_a_probe_needs_no_key():
