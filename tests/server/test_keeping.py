@@ -101,7 +101,7 @@ async def test_a_strict_ledger_has_each_request_once(tmp_path, stream):
         key = await proxy.key()
         async with proxy.proxy.post("/v1/chat/completions", asking(stream), headers=bearer(key)) as response:
             await response.read()
-        (row,) = await proxy.rows()
+        (row,) = await put_in(proxy, 1)
         _, info = await proxy.get(f"/key/info?key={key}")
 
     assert row["state"] == "settled"
@@ -116,7 +116,7 @@ async def test_nothing_that_is_said_is_anywhere_on_the_disk(tmp_path, caplog):
         for stream in (False, True):
             async with proxy.proxy.post("/v1/chat/completions", asking(stream), headers=bearer(key)) as response:
                 assert SECRET in (await response.text())
-        rows = await proxy.rows()
+        rows = await put_in(proxy, 2)
         files = {each: each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()}
 
     assert len(rows) == 2
@@ -133,12 +133,21 @@ async def test_prompts_and_answers_are_kept_where_that_is_asked_for(tmp_path, st
         key = await proxy.key()
         async with proxy.proxy.post("/v1/chat/completions", asking(stream), headers=bearer(key)) as response:
             await response.read()
-        (row,) = await proxy.rows()
+        (row,) = await put_in(proxy, 1)
         _, one = await proxy.get(f"/spend/logs/ui/{row['llmproxy_request_id']}")
 
     assert one["messages"] == [{"role": "user", "content": SECRET}]
     assert SECRET in str(one["response"])
     assert isinstance(one["response"], str) == stream
+
+
+async def put_in(proxy, number):
+    """The ledger, once so many rows are in the store."""
+    for _ in range(20):
+        rows = await proxy.rows()
+        if len(rows) >= number:
+            break
+    return rows
 
 
 def asking(stream):

@@ -127,9 +127,12 @@ async def test_a_copy_has_a_row_of_its_own(tmp_path, stream, is_down):
             async with proxy.post("/v1/chat/completions", chat(stream=stream), headers=BEARER) as response:
                 await response.read()
             await until(lambda: proxy.server.snapshot.mirrors.under_way == 0)
-            await asyncio.sleep(0.3)  # until the rows are in the store
-            async with proxy.get("/spend/logs", headers=BEARER) as response:
-                rows = {each["model_group"]: each for each in await response.json()}
+            for _ in range(20):  # until the rows are in the store
+                await asyncio.sleep(0.2)
+                async with proxy.get("/spend/logs", headers=BEARER) as response:
+                    rows = {each["model_group"]: each for each in await response.json()}
+                if len(rows) == 2:
+                    break
 
     assert rows["a"]["state"] == "settled"
     assert rows["shadow"]["state"] == ("failed" if is_down else "settled")
