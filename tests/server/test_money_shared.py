@@ -116,6 +116,20 @@ async def test_ten_of_500_at_once_pass_a_budget_for_ten_and_sixty_of_300_a_minut
     assert found == 0.000_020
 
 
+@pytest.mark.row("B-04")
+async def test_tokens_of_a_minute_are_kept_by_all_processes_together(tmp_path):
+    """Whatever was reserved for answers, those that came hold no more than the limit."""
+    async with running_backend() as backend, works(tmp_path, backend) as proxy:
+        key = await proxy.key(tpm_limit=60)
+
+        found = await proxy.burst(key, 100)
+        reached = [each for each in backend.requests if each.method == "POST"]
+
+    assert found.keys() == {200, 429}
+    assert len(reached) == found[200]
+    assert 0 < 2 * found[200] <= 60, "two tokens each"
+
+
 @pytest.mark.row("A-36", "B-08")
 async def test_what_is_changed_holds_in_every_process_within_a_second(tmp_path):
     """A raised budget lets a key through wherever it comes, and a blocked key is nowhere let in."""
