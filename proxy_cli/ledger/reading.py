@@ -115,10 +115,12 @@ class Reader:
         return Batch(rows=rows, steps=steps, foreign=foreign)
 
     def is_quiet(self) -> bool:
-        """Whether nothing was written since the last reading; that a process has ended is not seen here."""
-        living = {name for name, cursor in self._cursors.items() if not cursor.is_complete}
-        return set(self.found()) == self._cursors.keys() and not any(
-            has_more(self._folder / name.file, self._cursors[name].read) for name in living
+        """Whether nothing was written since the last reading, and no process that writes has ended."""
+        if set(self.found()) != self._cursors.keys():
+            return False
+        unfinished = [(name, cursor.read) for name, cursor in self._cursors.items() if not cursor.is_complete]
+        return all(
+            self._lives(name.run) and not has_more(self._folder / name.file, position) for name, position in unfinished
         )
 
     def orphans(self, at_us: int) -> list[Batch]:

@@ -57,7 +57,7 @@ def test_rows_are_read_once_and_while_they_come(tmp_path):
 
 
 def test_a_journal_is_quiet_until_something_is_written(tmp_path):
-    """What a look costs is only spent where there is something to read: a record, or a segment."""
+    """What a look costs is only spent where there is something to read: a record, a segment, an end."""
     first, reader = journal_in(tmp_path, segment_bytes=4096), reader_of(tmp_path)
     first.intent(intent("a"))
 
@@ -71,10 +71,13 @@ def test_a_journal_is_quiet_until_something_is_written(tmp_path):
     second = journal_in(tmp_path, number=1)
     second.intent(intent("b"))
     said.append(reader.is_quiet())
+    reader.next()
+    said.append(reader.is_quiet())
     first.close()
+    said.append(reader.is_quiet())
     second.close()
 
-    assert said == [False, True, False, True, False]
+    assert said == [False, True, False, True, False, True, False]
 
 
 def test_a_batch_has_a_bound_and_the_next_goes_on(tmp_path):
