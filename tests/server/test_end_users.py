@@ -1,6 +1,7 @@
 """For whom a request is made: limits and places that hold for him, over HTTP."""
 
 from tests.fakes.backend import running_backend
+from tests.server.test_keeping import put_in
 from tests.server.test_money import house
 
 
@@ -11,7 +12,7 @@ async def test_calls_for_an_end_user_stay_in_his_region(tmp_path):
         key = await proxy.key()
         of_anne, refusal = await proxy.ask(key, user="anne")
         of_bert, _ = await proxy.ask(key, user="bert")
-        rows = await proxy.rows()
+        rows = await put_in(proxy, 1)
 
     assert (of_anne, refusal["error"]["code"], of_bert) == (400, "region_not_available", 200)
     assert [each["end_user"] for each in rows] == ["bert"]
@@ -26,6 +27,6 @@ async def test_an_end_user_is_named_by_a_header_of_the_settings(tmp_path):
         body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
         async with proxy.proxy.post("/v1/chat/completions", body, headers=headers) as response:
             assert response.status == 200
-        (row,) = await proxy.rows()
+        (row,) = await put_in(proxy, 1)
 
     assert row["end_user"] == "carl"
