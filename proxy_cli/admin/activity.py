@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, func, select
 
-from proxy_cli.admin.base import Ask, Endpoint, Office, page, texts
+from proxy_cli.admin.base import Ask, Office, Section, page, texts
 from proxy_cli.admin.filters import (
     Condition,
     among,
@@ -233,23 +233,22 @@ async def of_organizations(office: Office, ask: Ask) -> Json:
     return await _answer(ORGANIZATION, office, ask)
 
 
-def _get(path: str, name: str, summary: str, answer: Any) -> Endpoint:
-    return Endpoint(method="GET", path=path, name=name, summary=summary, tag="spend", access="self", answer=answer)
-
-
+_SECTION: Final = Section("spend")
 ENDPOINTS: Final = (
-    _get("/user/daily/activity", "user_daily_activity", "What each day has cost", of_users),
-    _get(
+    _SECTION.get("/user/daily/activity", "user_daily_activity", "What each day has cost", of_users),
+    _SECTION.get(
         "/user/daily/activity/aggregated",
         "user_daily_activity_aggregated",
         "What each day has cost, without pages",
         of_users_in_one,
     ),
-    _get("/team/daily/activity", "team_daily_activity", "What each day of teams has cost", of_teams),
-    _get("/tag/daily/activity", "tag_daily_activity", "What each day of tags has cost", of_tags),
-    _get("/customer/daily/activity", "customer_daily_activity", "What each day of end users has cost", of_customers),
-    _get("/end_user/daily/activity", "end_user_daily_activity", "The same by its other name", of_customers),
-    _get(
+    _SECTION.get("/team/daily/activity", "team_daily_activity", "What each day of teams has cost", of_teams),
+    _SECTION.get("/tag/daily/activity", "tag_daily_activity", "What each day of tags has cost", of_tags),
+    _SECTION.get(
+        "/customer/daily/activity", "customer_daily_activity", "What each day of end users has cost", of_customers
+    ),
+    _SECTION.get("/end_user/daily/activity", "end_user_daily_activity", "The same by its other name", of_customers),
+    _SECTION.get(
         "/organization/daily/activity",
         "organization_daily_activity",
         "What each day of organizations has cost",

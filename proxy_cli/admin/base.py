@@ -103,21 +103,80 @@ class Office:
             self.callers.forget(kind, each)
 
 
+Answering = Callable[[Office, Ask], Awaitable[Json]]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One path and method, who may ask, what the body is, and the function that answers."""
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    method: Method
     path: str
     name: str  # unique
     summary: str
     tag: Tag
     access: Access
-    answer: Callable[[Office, Ask], Awaitable[Json]]
+    answer: Answering
     body: type[msgspec.Struct] | None = None
     query: tuple[str, ...] = ()  # the names that it reads of a query
     # Fields that are kept and given back for LiteLLM's clients, and have no effect here: the answer names those sent.
     inert: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What the endpoints of one file share, said once; an endpoint of its own access says that itself."""
+
+    tag: Tag
+    access: Access = "self"
+    inert: frozenset[str] = frozenset()  # as far as an endpoint's body has these fields
+
+    def get(
+        self,
+        path: str,
+        name: str,
+        summary: str,
+        answer: Answering,
+        *,
+        query: tuple[str, ...] = (),
+        access: Access | None = None,
+    ) -> Endpoint:
+        """An endpoint that is asked by its path and its query."""
+        return Endpoint(
+            method="GET",
+            path=path,
+            name=name,
+            summary=summary,
+            tag=self.tag,
+            access=access or self.access,
+            answer=answer,
+            query=query,
+        )
+
+    def post(
+        self,
+        path: str,
+        name: str,
+        summary: str,
+        answer: Answering,
+        body: type[msgspec.Struct] | None = None,
+        *,
+        access: Access | None = None,
+        method: Method = "POST",
+    ) -> Endpoint:
+        """An endpoint that is sent a body of this kind, if any."""
+        return Endpoint(
+            method=method,
+            path=path,
+            name=name,
+            summary=summary,
+            tag=self.tag,
+            access=access or self.access,
+            answer=answer,
+            body=body,
+            inert=frozenset() if body is None else self.inert & set(body.__struct_fields__),
+        )
 
 
 def decoded(data: bytes, kind: type[msgspec.Struct]) -> tuple[msgspec.Struct, Mapping[str, Json]]:

@@ -4,7 +4,7 @@ Owns: `/budget/*`. Refuses: to delete a budget that something still stands on, b
 a word. Rule: whoever changes a budget changes the limits of all that refer to it, in the same transaction.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, Table, delete, func, select, update
 
 from proxy_cli.access.periods import parse_period
 from proxy_cli.admin import sums
-from proxy_cli.admin.base import Ask, Count, Endpoint, Id, Map, Office, Text, Usd, given, merged, text, value_of
+from proxy_cli.admin.base import Ask, Count, Id, Map, Office, Row, Section, Text, Usd, given, merged, text, value_of
 from proxy_cli.admin.rights import missing
 from proxy_cli.admin.shown import budget_row, moment
 from proxy_cli.callers import Caller
@@ -35,8 +35,6 @@ from proxy_cli.store.tables import (
 )
 from proxy_cli.store.writing import upsert
 
-Row = Mapping[str, Any]
-Answering = Callable[[Office, Ask], Awaitable[Json]]
 _DURATIONS: Final = ("budget_duration", "team_member_budget_duration", "team_member_key_duration")
 # Whatever can stand on a budget, as people call it.
 _HOLDERS: Final[Mapping[str, Table]] = {
@@ -273,22 +271,14 @@ def _all(office: Office, connection: Connection, query: Select[Any]) -> Json:
     return [budget_row(office, row) for row in many(connection, query)]
 
 
-def _post(path: str, name: str, summary: str, body: type[msgspec.Struct], answer: Answering) -> Endpoint:
-    access: Final = "viewer" if answer is info else "admin"
-    return Endpoint(
-        method="POST", path=path, name=name, summary=summary, tag="budgets", access=access, body=body, answer=answer
-    )
-
-
-def _get(path: str, name: str, summary: str, answer: Answering) -> Endpoint:
-    return Endpoint(method="GET", path=path, name=name, summary=summary, tag="budgets", access="viewer", answer=answer)
-
-
+_SECTION: Final = Section("budgets", "admin")
 ENDPOINTS: Final = (
-    _post("/budget/new", "budget_new", "Make a budget", NewBudget, new),
-    _post("/budget/update", "budget_update", "Change a budget", BudgetChange, change),
-    _post("/budget/info", "budget_info", "Show budgets", BudgetNames, info),
-    _get("/budget/list", "budget_list", "Show all budgets", listed),
-    _get("/budget/settings", "budget_settings", "What can be set for a budget, and what is", settings),
-    _post("/budget/delete", "budget_delete", "Delete a budget that nothing stands on", BudgetName, remove),
+    _SECTION.post("/budget/new", "budget_new", "Make a budget", new, NewBudget),
+    _SECTION.post("/budget/update", "budget_update", "Change a budget", change, BudgetChange),
+    _SECTION.post("/budget/info", "budget_info", "Show budgets", info, BudgetNames, access="viewer"),
+    _SECTION.get("/budget/list", "budget_list", "Show all budgets", listed, access="viewer"),
+    _SECTION.get(
+        "/budget/settings", "budget_settings", "What can be set for a budget, and what is", settings, access="viewer"
+    ),
+    _SECTION.post("/budget/delete", "budget_delete", "Delete a budget that nothing stands on", remove, BudgetName),
 )

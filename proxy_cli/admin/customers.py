@@ -5,17 +5,31 @@ budget; what is said for the one takes the other's place only where it is said s
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, delete, select, update
 
 from proxy_cli.admin import sums
-from proxy_cli.admin.base import LONGEST_ID, Ask, Endpoint, Flag, Id, Map, Names, Office, Usd, given, merged, text
+from proxy_cli.admin.base import (
+    LONGEST_ID,
+    Ask,
+    Endpoint,
+    Flag,
+    Id,
+    Map,
+    Names,
+    Office,
+    Row,
+    Section,
+    Usd,
+    given,
+    merged,
+    text,
+)
 from proxy_cli.admin.budgets import (
     LIMITS,
-    Answering,
     Limits,
     changed_by,
     check_limits,
@@ -34,7 +48,6 @@ from proxy_cli.store.changes import say_changed
 from proxy_cli.store.tables import END_USERS
 from proxy_cli.store.writing import upsert
 
-Row = Mapping[str, Any]
 Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 _PREFIXES: Final = ("customer", "end_user")
 _TEXTS: Final = ("alias", "budget_id")
@@ -249,44 +262,26 @@ def _with_budgets(office: Office, connection: Connection, rows: Sequence[Row]) -
     ]
 
 
-def _post(path: str, summary: str, body: type[msgspec.Struct], answer: Answering) -> list[Endpoint]:
-    return [
-        Endpoint(
-            method="POST",
-            path=f"/{prefix}/{path}",
-            name=f"{prefix}_{path}",
-            summary=summary,
-            tag="customers",
-            access="admin",
-            body=body,
-            answer=answer,
-            inert=_KEPT_ONLY & set(body.__struct_fields__),
-        )
-        for prefix in _PREFIXES
-    ]
+_SECTION: Final = Section("customers", "admin", inert=_KEPT_ONLY)
 
 
-def _get(path: str, summary: str, answer: Answering) -> list[Endpoint]:
-    return [
-        Endpoint(
-            method="GET",
-            path=f"/{prefix}/{path}",
-            name=f"{prefix}_{path}",
-            summary=summary,
-            tag="customers",
-            access="viewer",
-            answer=answer,
-        )
-        for prefix in _PREFIXES
-    ]
+def _under(prefix: str) -> tuple[Endpoint, ...]:
+    get, post = _SECTION.get, _SECTION.post
+    return (
+        post(f"/{prefix}/new", f"{prefix}_new", "Make a customer known", new, NewCustomer),
+        post(f"/{prefix}/update", f"{prefix}_update", "Change a customer", change, CustomerChange),
+        get(f"/{prefix}/info", f"{prefix}_info", "Show a customer", info, access="viewer"),
+        get(f"/{prefix}/list", f"{prefix}_list", "Show all customers", listed, access="viewer"),
+        post(f"/{prefix}/block", f"{prefix}_block", "Refuse calls on behalf of customers", block, CustomerNames),
+        post(
+            f"/{prefix}/unblock",
+            f"{prefix}_unblock",
+            "Let calls on behalf of customers through again",
+            unblock,
+            CustomerNames,
+        ),
+        post(f"/{prefix}/delete", f"{prefix}_delete", "Delete customers", remove, CustomerNames),
+    )
 
 
-ENDPOINTS: Final = (
-    *_post("new", "Make a customer known", NewCustomer, new),
-    *_post("update", "Change a customer", CustomerChange, change),
-    *_get("info", "Show a customer", info),
-    *_get("list", "Show all customers", listed),
-    *_post("block", "Refuse calls on behalf of customers", CustomerNames, block),
-    *_post("unblock", "Let calls on behalf of customers through again", CustomerNames, unblock),
-    *_post("delete", "Delete customers", CustomerNames, remove),
-)
+ENDPOINTS: Final = tuple(each for prefix in _PREFIXES for each in _under(prefix))

@@ -5,10 +5,10 @@ others; nothing secret is among what is said.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from proxy_cli.access.models import may_ask
-from proxy_cli.admin.base import Ask, Endpoint, Office, choice, page, text
+from proxy_cli.admin.base import Ask, Office, Section, choice, page, text
 from proxy_cli.admin.tokens import fields_of
 from proxy_cli.errors import NotFound, UnknownModel
 from proxy_cli.providers.catalog import ROWS
@@ -153,11 +153,10 @@ def shown(office: Office, deployment: Deployment) -> Json:
     }
 
 
-def _get(path: str, name: str, summary: str, answer: Any) -> Endpoint:
-    return Endpoint(method="GET", path=path, name=name, summary=summary, tag="models", access="key", answer=answer)
-
-
+_SECTION: Final = Section("models", "key")
 ENDPOINTS: Final = (
-    _get("/model_group/info", "model_group_info", "The names that may be asked for, and what they can do", groups),
-    _get("/v2/model/info", "model_info_v2", "Deployments, page by page", deployments),
+    _SECTION.get(
+        "/model_group/info", "model_group_info", "The names that may be asked for, and what they can do", groups
+    ),
+    _SECTION.get("/v2/model/info", "model_info_v2", "Deployments, page by page", deployments),
 )

@@ -5,11 +5,11 @@ of that alone. Refuses: to show a key; clients name it by its `token`.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, true
 
-from proxy_cli.admin.base import Ask, Endpoint, Office, Row, choice, flag, like, page, row_of, rows_of, text
+from proxy_cli.admin.base import Ask, Office, Row, Section, choice, flag, like, page, row_of, rows_of, text
 from proxy_cli.admin.key_body import KeyNames, Nothing, is_digest
 from proxy_cli.admin.keys import digest_of, hint_of
 from proxy_cli.admin.rights import missing, not_theirs, sees_key, team_role, teams_of
@@ -193,28 +193,17 @@ def _lists_team(connection: Connection, caller: Caller, team_id: str) -> bool:
     return team_role(connection, caller.user_id, team_id) == "admin"
 
 
-def _get(path: str, name: str, summary: str, answer: Any, query: tuple[str, ...]) -> Endpoint:
-    return Endpoint(
-        method="GET", path=path, name=name, summary=summary, tag="keys", access="self", answer=answer, query=query
-    )
-
-
-def _post(path: str, name: str, summary: str, answer: Any, body: Any) -> Endpoint:
-    return Endpoint(
-        method="POST", path=path, name=name, summary=summary, tag="keys", access="self", answer=answer, body=body
-    )
-
-
 _LIST: Final = (
     *("page", "size", "user_id", "team_id", "organization_id", "key_alias", "key_hash", "status", "sort_by"),
     *("sort_order", "return_full_object", "include_team_keys", "include_created_by_keys"),
 )
 
 
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (
-    _get("/key/info", "key_info", "One key, by default the caller's", info, ("key",)),
-    _post("/v2/key/info", "key_infos", "Several keys", infos, KeyNames),
-    _get("/key/list", "key_list", "A page of keys", listed, _LIST),
-    _get("/key/aliases", "key_aliases", "The aliases of keys", aliases, ("page", "size", "search")),
-    _post("/key/health", "key_health", "Whether the caller's key is good", health, Nothing),
+_SECTION: Final = Section("keys")
+ENDPOINTS: Final = (
+    _SECTION.get("/key/info", "key_info", "One key, by default the caller's", info, query=("key",)),
+    _SECTION.post("/v2/key/info", "key_infos", "Several keys", infos, KeyNames),
+    _SECTION.get("/key/list", "key_list", "A page of keys", listed, query=_LIST),
+    _SECTION.get("/key/aliases", "key_aliases", "The aliases of keys", aliases, query=("page", "size", "search")),
+    _SECTION.post("/key/health", "key_health", "Whether the caller's key is good", health, Nothing),
 )

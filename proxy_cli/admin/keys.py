@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, u
 from sqlalchemy.exc import IntegrityError
 
 from proxy_cli.admin import sums
-from proxy_cli.admin.base import Ask, Endpoint, Office, Row, given, merged, row_of, rows_of
+from proxy_cli.admin.base import Ask, Office, Row, Section, given, merged, row_of, rows_of
 from proxy_cli.admin.budgets import require_budget
 from proxy_cli.admin.key_body import (
     ASIDE,
@@ -426,43 +426,24 @@ async def reset_spend(office: Office, ask: Ask) -> Json:
     return told
 
 
-def _post(path: str, name: str, summary: str, answer: Any, body: Any, inert: frozenset[str] = frozenset()) -> Endpoint:
-    return Endpoint(
-        method="POST",
-        path=path,
-        name=name,
-        summary=summary,
-        tag="keys",
-        access="self",
-        answer=answer,
-        body=body,
-        inert=inert,
-    )
-
-
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (
-    _post("/key/generate", "key_generate", "Make a key", generate, NewKey, INERT),
-    _post(
+_SECTION: Final = Section("keys", inert=INERT)
+ENDPOINTS: Final = (
+    _SECTION.post("/key/generate", "key_generate", "Make a key", generate, NewKey),
+    _SECTION.post(
         "/key/service-account/generate",
         "key_service",
         "Make a key of a team that belongs to no user",
         generate_for_service,
         NewKey,
-        INERT,
     ),
-    _post("/key/update", "key_update", "Change a key", change, KeyChange, INERT),
-    _post("/key/bulk_update", "key_bulk_update", "Change many keys", change_many, KeyChanges),
-    _post("/key/delete", "key_delete", "Take keys back", remove, KeyNames),
-    _post("/key/block", "key_block", "Have a key refused", block, KeyName),
-    _post("/key/unblock", "key_unblock", "Let a key in again", unblock, KeyName),
-    _post("/key/regenerate", "key_regenerate", "Put another key in a key's place", regenerate, KeyRenewal, INERT),
-    _post(
-        "/key/{key}/regenerate",
-        "key_regenerate_named",
-        "Put another key in this key's place",
-        regenerate,
-        KeyRenewal,
-        INERT,
+    _SECTION.post("/key/update", "key_update", "Change a key", change, KeyChange),
+    _SECTION.post("/key/bulk_update", "key_bulk_update", "Change many keys", change_many, KeyChanges),
+    _SECTION.post("/key/delete", "key_delete", "Take keys back", remove, KeyNames),
+    _SECTION.post("/key/block", "key_block", "Have a key refused", block, KeyName),
+    _SECTION.post("/key/unblock", "key_unblock", "Let a key in again", unblock, KeyName),
+    _SECTION.post("/key/regenerate", "key_regenerate", "Put another key in a key's place", regenerate, KeyRenewal),
+    _SECTION.post(
+        "/key/{key}/regenerate", "key_regenerate_named", "Put another key in this key's place", regenerate, KeyRenewal
     ),
-    _post("/key/{key}/reset_spend", "key_reset_spend", "Say what a key has spent", reset_spend, SpendReset),
+    _SECTION.post("/key/{key}/reset_spend", "key_reset_spend", "Say what a key has spent", reset_spend, SpendReset),
 )

@@ -6,15 +6,29 @@ stood on it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 from uuid import uuid4
 
 import msgspec
 from msgspec import UNSET
 from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 
-from proxy_cli.admin.base import Ask, Count, Endpoint, Flag, Id, Names, Office, Text, Usd, given, merged, value_of
-from proxy_cli.admin.budgets import Answering, changed_by, check_limits, made_by, many, one
+from proxy_cli.admin.base import (
+    Ask,
+    Count,
+    Flag,
+    Id,
+    Names,
+    Office,
+    Row,
+    Section,
+    Text,
+    Usd,
+    given,
+    merged,
+    value_of,
+)
+from proxy_cli.admin.budgets import changed_by, check_limits, made_by, many, one
 from proxy_cli.admin.memberships import OWN_LIMITS, memberships_of
 from proxy_cli.admin.rights import changes_things, require_admin
 from proxy_cli.admin.shown import team_rows, user_rows
@@ -27,7 +41,6 @@ from proxy_cli.store.moments import now_us
 from proxy_cli.store.tables import KEYS, MEMBERS, USERS
 from proxy_cli.store.writing import upsert
 
-Row = Mapping[str, Any]
 MOST_AT_ONCE: Final = 500
 WITHOUT_NAME: Final = "default_user_id"  # LiteLLM's id for whoever comes with the master key
 
@@ -354,23 +367,10 @@ def _forget(office: Office, team_id: str, user_ids: Sequence[str]) -> None:
     office.forget("team_member", *(f"{team_id}/{user_id}" for user_id in user_ids))
 
 
-def _post(path: str, name: str, summary: str, body: type[msgspec.Struct], answer: Answering) -> Endpoint:
-    return Endpoint(
-        method="POST",
-        path=path,
-        name=name,
-        summary=summary,
-        tag="teams",
-        access="self",
-        body=body,
-        answer=answer,
-        inert=_KEPT_ONLY & set(body.__struct_fields__),
-    )
-
-
+_SECTION: Final = Section("teams", inert=_KEPT_ONLY)
 ENDPOINTS: Final = (
-    _post("/team/member_add", "team_member_add", "Put somebody into a team", MemberAdd, add),
-    _post("/team/bulk_member_add", "team_bulk_member_add", "Put many into a team", BulkMemberAdd, add_many),
-    _post("/team/member_update", "team_member_update", "Change what a member may", MemberChange, change),
-    _post("/team/member_delete", "team_member_delete", "Take somebody out of a team", MemberName, remove),
+    _SECTION.post("/team/member_add", "team_member_add", "Put somebody into a team", add, MemberAdd),
+    _SECTION.post("/team/bulk_member_add", "team_bulk_member_add", "Put many into a team", add_many, BulkMemberAdd),
+    _SECTION.post("/team/member_update", "team_member_update", "Change what a member may", change, MemberChange),
+    _SECTION.post("/team/member_delete", "team_member_delete", "Take somebody out of a team", remove, MemberName),
 )

@@ -5,19 +5,18 @@ stands on, or those that the team sets for all its members.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, select
 
 from proxy_cli.admin import sums
-from proxy_cli.admin.base import Office
+from proxy_cli.admin.base import Office, Row
 from proxy_cli.admin.budgets import many
 from proxy_cli.admin.shown import budgets_of, moment
 from proxy_cli.money import usd_of
 from proxy_cli.shapes import Json
 from proxy_cli.store.tables import MEMBERS
 
-Row = Mapping[str, Any]
 # A limit to what it is called for a member, and for all members of his team.
 _NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "max_budget": ("max_budget_in_team", "team_member_budget"),

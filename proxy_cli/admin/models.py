@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from proxy_cli.admin.base import Ask, Endpoint, Id, Map, Office, merged, value_of
+from proxy_cli.admin.base import Ask, Id, Map, Office, Section, merged, value_of
 from proxy_cli.admin.seal import known_seal, seal_of
 from proxy_cli.admin.stored import as_mapping, opened, said, sealed
 from proxy_cli.admin.teams import offer_model
@@ -285,26 +285,19 @@ def _said(connection: Connection, office: Office, model_id: str) -> Json:
     }
 
 
-def _post(path: str, name: str, summary: str, answer: Any, body: type[msgspec.Struct]) -> Endpoint:
-    return Endpoint(
-        method="POST", path=path, name=name, summary=summary, tag="models", access="admin", answer=answer, body=body
-    )
-
-
+_SECTION: Final = Section("models", "admin")
 ENDPOINTS: Final = (
-    _post("/model/new", "model_new", "Add a deployment", new, NewModel),
-    _post("/model/update", "model_update", "Change a deployment that was added so", change, ChangedModel),
-    Endpoint(
+    _SECTION.post("/model/new", "model_new", "Add a deployment", new, NewModel),
+    _SECTION.post("/model/update", "model_update", "Change a deployment that was added so", change, ChangedModel),
+    _SECTION.post(
+        "/model/{model}/update",
+        "model_patch",
+        "Change a deployment that was added so",
+        change,
+        ChangedModel,
         method="PATCH",
-        path="/model/{model}/update",
-        name="model_patch",
-        summary="Change a deployment that was added so",
-        tag="models",
-        access="admin",
-        answer=change,
-        body=ChangedModel,
     ),
-    _post("/model/delete", "model_delete", "Take away a deployment that was added so", remove, OneModel),
-    _post("/model/block", "model_block", "Give a deployment no more requests", block, OneModel),
-    _post("/model/unblock", "model_unblock", "Give a deployment requests again", unblock, OneModel),
+    _SECTION.post("/model/delete", "model_delete", "Take away a deployment that was added so", remove, OneModel),
+    _SECTION.post("/model/block", "model_block", "Give a deployment no more requests", block, OneModel),
+    _SECTION.post("/model/unblock", "model_unblock", "Give a deployment requests again", unblock, OneModel),
 )

@@ -6,7 +6,7 @@ with them their keys.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final
 from uuid import uuid4
 
 import msgspec
@@ -17,11 +17,12 @@ from proxy_cli.admin.base import (
     LONGEST_ID,
     Ask,
     Counts,
-    Endpoint,
     Id,
     Map,
     Names,
     Office,
+    Row,
+    Section,
     given,
     like,
     merged,
@@ -29,7 +30,6 @@ from proxy_cli.admin.base import (
     value_of,
 )
 from proxy_cli.admin.budgets import (
-    Answering,
     Limits,
     changed_by,
     check_limits,
@@ -51,7 +51,6 @@ from proxy_cli.store.changes import say_changed
 from proxy_cli.store.tables import KEYS, ORGANIZATION_MEMBERS, ORGANIZATIONS, TEAMS
 from proxy_cli.store.writing import upsert
 
-Row = Mapping[str, Any]
 Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 _COLUMNS: Final = {"organization_alias": "alias", "budget_id": "budget_id"}
 _BY_ITS_ADMINS: Final = frozenset({"organization_alias"})
@@ -250,59 +249,43 @@ def _values(fields: Mapping[str, Json], changes: Mapping[str, Json]) -> dict[str
     return {**columns, "fields": merged(fields, rest)}
 
 
-def _said(
-    method: Literal["POST", "PATCH", "DELETE"],
-    path: str,
-    name: str,
-    summary: str,
-    body: type[msgspec.Struct],
-    answer: Answering,
-) -> Endpoint:
-    return Endpoint(
-        method=method,
-        path=path,
-        name=name,
-        summary=summary,
-        tag="organizations",
-        access="admin" if answer in {new, remove} else "self",
-        body=body,
-        answer=answer,
-        inert=_KEPT_ONLY & set(body.__struct_fields__),
-    )
-
-
-def _get(path: str, name: str, summary: str, answer: Answering) -> Endpoint:
-    return Endpoint(
-        method="GET", path=path, name=name, summary=summary, tag="organizations", access="self", answer=answer
-    )
-
-
+_SECTION: Final = Section("organizations", inert=_KEPT_ONLY)
 ENDPOINTS: Final = (
-    _said("POST", "/organization/new", "organization_new", "Make an organization", NewOrganization, new),
-    _said("PATCH", "/organization/update", "organization_update", "Change an organization", OrganizationChange, change),
-    _said(
-        "POST", "/organization/update", "organization_update_post", "Change an organization", OrganizationChange, change
+    _SECTION.post(
+        "/organization/new", "organization_new", "Make an organization", new, NewOrganization, access="admin"
     ),
-    _said(
-        "DELETE",
+    _SECTION.post(
+        "/organization/update",
+        "organization_update",
+        "Change an organization",
+        change,
+        OrganizationChange,
+        method="PATCH",
+    ),
+    _SECTION.post(
+        "/organization/update", "organization_update_post", "Change an organization", change, OrganizationChange
+    ),
+    _SECTION.post(
         "/organization/delete",
         "organization_delete",
         "Delete organizations with their teams",
-        OrganizationNames,
         remove,
+        OrganizationNames,
+        access="admin",
+        method="DELETE",
     ),
-    _said(
-        "POST",
+    _SECTION.post(
         "/organization/delete",
         "organization_delete_post",
         "Delete organizations with their teams",
-        OrganizationNames,
         remove,
+        OrganizationNames,
+        access="admin",
     ),
-    _get("/organization/info", "organization_info", "Show an organization", info),
-    _said("POST", "/organization/info", "organization_infos", "Show organizations", OrganizationsAsked, infos),
-    _get("/organization/list", "organization_list", "Show the organizations you may see", listed),
-    _said(
-        "POST", "/organization/list", "organization_list_post", "Show the organizations you may see", Nothing, listed
+    _SECTION.get("/organization/info", "organization_info", "Show an organization", info),
+    _SECTION.post("/organization/info", "organization_infos", "Show organizations", infos, OrganizationsAsked),
+    _SECTION.get("/organization/list", "organization_list", "Show the organizations you may see", listed),
+    _SECTION.post(
+        "/organization/list", "organization_list_post", "Show the organizations you may see", listed, Nothing
     ),
 )

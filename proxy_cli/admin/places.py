@@ -4,14 +4,14 @@ Owns: `/organization/member_*`. Rule: a place is one row, and the truth; who is 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import UNSET
 from sqlalchemy import Connection, delete, select, update
 
-from proxy_cli.admin.base import Ask, Endpoint, Id, Office, Usd, given, merged
-from proxy_cli.admin.budgets import Answering, changed_by, made_by, many
+from proxy_cli.admin.base import Ask, Id, Office, Row, Section, Usd, given, merged
+from proxy_cli.admin.budgets import changed_by, made_by, many
 from proxy_cli.admin.members import Named, require_address, user_for
 from proxy_cli.admin.shown import moment, user_rows
 from proxy_cli.admin.standing import organization_for
@@ -22,7 +22,6 @@ from proxy_cli.store.changes import say_changed
 from proxy_cli.store.tables import ORGANIZATION_MEMBERS, USERS
 from proxy_cli.store.writing import upsert
 
-Row = Mapping[str, Any]
 Role = Literal["org_admin", "internal_user", "internal_user_viewer"]
 _MOST_AT_ONCE: Final = 500
 _KEPT_ONLY: Final = frozenset({"max_budget_in_organization"})
@@ -189,34 +188,18 @@ def _say(connection: Connection, organization_id: str, user_id: str) -> None:
     say_changed(connection, "organization_member", f"{organization_id}/{user_id}")
 
 
-def _post(
-    path: str,
-    name: str,
-    summary: str,
-    body: type[msgspec.Struct],
-    answer: Answering,
-    method: Literal["POST", "DELETE", "PATCH"] = "POST",
-) -> Endpoint:
-    return Endpoint(
-        method=method,
-        path=path,
-        name=name,
-        summary=summary,
-        tag="organizations",
-        access="self",
-        body=body,
-        answer=answer,
-        inert=_KEPT_ONLY & set(body.__struct_fields__),
-    )
-
-
 _ADD: Final = "Put somebody into an organization"
 _CHANGE: Final = "Change what a member is in an organization"
 _REMOVE: Final = "Take somebody out of an organization"
+_SECTION: Final = Section("organizations", inert=_KEPT_ONLY)
 ENDPOINTS: Final = (
-    _post("/organization/member_add", "organization_member_add", _ADD, PlaceAdd, add),
-    _post("/organization/member_update", "organization_member_update_post", _CHANGE, PlaceChange, change),
-    _post("/organization/member_update", "organization_member_update", _CHANGE, PlaceChange, change, "PATCH"),
-    _post("/organization/member_delete", "organization_member_delete_post", _REMOVE, PlaceName, remove),
-    _post("/organization/member_delete", "organization_member_delete", _REMOVE, PlaceName, remove, "DELETE"),
+    _SECTION.post("/organization/member_add", "organization_member_add", _ADD, add, PlaceAdd),
+    _SECTION.post("/organization/member_update", "organization_member_update_post", _CHANGE, change, PlaceChange),
+    _SECTION.post(
+        "/organization/member_update", "organization_member_update", _CHANGE, change, PlaceChange, method="PATCH"
+    ),
+    _SECTION.post("/organization/member_delete", "organization_member_delete_post", _REMOVE, remove, PlaceName),
+    _SECTION.post(
+        "/organization/member_delete", "organization_member_delete", _REMOVE, remove, PlaceName, method="DELETE"
+    ),
 )

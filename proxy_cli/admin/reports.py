@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from proxy_cli.admin.base import Access, Ask, Endpoint, Office, choice, number, text, texts
+from proxy_cli.admin.base import Ask, Office, Section, choice, number, text, texts
 from proxy_cli.admin.filters import (
     Condition,
     among,
@@ -396,42 +396,28 @@ async def provider_budgets(_office: Office, _ask: Ask) -> Json:
     return {"providers": {}}
 
 
-def _get(path: str, name: str, summary: str, answer: Any, access: Access = "viewer") -> Endpoint:
-    return Endpoint(method="GET", path=path, name=name, summary=summary, tag="spend", access=access, answer=answer)
-
-
+_SECTION: Final = Section("spend", "viewer")
 ENDPOINTS: Final = (
-    _get("/spend/tags", "spend_tags", "What the calls with each tag have cost", tags, "self"),
-    _get("/global/spend", "global_spend", "What the whole proxy has spent", total),
-    _get("/global/spend/logs", "global_spend_logs", "What each day has cost", by_day),
-    _get("/global/spend/keys", "global_spend_keys", "The keys that have spent most", top_keys),
-    _get("/global/spend/teams", "global_spend_teams", "What each team has spent", by_team),
-    _get("/global/spend/models", "global_spend_models", "The models that have cost most", top_models),
-    _get("/global/spend/provider", "global_spend_provider", "What each provider has cost", by_provider),
-    Endpoint(
-        method="POST",
-        path="/global/spend/end_users",
-        name="global_spend_end_users",
-        summary="The end users who have cost most",
-        tag="spend",
-        access="viewer",
-        answer=end_users,
-        body=EndUsers,
+    _SECTION.get("/spend/tags", "spend_tags", "What the calls with each tag have cost", tags, access="self"),
+    _SECTION.get("/global/spend", "global_spend", "What the whole proxy has spent", total),
+    _SECTION.get("/global/spend/logs", "global_spend_logs", "What each day has cost", by_day),
+    _SECTION.get("/global/spend/keys", "global_spend_keys", "The keys that have spent most", top_keys),
+    _SECTION.get("/global/spend/teams", "global_spend_teams", "What each team has spent", by_team),
+    _SECTION.get("/global/spend/models", "global_spend_models", "The models that have cost most", top_models),
+    _SECTION.get("/global/spend/provider", "global_spend_provider", "What each provider has cost", by_provider),
+    _SECTION.post(
+        "/global/spend/end_users", "global_spend_end_users", "The end users who have cost most", end_users, EndUsers
     ),
-    _get("/global/all_end_users", "global_all_end_users", "The end users who were named", end_user_names),
-    _get("/global/spend/tags", "global_spend_tags", "What the calls with each tag have cost", global_tags),
-    _get("/global/spend/all_tag_names", "global_spend_all_tag_names", "The tags that calls came with", tag_names),
-    _get("/global/spend/report", "global_spend_report", "What teams, customers or keys have spent", report),
-    Endpoint(
-        method="POST",
-        path="/global/spend/reset",
-        name="global_spend_reset",
-        summary="Let all keys and teams have spent nothing",
-        tag="spend",
-        access="admin",
-        answer=reset,
+    _SECTION.get("/global/all_end_users", "global_all_end_users", "The end users who were named", end_user_names),
+    _SECTION.get("/global/spend/tags", "global_spend_tags", "What the calls with each tag have cost", global_tags),
+    _SECTION.get(
+        "/global/spend/all_tag_names", "global_spend_all_tag_names", "The tags that calls came with", tag_names
     ),
-    _get("/global/activity", "global_activity", "Requests and tokens of each day", activity),
-    _get("/global/activity/model", "global_activity_model", "The same for each model", model_activity),
-    _get("/provider/budgets", "provider_budgets", "Budgets of providers", provider_budgets),
+    _SECTION.get("/global/spend/report", "global_spend_report", "What teams, customers or keys have spent", report),
+    _SECTION.post(
+        "/global/spend/reset", "global_spend_reset", "Let all keys and teams have spent nothing", reset, access="admin"
+    ),
+    _SECTION.get("/global/activity", "global_activity", "Requests and tokens of each day", activity),
+    _SECTION.get("/global/activity/model", "global_activity_model", "The same for each model", model_activity),
+    _SECTION.get("/provider/budgets", "provider_budgets", "Budgets of providers", provider_budgets),
 )

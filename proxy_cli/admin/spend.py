@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row, Select, and_, func, or_, select
 
-from proxy_cli.admin.base import Ask, Endpoint, Office, Page, choice, flag, like, number, page, text, texts
+from proxy_cli.admin.base import Ask, Office, Page, Section, choice, flag, like, number, page, text, texts
 from proxy_cli.admin.filters import (
     Condition,
     among,
@@ -399,15 +399,12 @@ def _about_users(connection: Connection, users: list[str]) -> dict[str, dict[str
     }
 
 
-def _get(path: str, name: str, summary: str, answer: Any, access: Any = "self") -> Endpoint:
-    return Endpoint(method="GET", path=path, name=name, summary=summary, tag="spend", access=access, answer=answer)
-
-
+_SECTION: Final = Section("spend")
 ENDPOINTS: Final = (
-    _get("/spend/logs", "spend_logs", "Requests, or with dates what each day has cost", logs),
-    _get("/spend/logs/v2", "spend_logs_v2", "Requests, page by page, newest first", pages),
-    _get("/spend/logs/ui", "spend_logs_ui", "The same, where LiteLLM's page asks for it", pages),
-    _get("/spend/logs/ui/{request}", "spend_log", "One request", one),
-    _get("/spend/keys", "spend_keys", "The keys that have spent most", keys),
-    _get("/spend/users", "spend_users", "The users who have spent most", users),
+    _SECTION.get("/spend/logs", "spend_logs", "Requests, or with dates what each day has cost", logs),
+    _SECTION.get("/spend/logs/v2", "spend_logs_v2", "Requests, page by page, newest first", pages),
+    _SECTION.get("/spend/logs/ui", "spend_logs_ui", "The same, where LiteLLM's page asks for it", pages),
+    _SECTION.get("/spend/logs/ui/{request}", "spend_log", "One request", one),
+    _SECTION.get("/spend/keys", "spend_keys", "The keys that have spent most", keys),
+    _SECTION.get("/spend/users", "spend_users", "The users who have spent most", users),
 )

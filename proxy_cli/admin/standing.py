@@ -3,12 +3,11 @@
 Refuses: to tell a stranger whether one exists. Rule: the standing is read in the transaction in which it is used.
 """
 
-from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any
 
 from sqlalchemy import Connection, select
 
+from proxy_cli.admin.base import Row
 from proxy_cli.admin.budgets import one
 from proxy_cli.admin.rights import (
     TEAM_ADMIN,
@@ -21,8 +20,6 @@ from proxy_cli.admin.rights import (
 from proxy_cli.callers import Caller
 from proxy_cli.errors import Forbidden
 from proxy_cli.store.tables import ORGANIZATIONS, TEAMS
-
-Row = Mapping[str, Any]
 
 
 class Standing(IntEnum):

@@ -5,17 +5,16 @@ does not see all sees the tags that his own keys have used.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import UNSET, Meta
 from sqlalchemy import ColumnElement, Connection, delete, false, func, select, true, update
 
 from proxy_cli.admin import sums
-from proxy_cli.admin.base import LONGEST_ID, Ask, Endpoint, Id, Map, Names, Office, Text, given, merged
+from proxy_cli.admin.base import LONGEST_ID, Ask, Id, Map, Names, Office, Row, Section, Text, given, merged
 from proxy_cli.admin.budgets import (
     LIMITS,
-    Answering,
     Limits,
     changed_by,
     check_limits,
@@ -35,7 +34,6 @@ from proxy_cli.store.changes import say_changed
 from proxy_cli.store.tables import DAILY_TAGS, KEYS, TAGS
 from proxy_cli.store.writing import upsert
 
-Row = Mapping[str, Any]
 Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 _SEEN_IN_REQUESTS: Final = "Seen in requests; nothing is set for it"
 
@@ -240,25 +238,11 @@ def _tag(office: Office, row: Row, budget: Row | None, nano: int) -> dict[str, J
     }
 
 
-def _post(path: str, name: str, summary: str, body: type[msgspec.Struct], answer: Answering) -> Endpoint:
-    access: Final = "viewer" if answer is info else "admin"
-    return Endpoint(
-        method="POST", path=path, name=name, summary=summary, tag="tags", access=access, body=body, answer=answer
-    )
-
-
+_SECTION: Final = Section("tags", "admin")
 ENDPOINTS: Final = (
-    _post("/tag/new", "tag_new", "Make a tag known, with limits", TagFields, new),
-    _post("/tag/update", "tag_update", "Change what holds for a tag", TagFields, change),
-    _post("/tag/info", "tag_info", "Show tags", TagNames, info),
-    _post("/tag/delete", "tag_delete", "Take away what is set for a tag", TagName, remove),
-    Endpoint(
-        method="GET",
-        path="/tag/list",
-        name="tag_list",
-        summary="Show the tags that you may know of",
-        tag="tags",
-        access="self",
-        answer=listed,
-    ),
+    _SECTION.post("/tag/new", "tag_new", "Make a tag known, with limits", new, TagFields),
+    _SECTION.post("/tag/update", "tag_update", "Change what holds for a tag", change, TagFields),
+    _SECTION.post("/tag/info", "tag_info", "Show tags", info, TagNames, access="viewer"),
+    _SECTION.post("/tag/delete", "tag_delete", "Take away what is set for a tag", remove, TagName),
+    _SECTION.get("/tag/list", "tag_list", "Show the tags that you may know of", listed, access="self"),
 )

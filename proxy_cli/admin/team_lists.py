@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select, true
 
-from proxy_cli.admin.base import Ask, Endpoint, Office, Page, choice, like, page, text
-from proxy_cli.admin.budgets import Answering, many, table_of
+from proxy_cli.admin.base import Ask, Office, Page, Row, Section, choice, like, page, text
+from proxy_cli.admin.budgets import many, table_of
 from proxy_cli.admin.members import offered
 from proxy_cli.admin.memberships import memberships_of
 from proxy_cli.admin.rights import missing, organizations_of, sees_key, teams_of
@@ -21,7 +21,6 @@ from proxy_cli.errors import InvalidRequest
 from proxy_cli.shapes import Json
 from proxy_cli.store.tables import KEYS, MEMBERS, TEAMS, USERS
 
-Row = Mapping[str, Any]
 Condition = ColumnElement[bool]
 _SORTS: Final[Mapping[str, Any]] = {
     "team_alias": TEAMS.c.alias,
@@ -224,13 +223,10 @@ def _keys(
     return found
 
 
-def _get(path: str, name: str, summary: str, answer: Answering) -> Endpoint:
-    return Endpoint(method="GET", path=path, name=name, summary=summary, tag="teams", access="self", answer=answer)
-
-
+_SECTION: Final = Section("teams")
 ENDPOINTS: Final = (
-    _get("/team/info", "team_info", "Show a team", info),
-    _get("/team/list", "team_list", "Show the teams you may see", listed),
-    _get("/v2/team/list", "team_list_v2", "Show the teams you may see, a page at a time", paged),
-    _get("/team/available", "team_available", "Show the teams that every user may join", available),
+    _SECTION.get("/team/info", "team_info", "Show a team", info),
+    _SECTION.get("/team/list", "team_list", "Show the teams you may see", listed),
+    _SECTION.get("/v2/team/list", "team_list_v2", "Show the teams you may see, a page at a time", paged),
+    _SECTION.get("/team/available", "team_available", "Show the teams that every user may join", available),
 )

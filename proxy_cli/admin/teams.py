@@ -15,16 +15,16 @@ from sqlalchemy import Connection, delete, select, update
 
 from proxy_cli.admin.base import (
     LONGEST_ID,
-    MOST_USD,
     Ask,
     Count,
     Counts,
-    Endpoint,
     Flag,
     Id,
     Map,
     Names,
     Office,
+    Row,
+    Section,
     Text,
     Usd,
     given,
@@ -32,7 +32,6 @@ from proxy_cli.admin.base import (
     value_of,
 )
 from proxy_cli.admin.budgets import (
-    Answering,
     Limits,
     budget_of,
     changed_by,
@@ -41,6 +40,7 @@ from proxy_cli.admin.budgets import (
     one,
     require_budget,
 )
+from proxy_cli.admin.key_body import BudgetLimit
 from proxy_cli.admin.members import WITHOUT_NAME, Member, add_member, delete_keys, require_address
 from proxy_cli.admin.rights import is_organization_admin, missing, refuse_fields, require_change
 from proxy_cli.admin.shown import team_rows
@@ -52,7 +52,6 @@ from proxy_cli.store.changes import say_changed
 from proxy_cli.store.tables import KEYS, MEMBERS, ORGANIZATIONS, TEAMS
 from proxy_cli.store.writing import upsert
 
-Row = Mapping[str, Any]
 _COLUMNS: Final = {"team_alias": "alias", "organization_id": "organization_id", "budget_id": "budget_id"}
 # What the admins of a team say of it themselves. All else is a right, a limit or a route, which nobody gives himself.
 _BY_ITS_ADMINS: Final = frozenset({"team_alias"})
@@ -79,15 +78,7 @@ _KEPT_ONLY: Final = frozenset(
         "tpm_limit_type",
     }
 )
-_Usd = Annotated[float, Meta(ge=0, le=MOST_USD)]
 _Required = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
-
-
-class BudgetWindow(msgspec.Struct, kw_only=True):
-    """One of several sums that are limited at the same time."""
-
-    budget_duration: str
-    max_budget: _Usd
 
 
 class TeamFields(Limits, kw_only=True):
@@ -101,7 +92,7 @@ class TeamFields(Limits, kw_only=True):
     model_aliases: dict[str, str] | UnsetType | None = UNSET
     metadata: Map = UNSET
     tags: Names = UNSET
-    budget_limits: list[BudgetWindow] | UnsetType | None = UNSET
+    budget_limits: list[BudgetLimit] | UnsetType | None = UNSET
     model_rpm_limit: Counts = UNSET
     model_tpm_limit: Counts = UNSET
     team_member_permissions: Names = UNSET
@@ -402,26 +393,13 @@ def _shown(office: Office, connection: Connection, team_id: str) -> Json:
     return team_rows(office, connection, [_existing(connection, team_id)])[0]
 
 
-def _post(path: str, name: str, summary: str, body: type[msgspec.Struct], answer: Answering) -> Endpoint:
-    return Endpoint(
-        method="POST",
-        path=path,
-        name=name,
-        summary=summary,
-        tag="teams",
-        access="self",
-        body=body,
-        answer=answer,
-        inert=_KEPT_ONLY & set(body.__struct_fields__),
-    )
-
-
+_SECTION: Final = Section("teams", inert=_KEPT_ONLY)
 ENDPOINTS: Final = (
-    _post("/team/new", "team_new", "Make a team", NewTeam, new),
-    _post("/team/update", "team_update", "Change a team", TeamChange, change),
-    _post("/team/delete", "team_delete", "Delete teams with their keys", TeamNames, remove),
-    _post("/team/block", "team_block", "Refuse the keys of a team", TeamName, block),
-    _post("/team/unblock", "team_unblock", "Let the keys of a team work again", TeamName, unblock),
-    _post("/team/model/add", "team_model_add", "Let a team have more models", TeamModels, add_models),
-    _post("/team/model/delete", "team_model_delete", "Take models from a team", TeamModels, drop_models),
+    _SECTION.post("/team/new", "team_new", "Make a team", new, NewTeam),
+    _SECTION.post("/team/update", "team_update", "Change a team", change, TeamChange),
+    _SECTION.post("/team/delete", "team_delete", "Delete teams with their keys", remove, TeamNames),
+    _SECTION.post("/team/block", "team_block", "Refuse the keys of a team", block, TeamName),
+    _SECTION.post("/team/unblock", "team_unblock", "Let the keys of a team work again", unblock, TeamName),
+    _SECTION.post("/team/model/add", "team_model_add", "Let a team have more models", add_models, TeamModels),
+    _SECTION.post("/team/model/delete", "team_model_delete", "Take models from a team", drop_models, TeamModels),
 )

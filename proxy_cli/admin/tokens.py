@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy_cli.admin.base import Ask, Endpoint, Flag, Map, Office, Text, text, value_of
+from proxy_cli.admin.base import Ask, Flag, Map, Office, Section, Text, text, value_of
 from proxy_cli.errors import InvalidRequest, UnknownModel, Unprocessable
 from proxy_cli.prices.cost import Prices, own_prices, prices_of
 from proxy_cli.routing import estimates
@@ -149,34 +149,13 @@ async def supported(office: Office, ask: Ask) -> Json:
     return {"supported_openai_params": fields_of(office.table.find(model)[0])}
 
 
+_SECTION: Final = Section("models", "key")
 ENDPOINTS: Final = (
-    Endpoint(
-        method="POST",
-        path="/utils/token_counter",
-        name="token_counter",
-        summary="About how many tokens a prompt is",
-        tag="models",
-        access="key",
-        answer=count,
-        body=Counting,
+    _SECTION.post("/utils/token_counter", "token_counter", "About how many tokens a prompt is", count, Counting),
+    Section("spend").post(
+        "/spend/calculate", "spend_calculate", "What a prompt or an answer costs", calculate, Calculation
     ),
-    Endpoint(
-        method="POST",
-        path="/spend/calculate",
-        name="spend_calculate",
-        summary="What a prompt or an answer costs",
-        tag="spend",
-        access="self",
-        answer=calculate,
-        body=Calculation,
-    ),
-    Endpoint(
-        method="GET",
-        path="/utils/supported_openai_params",
-        name="supported_openai_params",
-        summary="The request fields that a model takes",
-        tag="models",
-        access="key",
-        answer=supported,
+    _SECTION.get(
+        "/utils/supported_openai_params", "supported_openai_params", "The request fields that a model takes", supported
     ),
 )

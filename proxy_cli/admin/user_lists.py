@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, true
 
 from proxy_cli.admin import sums
-from proxy_cli.admin.base import Ask, Endpoint, Office, Row, choice, like, page, row_of, rows_of, text, texts
+from proxy_cli.admin.base import Ask, Office, Row, Section, choice, like, page, row_of, rows_of, text, texts
 from proxy_cli.admin.memberships import memberships_of
 from proxy_cli.admin.rights import not_theirs, organizations_of, teams_of
 from proxy_cli.admin.shown import key_rows, team_rows, user_rows
@@ -163,19 +163,16 @@ async def roles(_office: Office, _ask: Ask) -> Json:
     return {name: {"ui_label": label, "description": what} for name, (label, what) in _ROLES.items()}
 
 
-def _get(path: str, name: str, summary: str, answer: Any, query: tuple[str, ...] = ()) -> Endpoint:
-    return Endpoint(
-        method="GET", path=path, name=name, summary=summary, tag="users", access="self", answer=answer, query=query
-    )
-
-
 _LIST: Final = (
     *("page", "page_size", "role", "user_ids", "sso_user_ids", "user_email", "user_alias", "team"),
     *("organization_ids", "sort_by", "sort_order"),
 )
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (
-    _get("/user/info", "user_info", "One user with his keys and teams, by default the caller's", info, ("user_id",)),
-    _get("/user/list", "user_list", "A page of users", listed, _LIST),
-    _get("/user/get_users", "user_get_users", "The same, where LiteLLM has had it", listed, _LIST),
-    _get("/user/available_roles", "user_roles", "The roles that a user may have", roles),
+_SECTION: Final = Section("users")
+ENDPOINTS: Final = (
+    _SECTION.get(
+        "/user/info", "user_info", "One user with his keys and teams, by default the caller's", info, query=("user_id",)
+    ),
+    _SECTION.get("/user/list", "user_list", "A page of users", listed, query=_LIST),
+    _SECTION.get("/user/get_users", "user_get_users", "The same, where LiteLLM has had it", listed, query=_LIST),
+    _SECTION.get("/user/available_roles", "user_roles", "The roles that a user may have", roles),
 )

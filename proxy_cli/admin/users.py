@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from proxy_cli.admin import sums
-from proxy_cli.admin.base import Ask, Endpoint, Office, Row, given, merged, row_of, rows_of
+from proxy_cli.admin.base import Ask, Office, Row, Section, given, merged, row_of, rows_of
 from proxy_cli.admin.budgets import require_budget
 from proxy_cli.admin.key_body import check_fields
 from proxy_cli.admin.keys import make_key, remove_keys, who
@@ -336,23 +336,10 @@ async def remove(office: Office, ask: Ask) -> Json:
     return count
 
 
-def _post(path: str, name: str, summary: str, answer: Any, body: Any, inert: frozenset[str] = frozenset()) -> Endpoint:
-    return Endpoint(
-        method="POST",
-        path=path,
-        name=name,
-        summary=summary,
-        tag="users",
-        access="self",
-        answer=answer,
-        body=body,
-        inert=inert,
-    )
-
-
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (
-    _post("/user/new", "user_new", "Make a user, and a key for him", new, NewUser, INERT),
-    _post("/user/update", "user_update", "Change a user", change, UserChange, INERT),
-    _post("/user/bulk_update", "user_bulk_update", "Change many users", change_many, UserChanges),
-    _post("/user/delete", "user_delete", "Delete users with their keys", remove, UserNames),
+_SECTION: Final = Section("users", inert=INERT)
+ENDPOINTS: Final = (
+    _SECTION.post("/user/new", "user_new", "Make a user, and a key for him", new, NewUser),
+    _SECTION.post("/user/update", "user_update", "Change a user", change, UserChange),
+    _SECTION.post("/user/bulk_update", "user_bulk_update", "Change many users", change_many, UserChanges),
+    _SECTION.post("/user/delete", "user_delete", "Delete users with their keys", remove, UserNames),
 )

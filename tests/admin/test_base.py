@@ -13,6 +13,7 @@ from proxy_cli.admin.base import (
     Id,
     Map,
     Names,
+    Section,
     Usd,
     choice,
     decoded,
@@ -163,3 +164,32 @@ def test_words_that_are_not_known_are_refused():
 def test_a_search_finds_percent_signs_and_underscores_as_they_are_written():
     """They are wildcards only where we put them."""
     assert like("100%_a\\b") == "%100\\%\\_a\\\\b%"
+
+
+class _Body(msgspec.Struct, kw_only=True):
+    shown: Flag = UNSET
+    kept: Flag = UNSET
+
+
+async def _silent(_office, _ask):
+    """An endpoint's answer that nobody asks for."""
+
+
+def test_the_endpoints_of_a_section_share_its_tag_access_and_inert_fields():
+    """What a section says holds for all its endpoints, but for fields that a body does not have, and another access."""
+    section = Section("teams", "viewer", inert=frozenset({"kept", "foreign"}))
+
+    shown = section.get("/a", "a", "Show", _silent, query=("page",))
+    made = section.post("/b", "b", "Make", _silent, _Body, access="admin", method="PATCH")
+    bare = section.post("/c", "c", "Do", _silent)
+
+    assert (shown.method, shown.tag, shown.access, shown.query) == ("GET", "teams", "viewer", ("page",))
+    assert shown.inert == set()
+        "GET",
+        "teams",
+        "viewer",
+        ("page",),
+        set(),
+    )
+    assert (made.method, made.tag, made.access, made.inert) == ("PATCH", "teams", "admin", {"kept"})
+    assert (bare.method, bare.access, bare.body, bare.inert) == ("POST", "viewer", None, set())
