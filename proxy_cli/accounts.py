@@ -14,10 +14,10 @@ from typing import Final, Protocol
 import msgspec
 
 from proxy_cli.access.limits import Left
-from proxy_cli.callers import Bounds, Caller, Extra, Role, Scope
+from proxy_cli.callers import Bounds, Caller, Charge, Extra, Role, Scope
 from proxy_cli.clock import Clock
 from proxy_cli.errors import UnknownModel
-from proxy_cli.ledger.row import Charge, Row, State
+from proxy_cli.ledger.row import Row, State
 from proxy_cli.money import usd_of
 from proxy_cli.prices.cost import prices_of
 from proxy_cli.prices.estimate import estimated

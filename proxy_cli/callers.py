@@ -18,6 +18,10 @@ def _nothing() -> Mapping[str, Any]:
     return _NOTHING
 
 
+# What a cost is added to: kind and id of a scope, and the beginning of its window in unix seconds.
+Charge = tuple[str, str, int]
+
+
 class Role(StrEnum):
     """What a caller may do beside asking models; LiteLLM's names."""
 

@@ -33,9 +33,9 @@ from proxy_cli.access.board import (
     Board,
     advance,
 )
-from proxy_cli.access.places import Charge, Group, Place, Places
+from proxy_cli.access.places import Group, Place, Places
 from proxy_cli.access.verdict import Refusal, Verdict
-from proxy_cli.callers import Scope
+from proxy_cli.callers import Charge, Scope
 from proxy_cli.clock import Clock
 from proxy_cli.errors import Overloaded
 

@@ -12,9 +12,7 @@ from typing import Final
 
 from proxy_cli.access.board import ELSEWHERE, OWN, RESERVED, WINDOW, Board
 from proxy_cli.access.periods import Window, window_of
-from proxy_cli.callers import Period, Scope
-
-Charge = tuple[str, str, int]  # kind and id of a scope, and the beginning of its window in unix seconds
+from proxy_cli.callers import Charge, Period, Scope
 
 _FOR_EVER: Final[Window] = (0, 2**62)
 _NO_MONEY: Final = -1  # the window of a row in which only rates are counted so far

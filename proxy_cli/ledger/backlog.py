@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
+from proxy_cli.callers import Charge
 from proxy_cli.ledger.framing import CLOSED, INTENT, SETTLED, START, Record
 from proxy_cli.ledger.posting import DONE
 from proxy_cli.ledger.reading import request_of, row_of
-from proxy_cli.ledger.row import Charge
 from proxy_cli.ledger.segments import LOCK_SUFFIX, SegmentName, is_held, read, segments_in
 from proxy_cli.ledger.tally import Reserved, read_beside, reserved_of
 

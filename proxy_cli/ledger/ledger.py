@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from proxy_cli.callers import Scope
+from proxy_cli.callers import Charge, Scope
 from proxy_cli.ledger.backlog import Backlog
 from proxy_cli.ledger.backlog import Sums as Pending
 from proxy_cli.ledger.crash import CrashPoint
@@ -22,7 +22,6 @@ from proxy_cli.ledger.drainer import Drainer, Told
 from proxy_cli.ledger.journal import JOURNAL_MAX_BYTES, SEGMENT_BYTES, CrashingJournal, Journal, Room
 from proxy_cli.ledger.posting import positions, spent
 from proxy_cli.ledger.retention import Retention, Upkeep
-from proxy_cli.ledger.row import Charge
 from proxy_cli.ledger.segments import SegmentName
 from proxy_cli.store.base import Store
 from proxy_cli.store.failures import StoreUnavailable

@@ -4,9 +4,8 @@ from enum import StrEnum
 
 import msgspec
 
+from proxy_cli.callers import Charge
 from proxy_cli.shapes import Json
-
-Charge = tuple[str, str, int]  # kind and id of a scope, and the beginning of its window in unix seconds
 
 
 class State(StrEnum):

@@ -12,8 +12,9 @@ from typing import Final
 
 import msgspec
 
+from proxy_cli.callers import Charge
 from proxy_cli.ledger.framing import SETTLED, frame, records
-from proxy_cli.ledger.row import Charge, Row
+from proxy_cli.ledger.row import Row
 from proxy_cli.ledger.segments import SUMS_SUFFIX
 
 _PART: Final = ".part"

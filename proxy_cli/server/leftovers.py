@@ -5,25 +5,19 @@ streams that are read on; they are few and not for long: beyond that they are ca
 """
 
 import asyncio
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from proxy_cli.answer import Answer
 from proxy_cli.errors import GatewayError, forget_frames
+from proxy_cli.server.keeping import Settling
 from proxy_cli.shapes import Call, Record
 from proxy_cli.tasks import Tasks
 
 _MOST: Final = 16  # in one process
 _LONGEST_S: Final = 30.0
 DRAIN: Final = "drain"
-
-
-class Settling(Protocol):
-    """What puts down what an answer used."""
-
-    def settle(self, call: Call, answer: Answer, record: Record) -> None:
-        """An answer has ended."""
 
 
 class Leftovers:
