@@ -21,7 +21,7 @@ from proxy_cli.admin.rights import (
 )
 from proxy_cli.callers import Caller
 from proxy_cli.errors import Forbidden, GatewayError, InvalidRequest, TeamMemberRefused
-from proxy_cli.shapes import NOTHING, Json
+from proxy_cli.shapes import NOTHING, Json, Operation
 from proxy_cli.store.tables import ORGANIZATIONS, TEAMS
 
 # What LiteLLM calls the right of a team's plain members to make keys of the team.
@@ -31,6 +31,8 @@ _OF_ADMINS: Final = frozenset({"spend", "budget_id"})
 # What a key's plain user does not change: it was set by somebody who may more.
 _OF_MANAGERS: Final = frozenset({"temp_budget_increase", "temp_budget_expiry", "user_id", "team_id", "organization_id"})
 _LIMITS: Final = ("max_budget", "soft_budget", "tpm_limit", "rpm_limit", "max_parallel_requests")
+_ASKING: Final = ["llm_api_routes"]
+_ASKS: Final = frozenset({*_ASKING, "openai_routes"} | {f"{at}/{each}" for at in ("", "/v1") for each in Operation})
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,8 +142,26 @@ def check_change(
             raise Forbidden(f"{name} of a key is raised by a proxy_admin or its team's admin; its user may lower it")
 
 
+def for_its_user(
+    caller: Caller, user_id: str, former: Mapping[str, Json], found: dict[str, Json], *, is_taken: bool
+) -> dict[str, Json]:
+    """A key's fields where its user is another than the caller: it asks models, and does nothing in his name.
+
+    `is_taken`: the caller comes to hold this key, or makes it that user's.
+    """
+    if caller.is_admin or user_id in ("", caller.user_id):
+        return found
+    if not is_taken and found.keys().isdisjoint({"allowed_routes", "key_type"}):
+        return found
+    routes = found.get("allowed_routes", former.get("allowed_routes")) or ()
+    asking = [each for each in routes if each.removeprefix("LiteLLMRoutes.") in _ASKS]
+    return {**found, "allowed_routes": asking or _ASKING}
+
+
 def _check_move(connection: Connection, caller: Caller, stands: Standing, row: Row, wanted: Mapping[str, Json]) -> None:
     here = standing(connection, caller, row["team_id"])
+    if here.team_id and not wanted.get("team_id", row["team_id"]):
+        raise Forbidden("a key is taken out of its team by a proxy_admin only; delete it, or give it another team")
     user_id = wanted.get("user_id", row["user_id"]) or ""
     if not (stands.is_manager and (here.is_manager or row["user_id"] == caller.user_id)):
         raise Forbidden("a key is given to another user or team by a proxy_admin, or by an admin of both teams")

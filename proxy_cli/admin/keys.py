@@ -31,7 +31,7 @@ from proxy_cli.admin.key_body import (
     check_key,
     is_digest,
 )
-from proxy_cli.admin.key_rights import Standing, check_change, check_creation, standing
+from proxy_cli.admin.key_rights import Standing, check_change, check_creation, for_its_user, standing
 from proxy_cli.admin.key_rules import bounded, check_generation, with_defaults, within_maker
 from proxy_cli.admin.rights import not_theirs, owns_key, require_admin, require_change
 from proxy_cli.admin.shown import key_rows
@@ -44,6 +44,7 @@ from proxy_cli.store.moments import now_us
 from proxy_cli.store.tables import KEYS
 
 _RANDOM_BYTES: Final = 24
+_REPLACES: Final = "/key/regenerate"
 _DELETES: Final = "/key/delete"  # LiteLLM's names of what a team may let its members do are the paths
 _MASTER: Final = "default_user_id"  # LiteLLM's name for whoever holds the master key
 
@@ -200,6 +201,7 @@ async def _generate(
             wanted["organization_id"] = stands.organization_id
         check_generation(office, caller, stands.role, wanted)
         found = bounded(office, within_maker(connection, caller, wanted, now_us=now_us(), is_new=True), is_new=True)
+        found = for_its_user(caller, found.get("user_id") or "", {}, found, is_taken=True)
         check_fields(found)
         _check_beside(connection, caller, stands, found)
         return make_key(office, connection, caller, found, key)
@@ -242,7 +244,12 @@ def change_key(
     stands = standing(connection, caller, wanted.get("team_id") or row["team_id"])
     check_change(connection, caller, stands, row, wanted)
     now = now_us()
+    if stands.organization_id and not wanted.keys().isdisjoint({"team_id", "organization_id"}):
+        wanted["organization_id"] = stands.organization_id  # whose money it is, is said of the team
     found = bounded(office, within_maker(connection, caller, wanted, now_us=now, is_new=False), is_new=False)
+    user_id = found.get("user_id", row["user_id"]) or ""
+    is_taken = permission == _REPLACES or user_id != row["user_id"]
+    found = for_its_user(caller, user_id, row["fields"], found, is_taken=is_taken)
     check_fields(found)
     _check_beside(connection, caller, stands, found)
     values = _columns(found, row, now)
@@ -373,7 +380,7 @@ async def regenerate(office: Office, ask: Ask) -> Json:
 
 
 def _replace(office: Office, connection: Connection, caller: Caller, body: KeyRenewal) -> dict[str, Json]:
-    digest = change_key(office, connection, caller, body, "/key/regenerate")["token"]
+    digest = change_key(office, connection, caller, body, _REPLACES)["token"]
     former = row_of(connection, select(KEYS).where(KEYS.c.digest == digest))
     assert former is not None
     if former["replaced_by"]:
