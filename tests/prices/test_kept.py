@@ -37,7 +37,9 @@ def test_nothing_kept_is_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no gzip", gzip.compress(b"[]"), gzip.compress(b"{}"), gzip.compress(b'{"llmproxy_note": 7}')]
+    "content",
+    [b"", b"no gzip", gzip.compress(b"[]"), gzip.compress(b"{}"), gzip.compress(b'{"llmproxy_note": 7}')],
+    ids=["nothing", "not gzip", "a list", "no prices", "a bad note"],  # gzip writes down when it was made
 )
 def test_what_cannot_be_read_is_told_and_changes_nothing(tmp_path, content):
     """The prices that ship hold."""
