@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import Connection, Select
 
+from proxy_cli.admin.refusals import bad_field, refuse_misspelt
 from proxy_cli.callers import Caller, Scope
 from proxy_cli.config.schema import Config
 from proxy_cli.errors import Unprocessable
@@ -188,10 +189,11 @@ def decoded(data: bytes, kind: type[msgspec.Struct]) -> tuple[msgspec.Struct, Ma
     if not isinstance(raw, dict):
         raise Unprocessable("the body is JSON, but no object; send an object of fields", param="body")
     _refuse_strange(raw, ("body",))
+    refuse_misspelt(raw, kind.__struct_fields__)
     try:
         return msgspec.convert(raw, kind, strict=False), raw
     except msgspec.ValidationError as error:
-        raise _bad_field(str(error)) from None
+        raise bad_field(str(error), kind) from None
 
 
 def _refuse_strange(value: Json, place: tuple[str, ...]) -> None:
@@ -209,13 +211,6 @@ def _refuse_strange(value: Json, place: tuple[str, ...]) -> None:
     elif isinstance(value, list):
         for number, each in enumerate(value):
             _refuse_strange(each, (*place, str(number)))
-
-
-def _bad_field(message: str) -> Unprocessable:
-    """msgspec's sentence, which names kinds and the place and never a value, as ours."""
-    what, _, place = message.partition(" - at `$")
-    field = place.rstrip("`").lstrip(".") or "body"
-    return Unprocessable(f"{field}: {what[:1].lower()}{what[1:]}; see GET /openapi.json", param=field)
 
 
 def given(body: msgspec.Struct, *without: str) -> dict[str, Json]:

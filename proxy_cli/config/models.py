@@ -226,7 +226,7 @@ class ModelInfo(Section):
     max_tokens: Count | None = used("Most tokens of an answer.")
     max_input_tokens: Count | None = used("Most tokens of a prompt.")
     max_output_tokens: Count | None = used("Most tokens of an answer.")
-    access_groups: Names = later("Groups that keys are given access to.", default=())
+    access_groups: Names = used("Groups that keys are given access to.", default=())
     team_id: Text | None = later("The team this deployment belongs to.", "every caller may use it")
     team_public_model_name: Text | None = later("Its name within the team.")
     supported_environments: Names = later("Environments it is loaded in.", "it is always loaded", default=())
