@@ -36,6 +36,9 @@ Compat = Annotated[str, PlainValidator(Choice(("openai", "litellm"))), WithJsonS
 Unpriced = Annotated[str, PlainValidator(Choice(("allow", "deny"))), WithJsonSchema({"enum": ["allow", "deny"]})]
 AbortPolicy = Annotated[str, PlainValidator(Choice(("cancel", "drain"))), WithJsonSchema({"enum": ["cancel", "drain"]})]
 
+Durability = Annotated[
+    str, PlainValidator(Choice(("process", "power"))), WithJsonSchema({"enum": ["process", "power"]})
+]
 LedgerPace = Annotated[str, PlainValidator(Choice(("fast", "strict"))), WithJsonSchema({"enum": ["fast", "strict"]})]
 
 
@@ -163,6 +166,11 @@ class GeneralSettings(Section):
         "`strict`: what a request cost is written down before the last bytes of its answer leave; `fast`: of a stream "
         "right after.",
         default="fast",
+    )
+    ledger_durability: Durability = used(
+        "`process`: what is spent outlives the end of any process; `power`: a power cut, too, and every request waits "
+        "for the disk twice.",
+        default="process",
     )
     disable_adding_master_key_hash_to_db: Flag | None = ignored(
         "Keep no hash of the master key.", "the master key is never in the database"

@@ -6,6 +6,7 @@ a record is one assignment to memory whose place on the disk is taken already; t
 before the present one is full; all calls come from one thread.
 """
 
+import contextlib
 import mmap
 import os
 import time
@@ -294,6 +295,43 @@ class Journal:
 
     def _path_of_next(self) -> Path:
         return self._room.folder / f"{self._run}{NEW_SUFFIX}"
+
+
+class SafeJournal(Journal):
+    """One that power may fail: each record is on the disk before anything is done that it tells of.
+
+    All requests of the process wait for that disk.
+    """
+
+    __slots__ = ("_on_disk",)
+
+    def __init__(self, room: Room, *, node: str, number: int) -> None:
+        super().__init__(room, node=node, number=number)
+        self._on_disk: tuple[int, int] = (0, 0)  # of which segment how much
+
+    def intent(self, row: Row) -> None:
+        """As any journal's. Raises JournalFull, also for a disk that does not write."""
+        super().intent(row)
+        try:
+            self._flush()
+        except OSError as error:
+            raise JournalFull(f"{self._room.folder}: {error.strerror}") from error
+
+    def settle(self, row: Row) -> None:
+        """As any journal's."""
+        super().settle(row)
+        with contextlib.suppress(OSError):  # it is in the kernel's hands; the next intent tells of the disk
+            self._flush()
+
+    def _flush(self) -> None:
+        memory = self._memory
+        if not isinstance(memory, mmap.mmap):
+            return
+        number, done = self._on_disk
+        begin = done if number == self._number else 0
+        begin -= begin % mmap.PAGESIZE
+        memory.flush(begin, self._position - begin)
+        self._on_disk = (self._number, self._position)
 
 
 class CrashingJournal(Journal):

@@ -19,7 +19,7 @@ from proxy_cli.ledger.backlog import Backlog
 from proxy_cli.ledger.backlog import Sums as Pending
 from proxy_cli.ledger.crash import CrashPoint
 from proxy_cli.ledger.drainer import Drainer, Told
-from proxy_cli.ledger.journal import JOURNAL_MAX_BYTES, SEGMENT_BYTES, CrashingJournal, Journal, Room
+from proxy_cli.ledger.journal import JOURNAL_MAX_BYTES, SEGMENT_BYTES, CrashingJournal, Journal, Room, SafeJournal
 from proxy_cli.ledger.posting import positions, spent
 from proxy_cli.ledger.retention import Retention, Upkeep
 from proxy_cli.ledger.segments import SegmentName
@@ -58,10 +58,12 @@ class Ledger:
         retention: Retention | None = None,
         max_bytes: int = JOURNAL_MAX_BYTES,
         segment_bytes: int = SEGMENT_BYTES,
+        power_safe: bool = False,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self.node = re.sub(r"[^A-Za-z0-9_.-]", "_", node) or "node"
         self._room = Room(directory / FOLDER, segment_bytes=segment_bytes, max_bytes=max_bytes)
+        self._kind = SafeJournal if power_safe else Journal
         self._keeps_rows = keeps_rows
         self._retention = retention or Retention()
         self._crash = CrashPoint(environ)
@@ -93,7 +95,7 @@ class Ledger:
         if self._crash.point:
             self._journal = CrashingJournal(self._room, node=self.node, number=number, crash=self._crash)
         else:
-            self._journal = Journal(self._room, node=self.node, number=number)
+            self._journal = self._kind(self._room, node=self.node, number=number)
 
     async def start(self, store: Store, told: Told | None = None) -> None:
         """Take part in draining; `told` gets the rows of requests whose process has ended before they did."""

@@ -85,7 +85,13 @@ def open_books(settings: StoreSettings, folder: Path, *, terms: BookTerms) -> tu
             clock=time.monotonic,
             budget_status=terms.budget_status,
         ),
-        ledger=Ledger(folder, node=uuid4().hex[:12], keeps_rows=terms.keeps_rows, retention=terms.retention),
+        ledger=Ledger(
+            folder,
+            node=uuid4().hex[:12],
+            keeps_rows=terms.keeps_rows,
+            retention=terms.retention,
+            power_safe=settings.power_safe,
+        ),
     )
     return books, ready
 

@@ -248,6 +248,7 @@ def _storing(
             data_dir(environ),
             pool=general.database_connection_pool_limit,
             timeout_s=general.database_connection_timeout,
+            power_safe=general.ledger_durability == "power",
         )
     except StoreProblem as problem:
         return None, (str(problem),)

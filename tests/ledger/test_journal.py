@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from proxy_cli.ledger.framing import INTENT, SETTLED, VOID
-from proxy_cli.ledger.journal import Journal, JournalFull, Room
+from proxy_cli.ledger.journal import Journal, JournalFull, Room, SafeJournal
 from proxy_cli.ledger.segments import allocate, segments_in
 from tests.fakes.rows import intent, settled, written
 
@@ -62,6 +62,21 @@ def test_what_is_said_stands_in_the_file_at_once(tmp_path):
 
     assert written(tmp_path) == [(INTENT, "a"), (SETTLED, "a"), (INTENT, "b"), (VOID, "")]
     journal.close()
+
+
+def test_what_power_may_not_take_is_on_the_disk_with_each_record(tmp_path):
+    """Over several segments; what is read of it is the same."""
+    journal = SafeJournal(Room(tmp_path, segment_bytes=2048), node="n", number=0)
+
+    for number in range(50):
+        journal.intent(intent(str(number)))
+        assert journal._on_disk == (journal._number, journal._position)
+        journal.settle(settled(str(number)))
+        assert journal._on_disk == (journal._number, journal._position)
+    journal.close()
+
+    assert len(segments_in(tmp_path)) > 1
+    assert [name for kind, name in written(tmp_path) if kind == SETTLED] == [str(number) for number in range(50)]
 
 
 @pytest.mark.row("K-01")

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from proxy_cli.callers import Scope
+from proxy_cli.ledger.journal import SafeJournal
 from proxy_cli.ledger.row import Row, State
 from proxy_cli.server.books import Books, BookTerms, Clerk, open_books
 from proxy_cli.store.settings import StoreSettings
@@ -111,3 +112,13 @@ async def test_no_more_rows_stay_than_the_settings_say(tmp_path):
 
     assert [each["request_id"] for each in rows] == [newest["request_id"]]
     assert info["info"]["spend"] == 0.000_009
+
+
+async def test_books_that_power_may_fail_are_kept_on_the_disk(tmp_path):
+    """The ledger's journal and the database alike."""
+    settings = StoreSettings(path=tmp_path / "llmproxy.db", power_safe=True)
+    books, _ = open_books(settings, tmp_path, terms=BookTerms())
+    assert books is not None
+    books.enter_once()
+
+    assert isinstance(books.ledger.journal, SafeJournal)
