@@ -118,12 +118,15 @@ async def test_a_wildcard_is_not_asked_and_does_not_fail(written, capsys):
 async def test_a_model_that_does_not_answer_in_time_fails(written, capsys):
     """--timeout is how long a backend may take."""
 
+    asked = asyncio.Event()
+
     async def silence(_request: web.Request) -> web.Response:
-        await asyncio.sleep(10)
+        await asked.wait()
         return web.Response()
 
     async with server(silence) as base:
         status = await ask(config=written(entry("slow", base)), timeout=0.2, json=True)
+        asked.set()
 
     (told,) = json.loads(capsys.readouterr().out)["models"]
     assert status == 1
