@@ -11,6 +11,6 @@ class Router(Ground):
 
     def attempts(self, call: Call) -> Attempts:
         """The attempts of one call. Raises UnknownModel."""
-        found = self.table.find(call.model)
+        found = self.table.find(call.model, call.caller)
         self.budget.calls += 1
         return Attempts(self, call, found)

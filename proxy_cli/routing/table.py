@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
+from proxy_cli.callers import ANYONE, Caller
 from proxy_cli.errors import UnknownModel
 from proxy_cli.shapes import Deployment
 
@@ -62,11 +63,14 @@ class Table:
         self._wildcards = _wildcards(self._groups)
         self.any_name = any_name  # one model serves under every requested name
         self._expand = expand or expanded
+        self._has_owners = any(each.info.get("team_id") for each in deployments)
         self._match = lru_cache(_EXPANSIONS_KEPT)(self._matched)
 
-    def find(self, name: str) -> tuple[Deployment, ...]:
-        """The deployments behind a name. Raises UnknownModel with the near names."""
+    def find(self, name: str, caller: Caller = ANYONE) -> tuple[Deployment, ...]:
+        """The deployments behind a name that a caller's team may use. Raises UnknownModel with the near names."""
         found = self.known(name)
+        if self._has_owners:
+            found = self.open_to(caller, found)
         if not found:
             raise UnknownModel(self._unknown(name), param="model")
         return found
@@ -106,6 +110,16 @@ class Table:
             return bool(self.known(name))
         except UnknownModel:
             return False
+
+    def open_to(self, caller: Caller, found: Sequence[Deployment]) -> tuple[Deployment, ...]:
+        """Those that a caller's team may use: a deployment with a `model_info.team_id` is that team's alone."""
+        if not self._has_owners or caller.is_admin:
+            return tuple(found)
+        return tuple(each for each in found if each.info.get("team_id") in {None, "", caller.team_id})
+
+    def is_open_to(self, caller: Caller, name: str) -> bool:
+        """Whether a caller may use any deployment behind a name that is there."""
+        return not self._has_owners or bool(self.open_to(caller, self.group_of(name) or self.find(name)))
 
     def words(self, name: str) -> frozenset[str]:
         """By what else a name may be allowed: the groups behind it, and the access groups that they are in."""

@@ -262,7 +262,8 @@ class Attempts(msgspec.Struct, eq=False):
         found: Sequence[Deployment] = ()
         try:
             call = redirected(self._call, way.target)
-            found = self._ground.table.known(call.model)
+            table = self._ground.table
+            found = table.open_to(call.caller, table.known(call.model))
             if not found:
                 # Without the near names: a list may be long, and to look for them takes longer than an attempt.
                 raise UnknownModel(f"no model named {_cut(call.model)!r} is configured")

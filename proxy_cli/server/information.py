@@ -119,7 +119,8 @@ class Information:
         return sorted({str(group) for groups in found for group in groups})
 
     def _may_ask(self, visit: Visit, name: str) -> bool:
-        return may_ask(visit.record.caller, name, self.table.words)
+        caller = visit.record.caller
+        return may_ask(caller, name, self.table.words) and self.table.is_open_to(caller, name)
 
     def _model(self, name: str) -> Json:
         model: dict[str, Json] = {"id": name, "object": "model", "created": CREATED, "owned_by": "openai"}

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
+from proxy_cli.callers import Caller, Role
 from proxy_cli.errors import UnknownModel
 from proxy_cli.routing.table import Alias, Table, captured
 from proxy_cli.shapes import Backend, Deployment
@@ -187,3 +190,18 @@ def _refused(table, name):
     with pytest.raises(UnknownModel) as caught:
         table.find(name)
     return caught.value
+
+
+def test_a_deployment_of_a_team_is_that_teams_alone():
+    """Others do not even learn that it is there; beside it the rest of the name is open."""
+    shared, own = deployment("m"), replace(deployment("m", "theirs", id="own"), info={"team_id": "t"})
+    alone = replace(deployment("secret"), info={"team_id": "t"})
+    table = Table([shared, own, alone])
+    member, other = Caller(role=Role.USER, team_id="t"), Caller(role=Role.USER, team_id="x")
+
+    assert table.find("m", member) == table.find("m") == (shared, own)
+    assert table.find("m", other) == (shared,)
+    assert table.find("secret", member) == (alone,)
+    with pytest.raises(UnknownModel):
+        table.find("secret", other)
+    assert [table.is_open_to(each, "secret") for each in (member, other)] == [True, False]
