@@ -11,6 +11,8 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from proxy_cli.admin.base import Row, row_of
+from proxy_cli.admin.key_bounds import refuse_looser, refuse_raising
+from proxy_cli.admin.key_rules import effective
 from proxy_cli.admin.rights import (
     TEAM_ADMIN,
     is_organization_admin,
@@ -137,8 +139,11 @@ def check_change(
     refuse_fields(caller, [name for name in wanted if _differs(row, wanted, name)], _OF_MANAGERS, "a key")
     if wanted.get("blocked") is False and row["blocked"]:
         raise Forbidden("a blocked key is let in again by a proxy_admin or its team's admin, not by its user")
+    limits = effective(connection, row)
+    refuse_looser(wanted, limits, "this key")
+    refuse_raising(wanted, row["fields"])
     for name in _LIMITS:
-        if name in wanted and _is_more(wanted[name], row["fields"].get(name)):
+        if name in wanted and _is_more(wanted[name], limits[name]):
             raise Forbidden(f"{name} of a key is raised by a proxy_admin or its team's admin; its user may lower it")
 
 

@@ -12,13 +12,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from proxy_cli.access.grants import allows
+from proxy_cli.access.grants import allows, limits_of
+from proxy_cli.access.routes import allowed_routes_of
 from proxy_cli.admin.base import Office, Row, row_of
 from proxy_cli.admin.key_body import after, seconds_of
+from proxy_cli.admin.key_bounds import bequeathed, refuse_looser, refuse_raising
 from proxy_cli.callers import Caller
 from proxy_cli.errors import Forbidden, InvalidRequest
 from proxy_cli.shapes import Json
-from proxy_cli.store.tables import KEYS, USERS
+from proxy_cli.store.tables import BUDGETS, KEYS, USERS
 
 _NUMBERS: Final = ("max_budget", "soft_budget", "tpm_limit", "rpm_limit", "max_parallel_requests")
 _DURATIONS: Final = ("duration", "budget_duration")
@@ -100,8 +102,19 @@ def within_maker(
         return dict(fields)
     found = dict(fields)
     parent = row_of(connection, select(KEYS).where(KEYS.c.digest == caller.key)) if caller.key else None
+    if parent is None and is_new:
+        refuse_raising(found, {})
     if parent is not None:
-        _within_limits(found, parent["fields"], "the key that asks for it", is_new=is_new)
+        limits = effective(connection, parent)
+        _within_limits(found, limits, "the key that asks for it", is_new=is_new)
+        if is_new:
+            found = bequeathed(found, limits)
+            if parent["organization_id"] and not (
+                parent["team_id"] or found.get("team_id") or found.get("organization_id")
+            ):
+                found["organization_id"] = parent["organization_id"]  # which pays for the maker, too
+        else:
+            refuse_looser(found, limits, "the key that asks for it")
         _within_models(found, parent["fields"].get("models") or (), is_new=is_new)
         _within_routes(found, parent["fields"], is_new=is_new)
         _within_life(found, parent, now_us, is_new=is_new)
@@ -111,6 +124,12 @@ def within_maker(
         _within_limits(found, user["fields"], "its user", is_new=False)
         _within_models(found, user["fields"].get("models") or (), is_new=False)
     return found
+
+
+def effective(connection: Connection, key: Row) -> dict[str, Json]:
+    """A key's fields, with the limits of its budget where it sets none itself."""
+    budget = row_of(connection, select(BUDGETS).where(BUDGETS.c.budget_id == key["budget_id"]))
+    return {**key["fields"], **limits_of(key["fields"], budget)}
 
 
 def _within_limits(found: dict[str, Json], most: Mapping[str, Json], whose: str, *, is_new: bool) -> None:
@@ -153,6 +172,10 @@ def _within_routes(found: dict[str, Json], most: Mapping[str, Json], *, is_new: 
             raise Forbidden(f"allowed_routes: {', '.join(sorted(beyond)[:5])} is not among those of its maker")
     elif kind and kind != "default" and (is_new or "key_type" in found) and found.get("key_type", kind) != kind:
         raise Forbidden(f"key_type is {found['key_type']}, and the key that asks for it is for {kind}")
+    elif (
+        kind and not set(found.get("allowed_routes") or ()) <= set(allowed_routes_of(None, kind)) and kind != "default"
+    ):
+        raise Forbidden(f"allowed_routes: the key that asks for it is for {kind}, and gives no other routes")
     if kind and is_new:
         found.setdefault("key_type", kind)
 

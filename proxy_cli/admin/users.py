@@ -75,6 +75,8 @@ async def new(office: Office, ask: Ask) -> Json:
         key: dict[str, Json] = {}
         if body.auto_create_key is not False:
             own = {name: fields[name] for name in _OF_KEY if fields.get(name) is not None}
+            if not ask.caller.is_admin:
+                own["organization_id"] = places[0]  # its admin gives away what it has, and no more
             key = make_key(office, connection, ask.caller, {**own, "user_id": user_id})
         return {**key, **shown_user(office, connection, user_id), "key": key.get("key", "")}
 

@@ -87,3 +87,61 @@ async def test_a_teams_key_stays_with_the_organization_of_the_team(desk):
     changed = await desk.post("/key/update", {"key": key["key"], "organization_id": "other"}, ANNA)
 
     assert changed["organization_id"] == "acme"
+
+
+@pytest.mark.row("A-17")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"temp_budget_increase": 1e6, "temp_budget_expiry": "2099-01-01"}},
+        {"metadata": {"weight": 1e9}},
+        {"budget_duration": "1s"},
+        {"budget_limits": []},
+        {"model_max_budget": None},
+        {"allowed_ips": []},
+        {"max_parallel_requests": 1000},
+    ],
+)
+async def test_a_user_does_not_loosen_what_binds_his_key(desk, change):
+    """By none of the fields that count, be they its own or its budget's; nor by another key that it makes."""
+    await desk.post("/budget/new", {"budget_id": "small", "max_parallel_requests": 2})
+    await desk.post("/user/new", {"user_id": "anna", "auto_create_key": False})
+    limits = {"max_budget": 1, "budget_duration": "30d", "model_max_budget": {"m": 1}, "allowed_ips": ["10.0.0.1"]}
+    windows = [{"budget_duration": "1d", "max_budget": 0.5}]
+    made = {"user_id": "anna", "budget_id": "small", "budget_limits": windows, **limits}
+    key = await desk.post("/key/generate", made)
+
+    for caller in (ANNA, caller_of_key(key["key"], user_id="anna")):
+        with pytest.raises(Forbidden):
+            await desk.post("/key/update", {"key": key["key"], **change}, caller)
+    child = await desk.post("/key/generate", {}, caller_of_key(key["key"], user_id="anna"))
+    assert {name: child[name] for name in limits} == limits
+    assert child["max_parallel_requests"] == 2
+
+
+async def test_a_key_for_managing_makes_none_that_asks_models(desk):
+    """Whatever words it finds for the routes."""
+    await desk.post("/user/new", {"user_id": "anna", "auto_create_key": False})
+    key = await desk.post("/key/generate", {"user_id": "anna", "key_type": "management"})
+    caller = caller_of_key(key["key"], user_id="anna")
+
+    for routes in (["llm_api_routes"], ["/*"], ["management_routes", "/chat/completions"]):
+        with pytest.raises(Forbidden):
+            await desk.post("/key/generate", {"allowed_routes": routes}, caller)
+        with pytest.raises(Forbidden):
+            await desk.post("/key/update", {"key": key["key"], "allowed_routes": routes}, caller)
+
+
+@pytest.mark.row("B-05")
+async def test_an_organizations_admin_makes_no_users_whom_nobody_limits(desk):
+    """Their keys, and those that they make with them, are the organization's."""
+    await desk.post("/organization/new", {"organization_id": "acme", "organization_alias": "acme", "max_budget": 1})
+    await desk.post("/user/new", {"user_id": "anna", "auto_create_key": False})
+    member = {"role": "org_admin", "user_id": "anna"}
+    await desk.post("/organization/member_add", {"organization_id": "acme", "member": member})
+
+    made = await desk.post("/user/new", {"user_id": "new", "organizations": ["acme"]}, ANNA)
+    child = await desk.post("/key/generate", {}, caller_of_key(made["key"], user_id="new"))
+
+    keys = [await desk.get("/key/info", key=each) for each in (made["key"], child["key"])]
+    assert [each["info"]["organization_id"] for each in keys] == ["acme", "acme"]
