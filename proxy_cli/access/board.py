@@ -16,6 +16,7 @@ import mmap
 import os
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Final
 
@@ -67,6 +68,7 @@ class Board:
         size = (self._rows + self._sets * WAYS * self.width) * 8
         self.cells = memoryview(mmap.mmap(-1, size)).cast("q")
         self._lock = _lock_file()
+        weakref.finalize(self, os.close, self._lock)
         self._maker = os.getpid()
         self.is_shared = processes > 1
         self._take_slot(0)

@@ -1,5 +1,6 @@
 """The memory that limits are counted in."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -172,3 +173,21 @@ def test_memory_that_is_not_used_is_not_taken():
 def pages_in_memory() -> int:
     """Of this process."""
     return int(Path("/proc/self/statm").read_text("ascii").split()[1])
+
+
+def open_files() -> int:
+    """How many this process has, once nothing is left to be let go of."""
+    gc.collect()
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_a_board_that_nobody_has_any_more_keeps_no_file_open():
+    """The file of the lock is closed with the board."""
+    before = open_files()
+
+    boards = [board_of()[0] for _ in range(5)]
+    during = open_files()
+    boards.clear()
+
+    assert during == before + 5
+    assert open_files() == before

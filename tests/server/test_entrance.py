@@ -35,6 +35,13 @@ def made(listening, make=Echo, tls=None):
     return Entrance(listening, make, tls=tls, clock=time.monotonic)
 
 
+def most_files(listening, for_clients):
+    """A limit for files with room for so many more clients, however many files this process has open."""
+    lowest = os.dup(listening.fileno())
+    os.close(lowest)
+    return (lowest + for_clients) * 4 // 3  # a quarter is kept back
+
+
 async def test_client_that_was_connected_before_the_end_is_served():
     """The kernel has accepted it already, so it counts on an answer."""
     listening = listener()
@@ -99,9 +106,7 @@ async def test_accepting_pauses_without_files_and_goes_on_with_them(caplog):
     """Clients wait in the kernel's queue; the process does not spin; it says what to do, once."""
     listening = listener()
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(listening.fileno())
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 40, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files(listening, 30), before[1]))
     held: list[int] = []
     try:
         entrance = made(listening)
@@ -139,9 +144,8 @@ async def test_some_files_are_kept_back_for_backends():
     """Clients alone cannot use up all that may be opened."""
     listening = listener()
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(listening.fileno())
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 60, before[1]))
+    most = most_files(listening, 45)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
     accepted = []
 
     class Counted(Echo):
@@ -163,7 +167,7 @@ async def test_some_files_are_kept_back_for_backends():
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
     assert len(accepted) < len(clients)
-    assert free < lowest + 60
+    assert free < most
     for client in clients:
         client.close()
     await entrance.close()
