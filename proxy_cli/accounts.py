@@ -134,7 +134,7 @@ class Accounts:
         end_user, more, bounds = extras
         if bounds is not None:
             call = self._bounded(call, bounds)
-        scopes = _scopes(caller, call, more)
+        scopes = self._scopes(caller, call, more)
         if self.limits.missing(scopes):
             return None
         return self._opened(call, end_user, scopes)
@@ -144,7 +144,7 @@ class Accounts:
         end_user, more, bounds = await self._extras.load(call.caller, call)
         if bounds is not None:
             call = self._bounded(call, bounds)
-        scopes = _scopes(call.caller, call, more)
+        scopes = self._scopes(call.caller, call, more)
         missing = self.limits.missing(scopes)
         if missing:
             await self._load(missing)
@@ -171,6 +171,15 @@ class Accounts:
         if not bounds.default_model or not found or any(is_inside(each, bounds.region) for each in found):
             return bounded
         return msgspec.structs.replace(bounded, model=bounds.default_model, named=call.shown_model)
+
+    def _scopes(self, caller: Caller, call: Call, more: tuple[Scope, ...]) -> tuple[Scope, ...]:
+        limited = caller.model_scopes
+        of_model = limited.get(call.model, ())
+        if limited:
+            # By another name, or by a deployment's id, it is the same model.
+            others = self._table.words(call.model) - {call.model}
+            of_model += tuple(scope for name in sorted(others) for scope in limited.get(name, ()))
+        return caller.scopes + of_model + more if of_model or more else caller.scopes
 
     def _opened(self, call: Call, end_user: str, scopes: tuple[Scope, ...]) -> Call:
         nano = tokens = 0
@@ -230,11 +239,6 @@ def _limits_of(scope: Scope) -> str:
 def _has_a_price(scopes: Sequence[Scope]) -> bool:
     """Whether what a call may come to has to be known beforehand."""
     return any(scope.max_nano is not None or scope.tpm is not None for scope in scopes)
-
-
-def _scopes(caller: Caller, call: Call, more: tuple[Scope, ...]) -> tuple[Scope, ...]:
-    of_model = caller.model_scopes.get(call.model, ())
-    return caller.scopes + of_model + more if of_model or more else caller.scopes
 
 
 class _Free:

@@ -11,7 +11,7 @@ from proxy_cli.accounts import Accounts
 from proxy_cli.callers import Bounds, Caller, Role, Scope
 from proxy_cli.errors import BudgetExceeded
 from proxy_cli.ledger.row import Row, State
-from proxy_cli.routing.table import Table
+from proxy_cli.routing.table import Alias, Table
 from proxy_cli.shapes import Call, Controls, Operation, Record, Usage
 from tests.routing.test_table import deployment
 
@@ -165,6 +165,40 @@ def test_limits_of_the_model_and_of_the_end_user_count_too():
     opened(house, caller=msgspec.structs.replace(CALLER, model_scopes={"m": (of_model,)}))
 
     assert house.tickets[0].taken["scopes"] == (KEY, of_model, of_user)
+
+
+@pytest.mark.row("B-05")
+@pytest.mark.parametrize("name", ["other", "id-m"])
+def test_limits_of_a_model_hold_by_whatever_name_it_is_asked_for(name):
+    """An alias and a deployment's id are ways around nothing."""
+    of_model = Scope(kind="key_model", id="abc/m", rpm=1)
+    house = House(table=Table([deployment("m", rates=PRICES)], aliases={"other": Alias("m")}))
+
+    opened(house, caller=msgspec.structs.replace(CALLER, model_scopes={"m": (of_model,)}), model=name)
+
+    assert house.tickets[0].taken["scopes"] == (KEY, of_model)
+
+
+@pytest.mark.row("B-03")
+def test_a_bound_that_no_backend_heeds_is_none():
+    """Of two bounds the wider is reserved for; the name of another operation bounds nothing."""
+    house = House()
+
+    opened(house, fields={"max_completion_tokens": 1, "max_tokens": 5000})
+    opened(house, fields={"max_output_tokens": 1})
+
+    assert house.tickets[0].taken["nano"] > 5000 * 2000
+    assert not house.tickets[1].taken["is_bound"]
+
+
+@pytest.mark.row("B-03")
+def test_a_prompt_that_looks_like_a_picture_is_reserved_for_as_text():
+    """Else letters without a blank would cost as little as a picture."""
+    house = House()
+
+    opened(house, fields={"messages": [{"role": "user", "content": "A" * 100_000}], "max_tokens": 1})
+
+    assert house.tickets[0].taken["tokens"] >= 25_000
 
 
 async def test_what_is_not_known_yet_is_loaded_first():

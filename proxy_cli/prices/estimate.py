@@ -5,9 +5,11 @@ guess stands in for a missing count only; a zero that a backend sent is a count.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from proxy_cli.shapes import Call, Operation, Usage
+from proxy_cli.wire.media import holds_media
 
 # Of the encodings in use a token is four characters of English, or one of Japanese, which has three bytes.
 _BYTES_PER_TOKEN: Final = 4
@@ -38,11 +40,12 @@ def estimated(call: Call, output_tokens: int) -> Usage | None:
 def _text_bytes(value: bytes) -> int:
     """The length of a JSON value without what is no text in it."""
     pieces = value.split(b'"')
-    return len(pieces) - 1 + sum(map(_length, pieces))
+    return len(pieces) - 1 + sum([_length(pieces, at) for at in range(len(pieces))])
 
 
-def _length(piece: bytes) -> int:
-    if len(piece) < _LONG_BYTES:
+def _length(pieces: Sequence[bytes], at: int) -> int:
+    piece = pieces[at]
+    if len(piece) < _LONG_BYTES or not holds_media(pieces, at):
         return len(piece)
     middle = len(piece) // 2
     if _BASE64(piece, middle, middle + 512) is None:

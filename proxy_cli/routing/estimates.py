@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from proxy_cli.shapes import Call, Deployment, Operation, Usage
+from proxy_cli.wire.media import holds_media
 
 # Text in ASCII is mostly English and code; text in other letters has two or three bytes for each.
 _ASCII_BYTES_PER_TOKEN: Final = 4.0
@@ -20,7 +21,12 @@ _PROMPT: Final = {
     Operation.RESPONSES: ("input", "instructions", "tools"),
     Operation.EMBEDDINGS: ("input",),
 }
-_ANSWER: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+# What bounds an answer, by operation: a backend takes no notice of the names of other operations.
+_ANSWER: Final = {
+    Operation.CHAT: ("max_completion_tokens", "max_tokens"),
+    Operation.COMPLETIONS: ("max_tokens",),
+    Operation.RESPONSES: ("max_output_tokens",),
+}
 # A picture or sound inside the JSON is one long string without a space; it is not counted by its length.
 _LONG_BYTES: Final = 4096
 # About what a picture costs, whatever the size of its file: OpenAI's and Qwen's middle sizes.
@@ -74,15 +80,16 @@ def tokens(call: Call, deployment: Deployment) -> int:
 
 
 def answer_tokens(call: Call) -> int:
-    """The most tokens that the caller lets an answer have; 0 where he says nothing."""
-    for name in _ANSWER:
+    """The most tokens that the caller lets an answer have; 0 where he says nothing. Of two bounds the wider counts."""
+    most = 0
+    for name in _ANSWER.get(call.operation, ()):
         raw = call.fields.get(name)
         if raw is not None:
             try:
-                return max(msgspec.json.decode(raw, type=int | None) or 0, 0)
+                most = max(msgspec.json.decode(raw, type=int | None) or 0, most)
             except msgspec.MsgspecError:
                 return 0  # the backend will say what is wrong with it
-    return 0
+    return most
 
 
 def learn(call: Call, deployment: Deployment, usage: Usage | None) -> None:
@@ -104,7 +111,7 @@ def _without_media(value: bytes) -> tuple[bytes, int]:
     if len(value) < _LONG_BYTES:
         return value, 0
     pieces = value.split(b'"')
-    kept = [piece for piece in pieces if not _is_media(piece)]
+    kept = [piece for at, piece in enumerate(pieces) if not (_is_media(piece) and holds_media(pieces, at))]
     return (b'"'.join(kept), len(pieces) - len(kept)) if len(kept) < len(pieces) else (value, 0)
 
 
