@@ -11,6 +11,7 @@
 
 import asyncio
 import atexit
+import contextlib
 import ctypes
 import itertools
 import os
@@ -166,7 +167,9 @@ class PostgresServer:
         os.kill(self.process.pid, number)
         for children in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
             for child in children.read_text().split():
-                os.kill(int(child), number)
+                # A session may end at any moment.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), number)
 
     def url(self, database: str, parameters: str = "") -> str:
         """The address of a database."""
