@@ -40,6 +40,7 @@ from proxy_cli.server.books import Books, BookTerms, open_books
 from proxy_cli.server.calls import Limits
 from proxy_cli.server.counter import Cors
 from proxy_cli.server.drain import Grace
+from proxy_cli.server.key_settings import misfits
 from proxy_cli.server.key_terms import addresses_of, notes_of, terms_of
 from proxy_cli.server.named_routes import misnamed
 from proxy_cli.server.prober import Probing, probing_of
@@ -211,7 +212,8 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
     sentences = (*sentences, *unusable)
     tls = backend_tls.check(config, variables, built.deployments, loaded)
     routes = misnamed(config, loaded, _every_route(variables)) if loaded is not None else ()
-    problems, sentences = sorted([*problems, *tls.problems, *routes]), (*sentences, *tls.sentences)
+    fields = misfits(config, loaded) if loaded is not None else ()
+    problems, sentences = sorted([*problems, *tls.problems, *routes, *fields]), (*sentences, *tls.sentences)
     if refused or tls.sentences or unusable or any(each.severity is Severity.ERROR for each in problems):
         return Prepared(None, tuple(problems), sentences, loaded)
     notes = (*notes, *backend_tls.notes(config, variables), *_price_notes(seen))
