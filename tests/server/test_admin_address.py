@@ -16,7 +16,7 @@ CONFIG = """\
 model_list:
   - model_name: hello
     litellm_params: {{model: openai/hello, mock_response: hi}}
-general_settings: {{master_key: {master}, admin_bind: "{bind}"}}
+general_settings: {{master_key: {master}, admin_bind: "{bind}", drain_wait_seconds: 0}}
 """
 
 
