@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from proxy_cli.access.limits import Left
+from proxy_cli.access.models import further
 from proxy_cli.callers import Bounds, Caller, Charge, Extra, Role, Scope
 from proxy_cli.clock import Clock
 from proxy_cli.errors import UnknownModel
@@ -25,7 +26,7 @@ from proxy_cli.prices.ladder import answers, asked_units
 from proxy_cli.routing.checks import is_inside
 from proxy_cli.routing.estimates import answer_tokens, prompt
 from proxy_cli.routing.table import Table
-from proxy_cli.shapes import Call, Deployment, Record, Usage
+from proxy_cli.shapes import Call, Deployment, Record, Target, Usage
 from proxy_cli.wire.notes import Notes, notes_of, prompt_of
 
 # What an answer is taken to have where its caller sets no limit; what it has in truth is settled at its end.
@@ -164,10 +165,7 @@ class Accounts:
     def _bounded(self, call: Call, bounds: Bounds) -> Call:
         """The call as its end user must have it: in a region, by another model where the one asked for is not there."""
         bounded = msgspec.structs.replace(call, controls=replace(call.controls, region=bounds.region))
-        try:
-            found = self._table.known(call.model)
-        except UnknownModel:
-            return bounded
+        found = self._known(call.model)
         if not bounds.default_model or not found or any(is_inside(each, bounds.region) for each in found):
             return bounded
         return msgspec.structs.replace(bounded, model=bounds.default_model, named=call.shown_model)
@@ -186,13 +184,24 @@ class Accounts:
         is_bound = False
         if _has_a_price(scopes):
             nano, tokens, is_bound = self._estimate(call)
+            for target in further(call.controls):
+                # He may have it answered by a dearer model, and at a greater length.
+                other = self._estimate(_instead(call, target))
+                nano, tokens = max(nano, other[0]), max(tokens, other[1])
+                is_bound = is_bound and other[2]
         ticket = self.limits.take(scopes, nano=nano, is_bound=is_bound, tokens=tokens)
         return msgspec.structs.replace(call, account=CallAccount(self, call, ticket, end_user, scopes))
+
+    def _known(self, name: str) -> Sequence[Deployment]:
+        try:
+            return self._table.known(name)
+        except UnknownModel:  # whoever asks for it is told so
+            return ()
 
     def _estimate(self, call: Call) -> tuple[int, int, bool]:
         """What it may cost, how many tokens it may have, and whether that is certain."""
         bound = answer_tokens(call)
-        found = self._table.known(call.model)
+        found = self._known(call.model)
         if not found:
             return 0, 0, False
         size = prompt(call)
@@ -204,6 +213,10 @@ class Accounts:
             asked = max(asked, tokens)
             nano = max(nano, prices_of(each).reserve_nano(tokens, written, call.operation, asked=units))
         return nano, asked + written, bound > 0
+
+
+def _instead(call: Call, target: Target) -> Call:
+    return msgspec.structs.replace(call, model=target.model, fields={**call.fields, **target.fields})
 
 
 def _told_of(left: Left) -> str:

@@ -12,7 +12,7 @@ from proxy_cli.callers import Bounds, Caller, Role, Scope
 from proxy_cli.errors import BudgetExceeded
 from proxy_cli.ledger.row import Row, State
 from proxy_cli.routing.table import Alias, Table
-from proxy_cli.shapes import Call, Controls, Operation, Record, Usage
+from proxy_cli.shapes import Call, Controls, Operation, Record, Target, Usage
 from tests.routing.test_table import deployment
 
 KEY = Scope(kind="key", id="abc", name="app", max_nano=1_000)
@@ -189,6 +189,18 @@ def test_a_bound_that_no_backend_heeds_is_none():
 
     assert house.tickets[0].taken["nano"] > 5000 * 2000
     assert not house.tickets[1].taken["is_bound"]
+
+
+@pytest.mark.row("B-03")
+def test_a_fallback_that_the_caller_names_is_reserved_for():
+    """It may be dearer, and may have a bound of its own."""
+    dear = {name: 10 * price for name, price in PRICES.items()}
+    house = House(table=Table([deployment("m", rates=PRICES), deployment("dear", rates=dear)]))
+    longer = Target("dear", {"max_tokens": msgspec.Raw(b"9000")})
+
+    opened(house, fields={"max_tokens": 1}, controls=Controls(fallbacks=(longer, Target("nowhere"))))
+
+    assert house.tickets[0].taken["nano"] > 9000 * 20_000
 
 
 @pytest.mark.row("B-03")

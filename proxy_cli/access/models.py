@@ -40,7 +40,7 @@ def admitted(call: Call, words: Words, *, status: int = 403) -> Call:
     if not caller.models and not caller.aliases:
         return call
     meant = model_for(caller, call.model, words, status=status)
-    for target in _further(call.controls):
+    for target in further(call.controls):
         if (names := _first_refusing(caller, target.model, words)) is not None:
             raise _refusal(caller, target.model, names, status)
     if meant == call.model:
@@ -55,7 +55,8 @@ def _first_refusing(caller: Caller, name: str, words: Words) -> frozenset[str] |
     return None
 
 
-def _further(controls: Controls) -> Iterable[Target]:
+def further(controls: Controls) -> Iterable[Target]:
+    """The models that a request brings along for the case of failure."""
     maps = (controls.context_window_fallbacks, controls.content_policy_fallbacks)
     return chain(controls.fallbacks or (), *(targets for each in maps if each for targets in each.values()))
 

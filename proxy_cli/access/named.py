@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table, select
 
 from proxy_cli.access.grants import Row, Terms, allows, limits_of, scope_of
 from proxy_cli.access.lookups import Lookups, read_budget, read_customers, read_tags
+from proxy_cli.access.models import further
 from proxy_cli.callers import Bounds, Caller, Extra, Scope
 from proxy_cli.clock import Clock
 from proxy_cli.errors import Forbidden, ModelDenied
@@ -232,10 +233,12 @@ def _scopes(end_user: str, customer: Customer, tags: Iterable[Tag | None], call:
     """What is counted, or the refusal."""
     if customer.is_blocked:
         raise Forbidden(f"the end user {end_user[:100]!r} is blocked", code="blocked_end_user", param="user")
-    if customer.models and not allows(customer.models, call.model):
-        raise ModelDenied(
-            f"the end user {end_user[:100]!r} may not ask for the model {call.model[:100]!r}",
-            kind="end_user_model_access_denied",
-        )
+    if customer.models:
+        for name in (call.model, *(target.model for target in further(call.controls))):
+            if not allows(customer.models, name):
+                raise ModelDenied(
+                    f"the end user {end_user[:100]!r} may not ask for the model {name[:100]!r}",
+                    kind="end_user_model_access_denied",
+                )
     own = () if customer.scope is None else (customer.scope,)
     return own + tuple(each.scope for each in tags if each is not None and each.scope is not None)

@@ -164,7 +164,7 @@ async def new(office: Office, ask: Ask) -> Json:
         organization_id = changes.get("organization_id") or ""
         _may_make(connection, ask.caller, organization_id)
         refuse_fields(ask.caller, changes, {"budget_id"}, "a team")
-        _check_beside(connection, changes, organization_id)
+        _check_beside(connection, _with_targets(ask.caller, changes), organization_id)
         row = upsert(TEAMS).values(team_id=team_id, **_values({}, changes), **made_by(ask.caller))
         if not connection.execute(row.on_conflict_do_nothing()).rowcount:
             raise InvalidRequest(f"there is a team {team_id!r} already; choose another team_id", param="team_id")
@@ -189,7 +189,8 @@ async def change(office: Office, ask: Ask) -> Json:
     def work(connection: Connection) -> Json:
         team = team_for(connection, ask.caller, body.team_id, least, "change these settings")
         refuse_fields(ask.caller, changes, _BY_THE_PROXY, "a team")
-        _check_beside(connection, changes, changes.get("organization_id", team["organization_id"]) or "")
+        organization_id = changes.get("organization_id", team["organization_id"]) or ""
+        _check_beside(connection, _with_targets(ask.caller, changes), organization_id)
         _save(connection, ask.caller, team, changes)
         return _shown(office, connection, body.team_id)
 
@@ -322,6 +323,14 @@ def _check(changes: Mapping[str, Json]) -> None:
         check_limits(entry)
     if changes.get("blocked", False) is None:
         raise InvalidRequest("blocked is null; give true or false", param="blocked")
+
+
+def _with_targets(caller: Caller, changes: Mapping[str, Json]) -> Mapping[str, Json]:
+    """What a team asks for. An alias opens what it stands for, so that only a proxy_admin makes one to anywhere."""
+    targets = (changes.get("model_aliases") or {}).values()
+    if caller.is_admin or not targets:
+        return changes
+    return {**changes, "models": [*(changes.get("models") or ()), *targets]}
 
 
 def _check_beside(connection: Connection, changes: Mapping[str, Json], organization_id: str) -> None:

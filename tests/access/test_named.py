@@ -1,5 +1,6 @@
 """End users and tags that a request names: counted and limited where the store knows them."""
 
+import msgspec
 import pytest
 from sqlalchemy import insert
 
@@ -10,7 +11,7 @@ from proxy_cli.callers import ANYONE, Bounds, Caller, Role
 from proxy_cli.errors import Forbidden, ModelDenied
 from proxy_cli.money import NANO
 from proxy_cli.secret import Secret
-from proxy_cli.shapes import Call, Controls, Operation
+from proxy_cli.shapes import Call, Controls, Operation, Target
 from proxy_cli.store.failures import StoreUnavailable
 from proxy_cli.store.tables import END_USERS, TAGS
 from proxy_cli.wire.request import cut
@@ -156,6 +157,16 @@ async def test_an_end_user_may_ask_for_his_models_only(store, make):
         await callers.load(ANYONE, BY_ANNE)
 
     assert caught.value.kind == "end_user_model_access_denied"
+
+
+async def test_an_end_user_has_no_other_model_by_way_of_a_failure(store, make):
+    """What the request names for that is judged, too."""
+    await put(store, customer("anne", models=["a"]))
+    asked = call(b'{"user": "anne"}', model="a")
+    asked = msgspec.structs.replace(asked, controls=Controls(fallbacks=(Target("b"),)))
+
+    with pytest.raises(ModelDenied):
+        await make().load(ANYONE, asked)
 
 
 @pytest.mark.parametrize("header", ["x-litellm-end-user-id", "x-litellm-customer-id", "x-shop-user"])

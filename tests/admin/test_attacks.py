@@ -3,7 +3,7 @@
 import pytest
 
 from proxy_cli.callers import Role
-from proxy_cli.errors import Forbidden
+from proxy_cli.errors import Forbidden, InvalidRequest
 from tests.fakes.office import ADMIN, Desk, caller_of_key
 
 ANNA = caller_of_key("sk-anna-of-the-test", user_id="anna")  # leads blue
@@ -145,3 +145,21 @@ async def test_an_organizations_admin_makes_no_users_whom_nobody_limits(desk):
 
     keys = [await desk.get("/key/info", key=each) for each in (made["key"], child["key"])]
     assert [each["info"]["organization_id"] for each in keys] == ["acme", "acme"]
+
+
+@pytest.mark.row("A-18")
+async def test_an_organizations_admin_opens_no_model_by_an_alias(desk):
+    """What the alias of a team stands for may be asked for; so it stands for what the organization has."""
+    acme = {"organization_id": "acme", "organization_alias": "acme", "models": ["cheap"]}
+    await desk.post("/organization/new", acme)
+    await desk.post("/user/new", {"user_id": "anna", "auto_create_key": False})
+    member = {"role": "org_admin", "user_id": "anna"}
+    await desk.post("/organization/member_add", {"organization_id": "acme", "member": member})
+    team = {"organization_id": "acme", "models": ["cheap"], "team_id": "blue"}
+
+    with pytest.raises(InvalidRequest, match="dear"):
+        await desk.post("/team/new", {**team, "model_aliases": {"cheap": "dear"}}, ANNA)
+    await desk.post("/team/new", {**team, "model_aliases": {"usual": "cheap"}}, ANNA)
+    with pytest.raises(InvalidRequest, match="dear"):
+        await desk.post("/team/update", {"team_id": "blue", "model_aliases": {"cheap": "dear"}}, ANNA)
+    await desk.post("/team/update", {"team_id": "blue", "model_aliases": {"cheap": "dear"}})
