@@ -69,6 +69,13 @@ def short_id(name: str) -> str:
     return name[:_SHORT] if len(name) == _MADE_UP else name
 
 
+def plain(value: Json) -> str:
+    """A value as people write it: amounts of money in digits, and never as powers of ten."""
+    if isinstance(value, float):
+        return f"{value:.9f}".rstrip("0").rstrip(".")
+    return json.dumps(value, ensure_ascii=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where the proxy is: its base address, with no slash at the end and without /v1."""

@@ -1,10 +1,12 @@
 """`llmproxy keys`: keys of a running proxy, from the shell.
 
 `create` makes one and shows it, once. `list` and `info` tell what there is, `update` changes what a key may, `revoke`
-takes keys back, `rotate` gives a key's holder another one. A name is a key, its token, or its alias.
+takes keys back, `rotate` gives a key's holder another one. A name is a key, its alias, or its token: all of it,
+or the beginning that `list` shows.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
@@ -19,6 +21,7 @@ from proxy_cli.cli.client import (
     find_key,
     find_target,
     given,
+    plain,
     short_id,
     tell,
 )
@@ -34,6 +37,7 @@ ACTIONS: Final = ("create", "list", "info", "update", "revoke", "rotate")
 _NAMED: Final = ("info", "update", "revoke", "rotate")
 _CHANGING: Final = ("create", "update", "rotate")
 _DIGEST_LENGTH: Final = 64
+_BEGINNING: Final = re.compile(r"[0-9a-f]{12,63}")  # of a token, as `list` shows it
 _PAGE: Final = 100
 # Options that are fields of a key, by LiteLLM's names; lists are written with commas.
 _FIELDS: Final[Mapping[str, str]] = {
@@ -107,12 +111,16 @@ def _all(client: Client, values: Values) -> list[Json]:
 
 
 def _token(client: Client, name: str) -> str:
-    """The key itself or its token, as it was named; of an alias, the token behind it."""
+    """The key itself or its token, as it was named; of an alias or of a token's beginning, the token behind it."""
     if name.startswith("sk-") or len(name) == _DIGEST_LENGTH:
         return name
     aliased = [each for each in _all(client, {"alias": name}) if each.get("key_alias") == name]
+    if not aliased and _BEGINNING.fullmatch(name):
+        aliased = [each for each in _all(client, {}) if str(each.get("token")).startswith(name)]
     if not aliased:
-        raise ClientProblem(f"no key has the alias {shown(name)}; llmproxy keys list shows those there are")
+        raise ClientProblem(f"no key has the alias or token {shown(name)}; llmproxy keys list shows those there are")
+    if len(aliased) > 1:
+        raise ClientProblem(f"{len(aliased)} keys have tokens that begin with {shown(name)}; write more of it")
     return str(aliased[0]["token"])
 
 
@@ -138,7 +146,7 @@ def _show(action: str, told: Mapping[str, Json]) -> None:
         case "info":
             for name, value in sorted((told.get("info") or {}).items()):
                 if value not in (None, "", [], {}):
-                    click.echo(one_line(f"{name}: {value if isinstance(value, str) else json.dumps(value)}"))
+                    click.echo(one_line(f"{name}: {value if isinstance(value, str) else plain(value)}"))
 
 
 def _table(keys: Sequence[Json]) -> "Table":
@@ -186,7 +194,8 @@ def _table(keys: Sequence[Json]) -> "Table":
 def keys(action: str, name: str | None, **values: object) -> int:
     """Make keys of a running proxy, see, change, revoke and rotate them.
 
-    NAME is a key, its token, or its alias. `create` and `rotate` write the new key to standard output, once.
+    NAME is a key, its alias, or its token as `list` shows it. `create` and `rotate` write the new key to standard
+    output, once.
     """
     if (action in _NAMED) != (name is not None):
         wanted = f"llmproxy keys {action} NAME" if action in _NAMED else f"llmproxy keys {action}"

@@ -20,6 +20,7 @@ from proxy_cli.cli.client import (
     find_key,
     find_target,
     given,
+    plain,
     tell,
 )
 from proxy_cli.cli.kinds import Number, Text
@@ -176,7 +177,7 @@ def _show(sort: Sort, action: str, name: str, told: Json) -> None:
         case "info":
             for field, value in sorted(told.items()):
                 if value not in (None, "", [], {}):
-                    click.echo(one_line(f"{field}: {value if isinstance(value, str) else json.dumps(value)}"))
+                    click.echo(one_line(f"{field}: {value if isinstance(value, str) else plain(value)}"))
         case _:
             click.echo(one_line(f"the {sort.name} {name} was {'changed' if action == 'update' else 'deleted'}"))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy_cli.cli.client import Client, ClientOptions, ClientProblem, Target, find_key, find_target, refusal
+from proxy_cli.cli.client import Client, ClientOptions, ClientProblem, Target, find_key, find_target, plain, refusal
 from proxy_cli.secret import Secret
 from tests.fakes.backend import running_backend
 
@@ -217,3 +217,12 @@ def test_a_stream_is_read_event_by_event():
             events = list(reply.events())
 
     assert events == ['{"a": 1}', "[DONE]"]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(2.5e-05, "0.000025"), (5.0, "5"), (0.0, "0"), (1250000.5, "1250000.5"), (60, "60"), (["日本"], '["日本"]')],
+)
+def test_a_value_is_written_as_people_write_it(value, written):
+    """Amounts of money are digits, not powers of ten."""
+    assert plain(value) == written

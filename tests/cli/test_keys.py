@@ -106,7 +106,7 @@ async def test_an_alias_that_nobody_has_is_one_sentence(ask):
     status, out, err = await ask("revoke", "no-such")
 
     assert (status, out) == (1, "")
-    assert "no key has the alias 'no-such'; llmproxy keys list" in err
+    assert "no key has the alias or token 'no-such'; llmproxy keys list" in err
 
 
 async def test_what_the_proxy_refuses_is_said_in_its_words(ask):
@@ -133,3 +133,17 @@ def test_what_would_do_nothing_is_refused_before_anything_is_asked(words, senten
 
     assert result.exit_code == 2
     assert sentence in result.output
+
+
+async def test_the_token_that_list_shows_names_a_key(ask):
+    """A key without an alias is named by what can be read of it."""
+    await ask("create")
+    token = json.loads((await ask("list", as_json=True))[1])["keys"][0]["token"]
+
+    status, out, _ = await ask("info", token[:12])
+    refused = await ask("info", "0" * 12)
+
+    assert status == 0
+    assert "key_name: sk-..." in out
+    assert refused[0] == 1
+    assert "no key has the alias or token '000000000000'" in refused[2]
