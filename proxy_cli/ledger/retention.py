@@ -1,5 +1,7 @@
 """Old rows of the ledger go, a few at a time; the sums of spend and of days stay. And nodes that are gone are merged.
 
+The list of changes is shortened with them: whoever has not read it for a day forgets all that he knows.
+
 Owns when it was done last. It is done by the process that drains, between two rounds, so that it never stands in the
 way of rows that come.
 """
@@ -17,6 +19,7 @@ from sqlalchemy import Connection, delete, select, tuple_
 
 from proxy_cli.clock import Clock
 from proxy_cli.store.base import Store
+from proxy_cli.store.changes import forget_changes
 from proxy_cli.store.moments import now_us
 from proxy_cli.store.tables import LEDGER, NODES, SPEND
 from proxy_cli.store.writing import upsert
@@ -83,6 +86,7 @@ class Upkeep:
 
     async def _clean(self, store: Store) -> None:
         if self._oldest is None:
+            await store.write(partial(forget_changes, before_us=self._now() - _GONE_US))
             self._oldest = await store.read(partial(_oldest_kept, retention=self._retention, now=self._now()))
         gone = await store.write(partial(_delete_before, moment=self._oldest)) if self._oldest else 0
         if gone:

@@ -6,7 +6,7 @@ from sqlalchemy import func, insert, select
 from proxy_cli.ledger.posting import Batch, post
 from proxy_cli.ledger.retention import MERGED, Retention, Upkeep, merge, seconds_of
 from proxy_cli.store.opening import open_store
-from proxy_cli.store.tables import LEDGER, NODES, SPEND
+from proxy_cli.store.tables import CHANGES, LEDGER, NODES, SPEND
 from tests.fakes.rows import settled
 from tests.fakes.store import fresh_settings
 
@@ -155,3 +155,18 @@ def test_what_is_no_duration_is_refused_with_its_value(text):
     """The message names what was written and what to write."""
     with pytest.raises(ValueError, match="is no duration"):
         seconds_of(text)
+
+
+async def test_the_list_of_changes_is_a_day_long(store):
+    """What was changed before that goes with the old rows, but for the newest, whatever is kept of the ledger."""
+
+    def fill(connection):
+        for name, age_days in (("old", 3), ("older", 2), ("new", 0.5)):
+            connection.execute(insert(CHANGES).values(kind="key", id=name, at=NOW_US - int(age_days * DAY_US)))
+
+    await store.write(fill)
+
+    await upkeep_of(Retention(), Clock())(store)
+
+    left = await store.read(lambda connection: connection.execute(select(CHANGES.c.id)).scalars().all())
+    assert left == ["new"]
