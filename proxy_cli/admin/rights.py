@@ -44,18 +44,6 @@ def team_role(connection: Connection, user_id: str, team_id: str) -> str | None:
     return connection.execute(query).scalar_one_or_none()
 
 
-def is_team_admin(connection: Connection, caller: Caller, team_id: str) -> bool:
-    """Whether a team is in the caller's hands: a proxy_admin's, or an admin's of that team."""
-    return caller.is_admin or team_role(connection, caller.user_id, team_id) == TEAM_ADMIN
-
-
-def is_team_member(connection: Connection, caller: Caller, team_id: str) -> bool:
-    """Whether a caller may see a team: who sees all, its members, and keys that are the team's own."""
-    if caller.sees_all or (team_id and caller.team_id == team_id):
-        return True
-    return team_role(connection, caller.user_id, team_id) is not None
-
-
 def teams_of(connection: Connection, user_id: str, *, as_admin: bool = False) -> list[str]:
     """The ids of a user's teams; `as_admin`: of those in his hands."""
     if not user_id:

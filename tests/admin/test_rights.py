@@ -35,24 +35,6 @@ async def ask(desk):
     return asked
 
 
-async def test_a_team_is_in_its_admins_hands(ask):
-    """And in a proxy_admin's."""
-    found = [await ask(rights.is_team_admin, each, "blue") for each in (ADMIN, ANNA, BERT, LEAD, VIEWER, ALONE)]
-
-    assert found == [True, True, False, False, False, False]
-    assert not await ask(rights.is_team_admin, ANNA, "red")
-    assert not await ask(rights.is_team_admin, ALONE, "")
-
-
-async def test_a_team_is_seen_by_its_members_and_its_keys(ask):
-    """And by who sees all."""
-    of_team = caller_of_key("sk-team", team_id="blue")
-
-    found = [await ask(rights.is_team_member, each, "blue") for each in (VIEWER, BERT, of_team, LEAD, ALONE)]
-
-    assert found == [True, True, True, False, False]
-
-
 async def test_an_organization_is_in_its_admins_hands(ask):
     """Not in every member's."""
     found = [await ask(rights.is_organization_admin, each, "acme") for each in (ADMIN, LEAD, BERT, ALONE)]
