@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxy_cli import errors
+from proxy_cli.admin.table import ENDPOINTS
 from proxy_cli.cli import COMMANDS
 from proxy_cli.cli.options import OPTIONS, Option
 from proxy_cli.config import models, schema, settings_general, settings_jwt, settings_litellm, settings_router
@@ -30,6 +31,13 @@ _SECTIONS: Final[dict[str, type[Section]]] = {
     "router_settings": settings_router.RouterSettings,
     "general_settings": settings_general.GeneralSettings,
     "litellm_jwtauth": settings_jwt.JwtAuth,
+}
+_ASKERS: Final = {
+    "public": "anybody",
+    "key": "every key",
+    "self": "what is the caller's own",
+    "viewer": "who sees everything",
+    "admin": "a proxy_admin",
 }
 
 
@@ -136,6 +144,12 @@ def endpoints_table(tag: str) -> str:
     return table(["Path", "Needs a key", "What it does"], rows)
 
 
+def operators_table() -> str:
+    """The paths for operators, those of one kind beside each other."""
+    rows = ((f"`{each.method} {each.path}`", _ASKERS[each.access], each.summary) for each in ENDPOINTS)
+    return table(["Path", "For", "What it does"], rows)
+
+
 def commands_table() -> str:
     """The commands of the program."""
     return table(["Command", "What it does"], ((f"`llmproxy {name}`", meaning) for name, meaning in COMMANDS.items()))
@@ -165,6 +179,7 @@ _MAKERS: Final[dict[str, Callable[[], str]]] = {
     "endpoints information": lambda: endpoints_table("information"),
     "endpoints health": lambda: endpoints_table("health"),
     "endpoints pages": lambda: endpoints_table("pages"),
+    "endpoints operators": operators_table,
     "endpoints administration": lambda: endpoints_table("administration"),
 }
 

@@ -31,6 +31,9 @@ _ADMINS: Final = ("management_routes", "spend_tracking_routes", "global_spend_tr
 _TEAMS: Final = ("openai_routes", "info_routes")
 
 
+_NOBODY: Final = "names no user and no team that is known here; make one with POST /user/new or /team/new"
+
+
 class _Refused(Exception):
     """Why a token is not good; told to its bearer by whoever asked."""
 
@@ -100,7 +103,7 @@ class Jwt:
         self._check_user(claims)
         facts = await self._facts(claims)
         if facts.user is None and facts.team is None:
-            raise _Refused("names no user and no team that is known here", "token_not_known_here")
+            raise _Refused(_NOBODY, "token_not_known_here")
         if facts.team is not None and facts.team["blocked"]:
             raise _Refused("names a team that is blocked", "blocked_team")
         return self._known(facts, claims, ends_s, None)
@@ -205,7 +208,7 @@ def _words(value: Json) -> Iterable[str]:
 
 def _reason(error: Exception) -> str:
     words = {
-        "InvalidAudienceError": "is not for this server",
+        "InvalidAudienceError": "is not for this server; its aud must be what JWT_AUDIENCE says",
         "InvalidIssuerError": "is of an issuer that is not accepted here",
         "ImmatureSignatureError": "does not hold yet",
         "MissingRequiredClaimError": "lacks a claim that it must have",
