@@ -35,6 +35,7 @@ from proxy_cli.store.tables import (
 )
 from proxy_cli.store.writing import upsert
 
+_MASTER: Final = "default_user_id"  # LiteLLM's name for whoever holds the master key
 _DURATIONS: Final = ("budget_duration", "team_member_budget_duration", "team_member_key_duration")
 # Whatever can stand on a budget, as people call it.
 _HOLDERS: Final[Mapping[str, Table]] = {
@@ -129,14 +130,20 @@ def many(connection: Connection, query: Select[Any]) -> list[Row]:
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def made_by(caller: Caller) -> dict[str, Json]:
+def made_by(caller: Caller, at_us: int = 0) -> dict[str, Json]:
     """The columns that say who made a row, and when."""
-    return {"created_at": (now := now_us()), "created_by": caller.user_id, **changed_by(caller, now)}
+    at_us = at_us or now_us()
+    return {"created_at": at_us, "created_by": who(caller), **changed_by(caller, at_us)}
 
 
 def changed_by(caller: Caller, at_us: int = 0) -> dict[str, Json]:
     """The columns that say who has changed a row last, and when."""
-    return {"updated_at": at_us or now_us(), "updated_by": caller.user_id}
+    return {"updated_at": at_us or now_us(), "updated_by": who(caller)}
+
+
+def who(caller: Caller) -> str:
+    """Under which name a change is put down."""
+    return caller.user_id or _MASTER
 
 
 def table_of(office: Office, row: Mapping[str, Json]) -> dict[str, Json]:

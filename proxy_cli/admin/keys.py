@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from proxy_cli.admin import sums
 from proxy_cli.admin.base import Ask, Office, Row, Section, given, merged, row_of, rows_of
-from proxy_cli.admin.budgets import require_budget
+from proxy_cli.admin.budgets import changed_by, made_by, require_budget
 from proxy_cli.admin.key_body import (
     ASIDE,
     INERT,
@@ -46,7 +46,6 @@ from proxy_cli.store.tables import KEYS
 _RANDOM_BYTES: Final = 24
 _REPLACES: Final = "/key/regenerate"
 _DELETES: Final = "/key/delete"  # LiteLLM's names of what a team may let its members do are the paths
-_MASTER: Final = "default_user_id"  # LiteLLM's name for whoever holds the master key
 
 
 def drawn() -> str:
@@ -62,11 +61,6 @@ def digest_of(key: str) -> str:
 def hint_of(key: str) -> str:
     """Enough of a key to recognise it by."""
     return f"sk-...{key[-4:]}"
-
-
-def who(caller: Caller) -> str:
-    """Under which name a change is put down."""
-    return caller.user_id or _MASTER
 
 
 def key_row(connection: Connection, key: str) -> Row | None:
@@ -101,7 +95,6 @@ def make_key(
 ) -> dict[str, Json]:
     """A key with these fields, in a transaction; what is shown of it has the key itself."""
     now = now_us()
-    own = who(caller)
     kept = merged({}, {name: value for name, value in fields.items() if name not in ASIDE})
     tags = kept.get("tags")
     if tags:
@@ -120,10 +113,7 @@ def make_key(
         "blocked": bool(fields.get("blocked")),
         "expires_at": _expiry(fields, now),
         "fields": kept,
-        "created_at": now,
-        "created_by": own,
-        "updated_at": now,
-        "updated_by": own,
+        **made_by(caller, now),
     }
     _refuse_alias(connection, alias)
     if key_row(connection, digest) is not None:
@@ -254,7 +244,7 @@ def change_key(
     _check_beside(connection, caller, stands, found)
     values = _columns(found, row, now)
     _refuse_alias(connection, values.get("alias"), but=row["digest"])
-    values |= {"fields": _changed(row["fields"], found), "updated_at": now, "updated_by": who(caller)}
+    values |= {"fields": _changed(row["fields"], found), **changed_by(caller, now)}
     try:
         connection.execute(update(KEYS).where(KEYS.c.digest == row["digest"]).values(**values))
     except IntegrityError:  # another process was quicker
@@ -397,7 +387,7 @@ def _replace(office: Office, connection: Connection, caller: Caller, body: KeyRe
         connection.execute(update(KEYS).where(KEYS.c.digest == digest).values(**grace))
     else:
         remove_keys(connection, KEYS.c.digest == digest)
-    fresh = {**former, "digest": later, "hint": hint_of(text), "updated_at": now, "updated_by": who(caller)}
+    fresh = {**former, "digest": later, "hint": hint_of(text), **changed_by(caller, now)}
     connection.execute(insert(KEYS).values(**fresh))
     sums.hand_on(connection, digest, later)
     for each in (digest, later):

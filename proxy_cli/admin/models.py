@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from proxy_cli.admin.base import Ask, Id, Map, Office, Section, merged, value_of
+from proxy_cli.admin.budgets import changed_by, made_by
 from proxy_cli.admin.seal import known_seal, seal_of
 from proxy_cli.admin.stored import as_mapping, opened, said, sealed
 from proxy_cli.admin.teams import offer_model
@@ -24,7 +25,7 @@ from proxy_cli.deployments import Common, resolve_entry
 from proxy_cli.errors import Conflict, InvalidRequest, NotFound, Unprocessable
 from proxy_cli.shapes import Backend, Deployment, Json, Proxy
 from proxy_cli.store.changes import say_changed
-from proxy_cli.store.moments import iso, now_us
+from proxy_cli.store.moments import iso
 from proxy_cli.store.tables import MODELS
 
 KIND: Final = "model"
@@ -74,7 +75,6 @@ async def new(office: Office, ask: Ask) -> Json:
             raise _taken(model_id)
         if team_id:
             offer_model(connection, ask.caller, team_id, body.model_name)
-        moment, by = now_us(), ask.caller.user_id
         seal = seal_of(connection, office.seal_secret)
         connection.execute(
             insert(MODELS).values(
@@ -82,10 +82,7 @@ async def new(office: Office, ask: Ask) -> Json:
                 model_name=body.model_name,
                 params=sealed(seal, model_id, params),
                 info=_info(info),
-                created_at=moment,
-                created_by=by,
-                updated_at=moment,
-                updated_by=by,
+                **made_by(ask.caller),
             )
         )
         say_changed(connection, KIND, model_id)
@@ -169,7 +166,7 @@ async def _changed(office: Office, model_id: str, work: Callable[[Connection], J
 
 
 def _write(connection: Connection, ask: Ask, model_id: str, values: Mapping[str, Json]) -> None:
-    changed = {**values, "updated_at": now_us(), "updated_by": ask.caller.user_id}
+    changed = {**values, **changed_by(ask.caller)}
     connection.execute(update(MODELS).where(MODELS.c.model_id == model_id).values(**changed))
     say_changed(connection, KIND, model_id)
 

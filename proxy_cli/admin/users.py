@@ -14,9 +14,9 @@ from sqlalchemy.exc import IntegrityError
 
 from proxy_cli.admin import sums
 from proxy_cli.admin.base import Ask, Office, Row, Section, given, merged, row_of, rows_of
-from proxy_cli.admin.budgets import require_budget
+from proxy_cli.admin.budgets import changed_by, made_by, require_budget
 from proxy_cli.admin.key_body import check_fields
-from proxy_cli.admin.keys import make_key, remove_keys, who
+from proxy_cli.admin.keys import make_key, remove_keys
 from proxy_cli.admin.members import Member, add_member
 from proxy_cli.admin.rights import (
     is_organization_admin,
@@ -42,7 +42,6 @@ from proxy_cli.errors import Conflict, Forbidden, GatewayError, InvalidRequest
 from proxy_cli.money import nano_of
 from proxy_cli.shapes import Json
 from proxy_cli.store.changes import say_changed
-from proxy_cli.store.moments import now_us
 from proxy_cli.store.tables import KEYS, MEMBERS, ORGANIZATION_MEMBERS, ORGANIZATIONS, TEAMS, USERS
 
 # LiteLLM's name for whom the spend of the whole proxy is put down to.
@@ -137,16 +136,12 @@ def _check_new(connection: Connection, caller: Caller, fields: Mapping[str, Json
 def _insert(connection: Connection, caller: Caller, user_id: str, fields: Mapping[str, Json]) -> None:
     if _row(connection, user_id) is not None:
         raise Conflict(f"there is a user {user_id!r} already; choose another user_id, or leave it out", param="user_id")
-    now, own = now_us(), who(caller)
     values = {
         **_columns(connection, fields, user_id),
         "user_id": user_id,
         "organization_id": fields.get("organization_id") or "",
         "fields": merged({}, {name: value for name, value in fields.items() if name not in _NOT_KEPT}),
-        "created_at": now,
-        "created_by": own,
-        "updated_at": now,
-        "updated_by": own,
+        **made_by(caller),
     }
     try:
         connection.execute(insert(USERS).values(**values))
@@ -194,10 +189,8 @@ def _join_organizations(connection: Connection, caller: Caller, user_id: str, pl
             raise InvalidRequest(
                 f"there is no organization {each!r}; make it with POST /organization/new", param="organizations"
             )
-        now, own = now_us(), who(caller)
         values = {"organization_id": each, "user_id": user_id, "role": Role.USER.value, "fields": {}}
-        made = {"created_at": now, "created_by": own, "updated_at": now, "updated_by": own}
-        connection.execute(insert(ORGANIZATION_MEMBERS).values(**values, **made))
+        connection.execute(insert(ORGANIZATION_MEMBERS).values(**values, **made_by(caller)))
         say_changed(connection, "organization_member", f"{each}/{user_id}")
 
 
@@ -247,7 +240,7 @@ def change_user(office: Office, connection: Connection, caller: Caller, fields: 
     require_budget(connection, wanted.get("budget_id") or "")
     changes = {name: value for name, value in wanted.items() if name not in ASIDE}
     values = _columns(connection, wanted, row["user_id"])
-    values |= {"fields": merged(row["fields"], changes), "updated_at": now_us(), "updated_by": who(caller)}
+    values |= {"fields": merged(row["fields"], changes), **changed_by(caller)}
     try:
         connection.execute(update(USERS).where(USERS.c.user_id == row["user_id"]).values(**values))
     except IntegrityError:  # another process was quicker

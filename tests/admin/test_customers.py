@@ -109,7 +109,7 @@ async def test_a_change_does_not_touch_what_was_spent(desk):
 
     changed = await desk.post("/customer/update", {"user_id": "c", "spend": 0.0, "created_by": "x"})
 
-    assert (changed["spend"], changed["created_by"]) == (1.0, None)
+    assert (changed["spend"], changed["created_by"]) == (1.0, "default_user_id")
 
 
 @pytest.mark.row("A-02")

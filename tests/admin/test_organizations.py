@@ -38,7 +38,7 @@ async def test_an_organization_comes_back_as_it_was_made(any_desk):
 
     assert {name: shown[name] for name in made} == made
     assert (made["organization_alias"], made["models"], made["metadata"]) == ("Acme", ["a"], {"k": 1})
-    assert (made["spend"], made["created_by"]) == (0.0, None)
+    assert (made["spend"], made["created_by"]) == (0.0, "default_user_id")
     table = made["litellm_budget_table"]
     assert (table["max_budget"], table["budget_duration"], table["tpm_limit"]) == (5.0, "30d", None)
     assert table["budget_reset_at"] > made["created_at"]

@@ -226,7 +226,7 @@ async def test_fields_that_are_the_servers_own_are_not_taken_from_a_body(desk):
     changed = (await desk.post("/team/update", {"team_id": "blue", **sent}))["data"]
 
     for team in (made, changed):
-        assert (team["spend"], team["created_by"], team["budget_reset_at"]) == (0.0, None, None)
+        assert (team["spend"], team["created_by"], team["budget_reset_at"]) == (0.0, "default_user_id", None)
         assert team["created_at"] > "2026"
         assert "members_count" not in team
 
