@@ -7,7 +7,6 @@ from proxy_cli.admin.base import decoded
 from proxy_cli.admin.budgets import NewBudget, check_limits, table_of
 from proxy_cli.errors import InvalidRequest, NotFound, Unprocessable
 from proxy_cli.store.tables import CHANGES
-from tests.fakes.office import ADMIN
 
 
 async def changes(desk):
