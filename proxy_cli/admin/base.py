@@ -32,6 +32,9 @@ Tag = Literal["keys", "users", "teams", "organizations", "customers", "budgets",
 LONGEST_ID: Final = 256
 MOST_USD: Final = 9e9
 _DEEPEST: Final = 64
+# Each value takes its time, in which nobody else is served, and is read again with every request of a key.
+_MOST_VALUES: Final = 20_000
+_MOST_NAMES: Final = 2_000
 _MOST_COUNT: Final = 2**53  # JavaScript, too, reads whole numbers up to here
 
 # The kinds of value that bodies are made of. PostgreSQL's indexes take no text beyond some 2,700 bytes.
@@ -40,9 +43,11 @@ Text = Annotated[str, Meta(max_length=4096)] | None | UnsetType
 Flag = bool | None | UnsetType
 Usd = Annotated[float, Meta(ge=0, le=MOST_USD)] | None | UnsetType
 Count = Annotated[int, Meta(ge=0, le=_MOST_COUNT)] | None | UnsetType
-Names = list[Annotated[str, Meta(max_length=LONGEST_ID)]] | None | UnsetType
+Names = Annotated[list[Annotated[str, Meta(max_length=LONGEST_ID)]], Meta(max_length=_MOST_NAMES)] | None | UnsetType
 Map = dict[str, Any] | None | UnsetType
-Counts = dict[str, Annotated[int, Meta(ge=0, le=_MOST_COUNT)]] | None | UnsetType
+Counts = (
+    Annotated[dict[str, Annotated[int, Meta(ge=0, le=_MOST_COUNT)]], Meta(max_length=_MOST_NAMES)] | None | UnsetType
+)
 
 
 class Storage(Protocol):
@@ -188,7 +193,7 @@ def decoded(data: bytes, kind: type[msgspec.Struct]) -> tuple[msgspec.Struct, Ma
         raise Unprocessable("the body is not JSON; send an object of fields", param="body") from None
     if not isinstance(raw, dict):
         raise Unprocessable("the body is JSON, but no object; send an object of fields", param="body")
-    _refuse_strange(raw, ("body",))
+    _refuse_strange(raw, ("body",), 0)
     refuse_misspelt(raw, kind.__struct_fields__)
     try:
         return msgspec.convert(raw, kind, strict=False), raw
@@ -196,21 +201,27 @@ def decoded(data: bytes, kind: type[msgspec.Struct]) -> tuple[msgspec.Struct, Ma
         raise bad_field(str(error), kind) from None
 
 
-def _refuse_strange(value: Json, place: tuple[str, ...]) -> None:
-    """Refuse what no database keeps: a NUL in a text, and nesting without end."""
+def _refuse_strange(value: Json, place: tuple[str, ...], before: int) -> int:
+    """Refuse what no database keeps: a NUL in a text, nesting without end, and more than anybody means to say.
+
+    `before`: how many values there were until here; with this one and what is in it, is what comes back.
+    """
+    if before >= _MOST_VALUES:
+        raise Unprocessable(f"the body holds more than {_MOST_VALUES} values; send it in parts", param="body")
     if isinstance(value, str):
         if "\0" in value:
             raise Unprocessable(f"{'.'.join(place)} holds a NUL character; leave it out", param=".".join(place[:2]))
-        return
+        return before + 1
     if len(place) > _DEEPEST:
         raise Unprocessable(f"{'.'.join(place[:2])} is nested too deeply; {_DEEPEST} levels are read", param=place[1])
     if isinstance(value, dict):
         for name, each in value.items():
-            _refuse_strange(name, place)
-            _refuse_strange(each, (*place, name[:LONGEST_ID]))
+            _refuse_strange(name, place, 0)
+            before = _refuse_strange(each, (*place, name[:LONGEST_ID]), before)
     elif isinstance(value, list):
         for number, each in enumerate(value):
-            _refuse_strange(each, (*place, str(number)))
+            before = _refuse_strange(each, (*place, str(number)), before)
+    return before + 1
 
 
 def given(body: msgspec.Struct, *without: str) -> dict[str, Json]:

@@ -23,6 +23,7 @@ _DURATION: Final = re.compile(r"([0-9]{1,9})(mo|[smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LONGEST_S: Final = 100 * 366 * 86_400
 _SHORTEST_KEY: Final = 16
+MOST_WINDOWS: Final = 20  # each is counted with every request
 _LONGEST_KEY: Final = 512
 _KEY: Final = re.compile(r"sk-[\x21-\x7e]+")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -52,7 +53,7 @@ class KeyFields(msgspec.Struct, kw_only=True):
     max_budget: Usd = UNSET
     soft_budget: Usd = UNSET
     budget_duration: Text = UNSET
-    budget_limits: list[BudgetLimit] | UnsetType | None = UNSET
+    budget_limits: Annotated[list[BudgetLimit], Meta(max_length=MOST_WINDOWS)] | UnsetType | None = UNSET
     model_max_budget: Map = UNSET
     spend: Usd = UNSET
     tpm_limit: Count = UNSET

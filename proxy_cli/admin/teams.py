@@ -40,7 +40,7 @@ from proxy_cli.admin.budgets import (
     one,
     require_budget,
 )
-from proxy_cli.admin.key_body import BudgetLimit
+from proxy_cli.admin.key_body import MOST_WINDOWS, BudgetLimit
 from proxy_cli.admin.members import WITHOUT_NAME, Member, add_member, delete_keys, require_address
 from proxy_cli.admin.rights import is_organization_admin, missing, refuse_fields, require_change
 from proxy_cli.admin.shown import team_rows
@@ -92,7 +92,7 @@ class TeamFields(Limits, kw_only=True):
     model_aliases: dict[str, str] | UnsetType | None = UNSET
     metadata: Map = UNSET
     tags: Names = UNSET
-    budget_limits: list[BudgetLimit] | UnsetType | None = UNSET
+    budget_limits: Annotated[list[BudgetLimit], Meta(max_length=MOST_WINDOWS)] | UnsetType | None = UNSET
     model_rpm_limit: Counts = UNSET
     model_tpm_limit: Counts = UNSET
     team_member_permissions: Names = UNSET

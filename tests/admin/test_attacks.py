@@ -3,7 +3,7 @@
 import pytest
 
 from proxy_cli.callers import Role
-from proxy_cli.errors import Forbidden, InvalidRequest
+from proxy_cli.errors import Forbidden, InvalidRequest, Unprocessable
 from tests.fakes.office import ADMIN, Desk, caller_of_key
 
 ANNA = caller_of_key("sk-anna-of-the-test", user_id="anna")  # leads blue
@@ -163,3 +163,22 @@ async def test_an_organizations_admin_opens_no_model_by_an_alias(desk):
     with pytest.raises(InvalidRequest, match="dear"):
         await desk.post("/team/update", {"team_id": "blue", "model_aliases": {"cheap": "dear"}}, ANNA)
     await desk.post("/team/update", {"team_id": "blue", "model_aliases": {"cheap": "dear"}})
+
+
+@pytest.mark.row("A-22")
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"metadata": {"a": [1] * 30_000}},
+        {"models": ["m"] * 3_000},
+        {"tags": [""] * 30_000},
+        {"model_rpm_limit": {str(each): 1 for each in range(3_000)}},
+        {"budget_limits": [{"budget_duration": f"{each}s", "max_budget": 1} for each in range(1, 100)]},
+    ],
+)
+async def test_a_key_is_not_made_so_large_that_its_requests_hold_up_others(desk, body):
+    """Each limit of a key is counted with its requests, and each field read with it."""
+    await desk.post("/user/new", {"user_id": "anna", "auto_create_key": False})
+
+    with pytest.raises(Unprocessable):
+        await desk.post("/key/generate", body, ANNA)
