@@ -58,6 +58,7 @@ from proxy_cli.wire.steering import MOCK_FAILURES
 _MEGABYTE: Final = 1024 * 1024
 _LEAST_BOARD_BYTES: Final = 256 * 1024  # for each process
 _BYTES_PER_DEPLOYMENT: Final = 400  # its row in the fleet's figures and its places, each with its id
+_NO_KEY: Final = "the database is not used: without general_settings.master_key there are no keys and no spend to keep"
 Level = Literal["normal", "debug", "detailed"]
 
 
@@ -216,7 +217,10 @@ def prepare(flags: Flags, environ: Mapping[str, str], sources: Mapping[str, str]
     problems, sentences = sorted([*problems, *tls.problems, *routes, *fields]), (*sentences, *tls.sentences)
     if refused or tls.sentences or unusable or any(each.severity is Severity.ERROR for each in problems):
         return Prepared(None, tuple(problems), sentences, loaded)
-    notes = (*notes, *backend_tls.notes(config, variables), *_price_notes(seen))
+    unused = (
+        (_NO_KEY,) if storing is None and (config.general_settings.database_url or seen.get("DATABASE_URL")) else ()
+    )
+    notes = (*notes, *unused, *backend_tls.notes(config, variables), *_price_notes(seen))
     setup = _setup(config, flags, variables, built, master_key, notes)
     setup = replace(
         setup,
@@ -254,7 +258,8 @@ def _storing(
         )
     except StoreProblem as problem:
         return None, (str(problem),)
-    return (storing if master_key is not None or storing.is_explicit else None), ()
+    # Without a master key everybody is an operator: whoever came first could hand out keys that stay good.
+    return (None if master_key is None else storing), ()
 
 
 def _variables(

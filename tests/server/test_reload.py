@@ -129,9 +129,10 @@ def test_renewal_says_what_holds_from_the_next_start_only(written):
 
 def test_another_database_is_used_from_the_next_start_on(written):
     """Keys and money stay where they are while it serves."""
-    source = source_of(written(ONE))
+    key = "general_settings: {master_key: sk-9f2ab771c0d84e15b6aa3377d1c2e4f8"
+    source = source_of(written(f"{ONE}{key}}}\n"))
 
-    written(ONE + "general_settings: {database_url: 'sqlite:////tmp/elsewhere.db'}\n")
+    written(f"{ONE}{key}, database_url: 'sqlite:////tmp/elsewhere.db'}}\n")
     renewal = source.renew()
 
     assert "general_settings.database_url holds from the next start on" in renewal.lines

@@ -298,3 +298,12 @@ def test_a_price_that_is_none_is_refused_with_its_place(tmp_path, name, price):
 
     assert result.setup is None
     assert [(each.place.line, name in str(each)) for each in result.problems if each.place.line == 5] == [(5, True)]
+
+
+def test_nothing_is_kept_without_a_master_key(tmp_path):
+    """Whoever came first could hand out keys that stay good; that a database is named for nothing is told."""
+    found = prepared(tmp_path, f"{MODEL}general_settings: {{database_url: 'sqlite:////tmp/none.db'}}\n").setup
+
+    assert found is not None
+    assert found.storing is None
+    assert any("the database is not used" in note for note in found.notes)
