@@ -5,7 +5,6 @@ store is there before the first request, and every row of this process is in the
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ from proxy_cli.store.settings import StoreSettings
 from proxy_cli.tasks import Tasks
 
 _BEAT_S: Final = 1.0
-_SWITCH_S: Final = 0.0005
 _REFRESH_S: Final = 2.0  # how late another node's spend is known here
 _MOST_AT_ONCE: Final = 500  # sums that are asked for together
 
@@ -107,8 +105,6 @@ class Clerk:
 
     async def start(self) -> None:
         """Begin to put rows into the store, and to hear what other nodes have counted."""
-        # Rows are put in by a thread of this process; a request that comes meanwhile waits for a tenth of the usual.
-        sys.setswitchinterval(_SWITCH_S)
         await self.books.ledger.start(self.store, told=self._count_lost)
         self._tasks.spawn(self._each_second(), "signs of life")
         self._tasks.spawn(self._learn_of_others(), "sums of other nodes")
