@@ -334,12 +334,15 @@ def test_words_are_kept_with_the_row_up_to_a_bound():
         accounts = house.accounts()
         accounts.keeps_prompts = keeps
         asked = accounts.open_now(call(fields={"messages": "é" * 40_000}))
+        assert asked is not None
+        assert asked.account is not None
         asked.account.begin(deployment("m", rates=PRICES))
         for _ in range(3):
             asked.account.keep(b"x" * 30_000)
         asked.account.settle(deployment("m", rates=PRICES), USAGE, "provider", 5, Record(request_id="r", route="/"))
 
     with_words, without = house.settled
+    assert with_words.messages is not None
     assert with_words.messages.startswith('"éé')
     assert len(with_words.messages.encode()) <= 64 * 1024 + 3
     assert with_words.response == "x" * 64 * 1024
@@ -374,6 +377,7 @@ def test_a_copy_is_put_down_and_charged_to_nobody():
     """With the request that it is a copy of, and nothing else of its caller's."""
     house = House()
     copied = house.accounts().mirrored(call(request_id="r-mirror", fields={"metadata": {"a": "b"}}), "r")
+    assert copied.account is not None
 
     copied.account.begin(deployment("m", rates=PRICES))
     copied.account.settle(deployment("m", rates=PRICES), USAGE, "provider", 5, Record(request_id="r", route="mirror"))
@@ -391,6 +395,8 @@ def test_a_copy_that_never_left_leaves_nothing():
     """No backend has heard of it."""
     house = House()
 
-    house.accounts().mirrored(call(), "r").account.close(Record(request_id="r", route="mirror"))
+    account = house.accounts().mirrored(call(), "r").account
+    assert account is not None
+    account.close(Record(request_id="r", route="mirror"))
 
     assert (house.intents, house.settled) == ([], [])

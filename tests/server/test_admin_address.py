@@ -82,7 +82,7 @@ def status(place: int | str, method: str, path: str, body=None) -> int:
         return connection.getresponse().status
 
 
-OPERATORS = [
+OPERATORS: list[tuple[str, str, dict[str, str] | None]] = [
     ("POST", "/key/generate", {}),
     ("GET", "/key/list", None),
     ("GET", "/health", None),

@@ -3,6 +3,7 @@
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -56,7 +57,7 @@ async def session(tmp_path) -> AsyncIterator[aiohttp.ClientSession]:
     await store.close()
 
 
-async def told(response_of) -> tuple[int, dict]:
+async def told(response_of) -> tuple[int, dict[str, Any]]:
     """Status and JSON of a response."""
     async with response_of as response:
         return response.status, await response.json()
@@ -144,7 +145,9 @@ async def test_several_values_of_one_name_are_a_list(session):
 
 async def test_without_a_store_it_is_said_what_is_missing():
     """501 and the settings to set."""
-    async with serving(AdminRoutes(office=office_over(NoStore()), problems=Problems(Scrubber([])))) as session:
+    async with serving(
+        AdminRoutes(office=office_over(cast("Any", NoStore())), problems=Problems(Scrubber([])))
+    ) as session:
         status, body = await told(session.post("/key/generate", json={}))
 
     assert (status, body["error"]["code"]) == (501, "no_database")

@@ -145,7 +145,7 @@ async def ask(proxy, method, path, key=None, **headers):
     """The status of an answer and its error's code."""
     if key is not None:
         headers["authorization"] = f"Bearer {key}"
-    body = None if method == "GET" else {}
+    body: dict[str, str] | None = None if method == "GET" else {}
     async with proxy.client.request(method, proxy.origin + path, json=body, headers=headers) as response:
         told = await response.json(content_type=None) if "json" in response.content_type else {}
     error = told.get("error") if isinstance(told, dict) else None

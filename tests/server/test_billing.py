@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.fakes.proxy import running_proxy
-from tests.fakes.raw_backend import REQUEST, RawBackend
+from tests.fakes.raw_backend import REQUEST, RawBackend, Step
 from tests.telemetry.test_exposition import samples
 
 CHAT = "/v1/chat/completions"
@@ -138,7 +138,7 @@ async def test_the_tier_of_the_answer_has_its_price(tier, spend, stream):
 async def test_calls_at_once_share_a_servers_hours():
     """Two calls on a server of 3600 USD an hour bear its seconds together, and nothing when it is idle."""
     answer = reply({"prompt_tokens": 5, "completion_tokens": 2})
-    slow = [REQUEST, 0.2, answer]
+    slow: list[Step | bytes | float] = [REQUEST, 0.2, answer]
     async with (
         RawBackend(slow, slow) as raw,
         running_proxy(config(str(raw.backend), "gpu_hour_cost: 3600")) as proxy,

@@ -30,6 +30,7 @@ def test_the_budget_of_the_proxy_is_a_scope_with_a_period():
 
     proxy = terms_of(said, 2.5).proxy
 
+    assert proxy is not None
     assert (proxy.kind, proxy.id, proxy.max_nano) == ("proxy", "", NANO * 5 // 2)
     assert proxy.period == Period(text="30d", zone="Europe/Berlin")
 

@@ -40,7 +40,7 @@ class House:
         """The ledger once all of it is in the store."""
         await asyncio.sleep(0.3)
         _, found = await self.get("/spend/logs")
-        return found
+        return list(found)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import sqlite3
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ async def house(folder, backend, url: str = ""):
 
 async def rows_in_the_end(proxy: House, count: int) -> list[float]:
     """What each row of the ledger costs, once there are so many of them."""
-    rows = []
+    rows: list[Any] = []
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(20):
             while len(rows) < count:
