@@ -156,11 +156,9 @@ class Accounts:
         unnamed = msgspec.structs.replace(call, caller=_NOBODY)
         return msgspec.structs.replace(unnamed, account=CallAccount(self, unnamed, _FREE, "", (), original))
 
-    def now_us(self, moment_s: float | None) -> int:
-        """A moment of the monotonic clock as microseconds since 1970; 0 for none."""
-        if moment_s is None:
-            return 0
-        return int((self._wall() - self.clock() + moment_s) * _MICRO)
+    def wall_begin_s(self) -> float:
+        """When the monotonic clock stood at 0, in unix seconds: what makes a date of its moments."""
+        return self._wall() - self.clock()
 
     def _bounded(self, call: Call, bounds: Bounds) -> Call:
         """The call as its end user must have it: in a region, by another model where the one asked for is not there."""
@@ -280,6 +278,7 @@ class CallAccount:
 
     __slots__ = (
         "_accounts",
+        "_begin_s",
         "_call",
         "_deployment",
         "_is_closed",
@@ -306,6 +305,7 @@ class CallAccount:
         self._row: Row | None = None
         self._is_closed = False
         self._deployment: Deployment | None = None  # asked last
+        self._begin_s = 0.0  # of the monotonic clock, in unix seconds
         self._said: bytearray | None = None  # the beginning of the answer, where that is kept
         self._original = original  # the request that it is a copy of
         self.end_user = end_user
@@ -349,7 +349,7 @@ class CallAccount:
         if row is None:  # answered without a backend
             self._ticket.settle(0, 0)
             return
-        _fill(row, self._accounts, record, deployment)
+        _fill(row, self._begin_s, self._accounts.clock(), record, deployment)
         left = row.stream and not record.delivered
         row.state = _state_of(record) if left or record.error is not None else State.SETTLED
         row.usage_source, row.cost_nano = source, cost_nano
@@ -371,7 +371,7 @@ class CallAccount:
         if row is None:
             self._ticket.void()
             return
-        _fill(row, self._accounts, record, record.deployment)
+        _fill(row, self._begin_s, self._accounts.clock(), record, record.deployment)
         row.state = _state_of(record)
         tokens = self._count_asked(row) if row.state is State.ABORTED else 0
         self._ticket.settle(row.cost_nano, tokens)
@@ -395,7 +395,8 @@ class CallAccount:
         return usage.prompt_tokens
 
     def _new_row(self, deployment: Deployment) -> Row:
-        call, caller, accounts = self._call, self._call.caller, self._accounts
+        call, caller = self._call, self._call.caller
+        self._begin_s = self._accounts.wall_begin_s()
         notes = notes_of(call) if not self._original else Notes(metadata={"mirrored_from": self._original})
         return Row(
             request_id=call.request_id,
@@ -412,7 +413,7 @@ class CallAccount:
             backend_model=deployment.model,
             provider=deployment.provider,
             api_base=deployment.api_base,
-            started_at=accounts.now_us(call.received_s),
+            started_at=int((self._begin_s + call.received_s) * _MICRO),
             stream=call.stream,
             reserved_nano=self._ticket.reserved_nano,
             tags=_tags(caller, call),
@@ -438,13 +439,13 @@ def _state_of(record: Record) -> State:
     return State.FAILED if record.error_code is not None or record.status >= 500 else State.ABORTED
 
 
-def _fill(row: Row, accounts: Accounts, record: Record, deployment: Deployment | None) -> None:
+def _fill(row: Row, begin_s: float, now_s: float, record: Record, deployment: Deployment | None) -> None:
     """What a row says of how it went."""
     if deployment is not None and deployment.id != row.model_id:
         row.model_group, row.model_id, row.backend_model = deployment.group, deployment.id, deployment.model
         row.provider, row.api_base = deployment.provider, deployment.api_base
-    row.ended_at = accounts.now_us(accounts.clock())
-    row.first_byte_at = accounts.now_us(record.first_byte_s)
+    row.ended_at = int((begin_s + now_s) * _MICRO)
+    row.first_byte_at = 0 if record.first_byte_s is None else int((begin_s + record.first_byte_s) * _MICRO)
     row.waited_us = int((record.waited_s or 0.0) * _MICRO)
     row.queued_us = int(record.queued_s * _MICRO)
     row.attempts, row.status = record.attempts or 1, record.status

@@ -231,15 +231,14 @@ class Deployment:
     # changed copy begins without.
     worked_out: dict[type, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     is_limited: bool = field(init=False, repr=False, compare=False)  # whether calls may have to wait for a place
+    # The address below which its paths are, as people read it; empty where no backend is asked.
+    api_base: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         limited = not (self.max_parallel is None and self.rpm is None and self.tpm is None)
         object.__setattr__(self, "is_limited", limited)
-
-    @property
-    def api_base(self) -> str:
-        """The address below which its paths are, as people read it; empty where no backend is asked."""
-        return "" if self.mock_response is not None else f"{self.backend}{self.base_path}"
+        base = "" if self.mock_response is not None else f"{self.backend}{self.base_path}"
+        object.__setattr__(self, "api_base", base)
 
     def url(self, path: str) -> str:
         """The full address of a path below the base, as people read it."""
