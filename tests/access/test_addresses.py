@@ -43,12 +43,12 @@ def test_a_proxy_in_front_is_believed_only_if_it_is_known(peer, told, client):
     """The last address that is no proxy of ours counts: what stands before it anybody may have written."""
     addresses = Addresses(trusted=["192.0.2.0/24"])
 
-    assert addresses.client_of([("x-forwarded-for", each) for each in told], peer) == client
+    assert addresses.client_of(tuple(("x-forwarded-for", each) for each in told), peer) == client
 
 
 def test_without_known_proxies_the_header_is_not_looked_at():
     """Who connects is the client."""
-    assert Addresses().client_of([("x-forwarded-for", "10.1.2.3")], "192.0.2.1") == "192.0.2.1"
+    assert Addresses().client_of((("x-forwarded-for", "10.1.2.3"),), "192.0.2.1") == "192.0.2.1"
 
 
 def test_calls_from_elsewhere_are_refused():

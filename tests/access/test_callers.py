@@ -392,7 +392,9 @@ def test_addresses_that_may_not_call_are_refused_before_any_key(master):
     """With the master key, without a key where none is needed, and on public routes."""
     callers = Callers(Keys(master), addresses=Addresses(allowed=["10.0.0.0/8"]))
 
-    assert callers.admit(bearer(MASTER), "10.1.1.1").is_admin
+    admitted = callers.admit(bearer(MASTER), "10.1.1.1")
+    assert admitted is not None
+    assert admitted.is_admin
     assert callers.pass_by((), "10.1.1.1").role is Role.CUSTOMER
     for refuse in (lambda: callers.admit(bearer(MASTER), PEER), lambda: callers.pass_by((), PEER)):
         with pytest.raises(Forbidden, match=PEER):

@@ -192,6 +192,7 @@ def test_what_is_over_is_refused(facts, code):
     known = known_of(DIGEST, Facts(**facts) if facts else None, Terms(), NOW_S)
 
     assert known.caller is None
+    assert known.refused is not None
     assert known.refused[1] == code
     assert DIGEST not in known.refused[0]
 
@@ -203,6 +204,8 @@ def test_more_money_for_a_time_is_more_until_then():
     during = known_of(DIGEST, Facts(key=key(fields)), Terms(), 1_199.0)
     after = known_of(DIGEST, Facts(key=key(fields)), Terms(), 1_200.0)
 
+    assert during.caller is not None
+    assert after.caller is not None
     assert (during.caller.scopes[0].max_nano, during.turn_s) == (5 * NANO, 1_200.0)
     assert (after.caller.scopes[0].max_nano, after.turn_s) == (NANO, float("inf"))
 

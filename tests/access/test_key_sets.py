@@ -8,6 +8,7 @@ from aiohttp import web
 
 from proxy_cli.access.key_sets import KeySets, read_source
 from proxy_cli.errors import Overloaded
+from tests.access.test_callers import Turned
 
 
 class Sources:
@@ -27,12 +28,7 @@ class Sources:
 @pytest.fixture
 def clock():
     """A clock that is turned by hand."""
-
-    def read():
-        return read.now_s
-
-    read.now_s = 1_000.0
-    return read
+    return Turned(now_s=1_000.0)
 
 
 async def test_keys_of_all_sources_are_known_and_read_once(clock):

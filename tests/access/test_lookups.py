@@ -2,6 +2,7 @@
 
 import asyncio
 from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import insert
@@ -14,6 +15,7 @@ from proxy_cli.store.opening import open_store
 from proxy_cli.store.tables import END_USERS, TAGS
 from proxy_cli.tasks import Tasks
 from tests.access.stored import KEY, budget, digest_of, key_row, member, organization, put, team, user
+from tests.access.test_callers import Turned
 from tests.fakes.store import fresh_settings
 
 
@@ -50,6 +52,7 @@ async def test_all_that_keys_depend_on_is_read_together(store):
     assert {"bk", "bo", "bt", "bu"} <= first.budgets.keys()
     assert (second.team, second.user, second.member) == (None, None, None)
     caller = known_of(digest_of(KEY), first, Terms(user_budget_holds_for_teams=True), 0.0).caller
+    assert caller is not None
     assert [scope.kind for scope in caller.scopes] == ["key", "team_member", "user", "team", "organization"]
     assert all(scope.max_nano for scope in caller.scopes)
 
@@ -119,13 +122,9 @@ class Answering:
 @pytest.fixture
 async def answering():
     """Such a store, and lookups over it, with a clock that is turned by hand."""
-    store, tasks = Answering(), Tasks()
-
-    def clock():
-        return clock.now_s
-
-    clock.now_s = 0.0
-    yield store, Lookups(store, lambda _connection, ids: list(ids), clock=clock, tasks=tasks), clock
+    store, tasks, clock = Answering(), Tasks(), Turned(now_s=0.0)
+    read = cast("Any", lambda _connection, ids: list(ids))
+    yield store, Lookups[str](cast("Any", store), read, clock=clock, tasks=tasks), clock
     await tasks.close()
 
 
