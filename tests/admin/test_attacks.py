@@ -1,5 +1,7 @@
 """What callers who may make and change keys try, to become somebody else or to spend more than they were given."""
 
+from typing import Any
+
 import pytest
 
 from proxy_cli.callers import Role
@@ -18,9 +20,9 @@ async def with_blue(desk: Desk, **fields: object) -> None:
     await desk.post("/team/new", {"team_id": "blue", "members_with_roles": members, **fields})
 
 
-def asks_models_only(shown: dict) -> bool:
+def asks_models_only(shown: dict[str, Any]) -> bool:
     """Whether a key's routes are those that ask models."""
-    return shown["allowed_routes"] == ["llm_api_routes"]
+    return bool(shown["allowed_routes"] == ["llm_api_routes"])
 
 
 @pytest.mark.row("A-17")

@@ -185,5 +185,5 @@ def test_the_endpoints_of_a_section_share_its_tag_access_and_inert_fields():
 
     assert (shown.method, shown.tag, shown.access, shown.query) == ("GET", "teams", "viewer", ("page",))
     assert shown.inert == set()
-    assert (made.method, made.tag, made.access, made.inert) == ("PATCH", "teams", "admin", {"kept"})
-    assert (bare.method, bare.access, bare.body, bare.inert) == ("POST", "viewer", None, set())
+    assert (made.method, made.tag, made.access, made.inert) == ("PATCH", "teams", "admin", frozenset({"kept"}))
+    assert (bare.method, bare.access, bare.body, bare.inert) == ("POST", "viewer", None, frozenset())

@@ -1,5 +1,7 @@
 """What a key may be given."""
 
+from typing import Any, cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,17 +19,17 @@ ANNA = caller_of_key("sk-anna", user_id="anna")
 
 def office(**settings):
     """An office without a store, under these settings."""
-    return office_over(None, Config(litellm_settings=LiteLLMSettings(**settings)))
+    return office_over(cast("Any", None), Config(litellm_settings=LiteLLMSettings(**settings)))
 
 
-async def within(desk, parent: dict, asked: dict, *, is_new: bool = True) -> dict:
+async def within(desk, parent: dict[str, Any], asked: dict[str, Any], *, is_new: bool = True) -> dict[str, Any]:
     """What is left of a question that a key with these fields asks."""
 
     def work(connection):
         connection.execute(insert(KEYS).values(digest=ANNA.key, user_id="anna", fields=parent))
         return within_maker(connection, ANNA, asked, now_us=0, is_new=is_new)
 
-    return await desk.office.store.write(work)
+    return cast("dict[str, Any]", await desk.office.store.write(work))
 
 
 def test_a_default_fills_what_is_missing_or_empty_and_names_nobody():

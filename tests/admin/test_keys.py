@@ -2,6 +2,7 @@
 
 import asyncio
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
@@ -38,13 +39,13 @@ async def with_team(desk: Desk, **fields: object) -> None:
     await desk.office.store.write(work)
 
 
-async def with_settings(desk: Desk, **settings: object) -> Desk:
+async def with_settings(desk: Desk, **settings: Any) -> Desk:
     """The same desk under another configuration."""
     config = Config(litellm_settings=LiteLLMSettings(**settings))
     return Desk(office_over(desk.office.store, config), tuple(desk._endpoints.values()))
 
 
-async def stored(desk: Desk, key: str) -> dict:
+async def stored(desk: Desk, key: str) -> dict[str, Any]:
     """A key's row."""
     digest = sha256(key.encode()).hexdigest()
     rows = await desk.office.store.read(
@@ -371,7 +372,7 @@ async def test_what_is_foreign_is_answered_as_what_is_missing(desk):
     """Word for word, so that nobody learns which keys there are."""
     made = await desk.post("/key/generate")
 
-    async def refusal(path: str, key: str) -> tuple[int, str]:
+    async def refusal(path: str, key: str) -> tuple[int | str, ...]:
         with pytest.raises(GatewayError) as refused:
             await desk.post(path, {"key": key, "keys": [key]}, ANNA)
         return refused.value.status, refused.value.message
@@ -564,7 +565,7 @@ async def test_texts_are_texts(any_desk, text):
     assert (told["key_alias"], told["metadata"], told["models"]) == (text, {"note": text}, [text])
 
 
-async def status(desk: Desk, path: str, body: dict) -> int:
+async def status(desk: Desk, path: str, body: dict[str, Any]) -> int:
     """What the master key's question is answered with; anything but a refusal goes on."""
     try:
         await desk.post(path, body, ADMIN)

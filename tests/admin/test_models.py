@@ -1,6 +1,7 @@
 """Deployments that are added, changed and taken away while the server runs."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from tests.fakes.spending import office_of, send
 from tests.fakes.store import fresh_store
 
 LOCAL = "http://10.0.0.1:8000/v1"
-NEW = {
+NEW: dict[str, Any] = {
     "model_name": "mine",
     "litellm_params": {"model": "openai/llama", "api_base": LOCAL, "api_key": "sk-canary-1"},
     "model_info": {"id": "m", "mode": "chat"},

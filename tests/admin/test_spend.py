@@ -322,7 +322,11 @@ async def test_both_databases_answer_alike(store, postgres):
     endpoints = (*spend.ENDPOINTS, *reports.ENDPOINTS, *activity.ENDPOINTS)
     paths = [each.path for each in endpoints if each.method == "GET" and "{" not in each.path]
     dates = {"start_date": "2026-11-01", "end_date": "2026-11-30"}
-    queries = ({}, dates, {**dates, "summarize": "false", "sort_by": "spend", "api_key": BOB.key, "team_ids": "red"})
+    queries: tuple[dict[str, str], ...] = (
+        {},
+        dates,
+        {**dates, "summarize": "false", "sort_by": "spend", "api_key": BOB.key, "team_ids": "red"},
+    )
     other = open_store(postgres)
     offices = [await filled(store), await filled(other)]
 

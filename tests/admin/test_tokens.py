@@ -1,5 +1,7 @@
 """How long a text is in tokens, what a call comes to, and what a model takes."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -86,7 +88,7 @@ async def test_nothing_to_count_is_refused(office):
 
 async def test_an_answer_costs_what_its_usage_says(office):
     """By the prices of the deployment, or of the price table; cached tokens at theirs."""
-    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    usage: dict[str, Any] = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
     assert await post(office, "/spend/calculate", model="own", completion_response={"usage": usage}) == {"cost": 0.009}
 
     usage["prompt_tokens_details"] = {"cached_tokens": 3}

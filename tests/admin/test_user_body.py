@@ -27,6 +27,7 @@ def test_teams_are_named_or_described():
     """As LiteLLM's clients do either."""
     body, _ = decoded(b'{"teams": ["blue", {"team_id": "red", "max_budget_in_team": 2}]}', NewUser)
 
+    assert isinstance(body, NewUser)
     assert body.teams == ["blue", TeamPlace(team_id="red", max_budget_in_team=2.0)]
 
 

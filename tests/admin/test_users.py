@@ -1,6 +1,7 @@
 """`/user/...`: users are made, changed and deleted."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
@@ -23,7 +24,7 @@ async def put(desk: Desk, table, **values) -> None:
     await desk.office.store.write(lambda connection: connection.execute(insert(table).values(**values)))
 
 
-async def rows(desk: Desk, table, *conditions) -> list[dict]:
+async def rows(desk: Desk, table, *conditions) -> list[dict[str, Any]]:
     """The rows of a table."""
     query = select(table).where(*conditions)
     return await desk.office.store.read(

@@ -6,13 +6,12 @@ from typing import Any
 
 import msgspec
 
-from proxy_cli.admin.base import Ask, Endpoint, Office, decoded
+from proxy_cli.admin.base import Ask, Endpoint, Office, Storage, decoded
 from proxy_cli.callers import Caller, Role
 from proxy_cli.config.schema import Config
 from proxy_cli.prices.table import PriceTable
 from proxy_cli.routing.table import Table
 from proxy_cli.secret import Scrubber
-from proxy_cli.store.base import Store
 
 ADMIN = Caller(role=Role.ADMIN)  # the master key
 VIEWER = Caller(role=Role.VIEWER, user_id="viewer")
@@ -38,7 +37,7 @@ class Clock:
         return self.now_s
 
 
-def office_over(store: Store, config: Config | None = None) -> Office:
+def office_over(store: Storage, config: Config | None = None) -> Office:
     """An office with this store, and this configuration or an empty one."""
     return Office(
         store=store,
@@ -55,7 +54,7 @@ class Desk:
 
     def __init__(self, office: Office, endpoints: tuple[Endpoint, ...]) -> None:
         self.office = office
-        self._endpoints = {(each.method, each.path): each for each in endpoints}
+        self._endpoints: dict[tuple[str, str], Endpoint] = {(each.method, each.path): each for each in endpoints}
 
     async def get(self, path: str, caller: Caller = ADMIN, **query: str) -> Any:
         """What a GET answers, as JSON makes it."""
