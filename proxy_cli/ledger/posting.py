@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ _TEXTS: Final = tuple(  # but for the state, which is one of few words
     for column in LEDGER.columns
     if column.type.python_type is str and not column.nullable and column.name != "state"
 )
+_TOGETHER: Final = 20  # rows in one statement: older SQLite takes 999 values
 _AT_ONCE: Final = 500  # names in one query
 _DAY_KEYS: Final = tuple(column.name for column in DAILY.primary_key)
 _DAY_SUMS: Final = tuple(column.name for column in DAILY.columns if not column.primary_key)
@@ -68,8 +70,7 @@ def post(connection: Connection, batch: Batch, *, node: str, keeps_rows: bool) -
     if not rows:
         return
     if keeps_rows:
-        statement, values_of = _insert_for(connection.dialect)
-        connection.exec_driver_sql(statement, [tuple(values_of(row)) for row in rows])
+        _insert(connection, rows)
     _add(connection, SPEND, ("kind", "id", "window", "node"), ("nano",), _spend_of(rows, batch.foreign, node))
     _add(connection, DAILY, _DAY_KEYS, _DAY_SUMS, _days_of(rows))
     _add(connection, DAILY_TAGS, _TAG_KEYS, _TAG_SUMS, _tags_of(rows))
@@ -148,6 +149,27 @@ def _new(connection: Connection, rows: Sequence[Row]) -> list[Row]:
         for (name,) in connection.execute(select(LEDGER.c.request_id).where(LEDGER.c.request_id.in_(some))):
             del fresh[name]
     return list(reversed(fresh.values()))
+
+
+def _insert(connection: Connection, rows: Sequence[Row]) -> None:
+    statement, values_of = _insert_for(connection.dialect)
+    values = [values_of(row) for row in rows]
+    if connection.dialect.name == "sqlite":
+        # Each statement hands the interpreter over to whoever serves, and back; so it is one for many rows.
+        many = _for_many(statement)
+        while len(values) >= _TOGETHER:
+            connection.exec_driver_sql(many, tuple(chain.from_iterable(values[:_TOGETHER])))
+            del values[:_TOGETHER]
+    if values:
+        connection.exec_driver_sql(statement, [tuple(each) for each in values])
+
+
+@lru_cache(maxsize=8)
+def _for_many(statement: str) -> str:
+    """An insert of one row as one of many: the same places for values, so many times."""
+    head, _, rest = statement.partition("VALUES ")
+    places, _, tail = rest.partition(")")
+    return f"{head}VALUES {', '.join([places + ')'] * _TOGETHER)}{tail}"
 
 
 @lru_cache(maxsize=8)

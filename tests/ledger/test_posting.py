@@ -53,6 +53,17 @@ async def test_a_row_stands_in_the_ledger_and_in_every_sum(store):
     assert sorted(tags) == [("blue", 1, 0, 3), ("red", 2, 1, 7)]
 
 
+@pytest.mark.parametrize("count", [1, 19, 20, 21, 57])
+async def test_many_rows_are_put_in_as_they_are(store, count):
+    """However many of them one statement takes."""
+    rows = [settled(f"{number:03}", cost=number, tags=(f"t{number}",)) for number in range(count)]
+
+    await put(store, rows)
+
+    found = sorted(await all_of(store, LEDGER, "request_id", "cost_nano", "tags", "metadata", "stream"))
+    assert found == [(row.request_id, row.cost_nano, list(row.tags), row.metadata, row.stream) for row in rows]
+
+
 async def test_a_row_that_is_there_already_is_not_counted_again(store):
     """Whatever comes twice, in one batch or in two, is one row and one cost."""
     await put(store, [settled("a", cost=3), settled("a", cost=3)])
