@@ -25,6 +25,7 @@ _CRASH_WITHIN_S: Final = 4.0  # some places are not come to
 _LATEST_TIMES: Final = {"after_intent": 300, "before_settle": 300, "after_settle": 300, "in_flush": 8}
 _END_WITHIN_S: Final = 60.0
 _ENDED: Final = "ended by itself (signal SIGKILL)"  # what the supervisor says of a worker
+_SERVES: Final = "\nllmproxy "  # what it says once, when all of them are ready
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class Server:
     killed: int = 0  # processes that served
     _process: subprocess.Popen[bytes] | None = None
     _in_a_row: int = 0
+    _starts: int = 0  # that have been told before this one
 
     @property
     def url(self) -> str:
@@ -51,6 +53,7 @@ class Server:
     def start(self, crash: str = "") -> None:
         """Start it with its workers, which end at a named place, if one is given."""
         words = ["--config", str(self.folder / "config.yaml"), "--host", "127.0.0.1", "--port", str(self.port)]
+        self._starts = self._told_starts()
         environ = {**os.environ, "LLMPROXY_DATA_DIR": str(self.folder / "data"), VARIABLE: crash}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -77,8 +80,9 @@ class Server:
         if workers and chance >= _NAMED and self._in_a_row < _MOST_WORKERS_IN_A_ROW:
             self._in_a_row += 1
             self.killed += 1
+            await self._until_it_serves()
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.rng.choice(workers), signal.SIGKILL)
+                os.kill(self.rng.choice(self.workers() or workers), signal.SIGKILL)
             return "a worker"
         self.kill_all()
         done = "everything"
@@ -89,6 +93,15 @@ class Server:
             self.kill_all()
         self.start()
         return done
+
+    async def _until_it_serves(self) -> None:
+        """Wait until all its workers are ready: one that ends before ends all, as a mistake in the settings does."""
+        until_s = time.monotonic() + _CRASH_WITHIN_S
+        while self._told_starts() == self._starts and time.monotonic() < until_s:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.02)
+
+    def _told_starts(self) -> int:
+        return self.log.read_text("utf-8", "replace").count(_SERVES) if self.log.exists() else 0
 
     def kill_all(self) -> None:
         """Kill every process."""
