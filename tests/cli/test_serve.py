@@ -257,6 +257,7 @@ def test_serve_keeps_a_model_and_finds_it_again(command, port):
     """--save with --alias, then --model with that name; what is said now wins."""
     model = ["--model", "openai/kept", "--api_base", "http://127.0.0.1:9/v1", "--alias", "mine", "--save"]
     process = command.serve(*model, "--port", str(port), LOCAL, port=port)
+    ask(port)  # it serves: before that a signal ends it without a word
     told = ended(process)[1]
 
     process = command.serve("--model", "mine", "--port", str(port), LOCAL, port=port)
@@ -336,6 +337,7 @@ def test_serve_warns_of_a_file_that_others_may_read(command, port):
     command.write("open.yaml", text).chmod(0o644)
 
     process = command.serve("--config", "open.yaml", "--port", str(port), LOCAL, port=port)
+    ask(port)  # it serves: before that a signal ends it without a word
     errors = ended(process)[1]
 
     assert "every user of this machine can read" in errors
@@ -377,6 +379,7 @@ def test_serve_refuses_a_weak_master_key_off_loopback(command, config, port):
 def test_serve_without_a_master_key_warns_once_off_loopback(command, config, port):
     """The seed's file has none: it serves."""
     process = command.serve("--config", config, "--port", str(port), port=port)
+    ask(port)  # it serves: before that a signal ends it without a word
 
     assert ended(process)[1].count("no master key is set") == 1
 
@@ -419,6 +422,7 @@ def test_serve_tells_of_every_option_that_does_nothing(command, config, port):
             given += [option.flag] if option.kind is None else [option.flag, "7"]
 
     process = command.serve("--config", config, "--port", str(port), LOCAL, *given, "--telemetry", "False", port=port)
+    ask(port)  # it serves: before that a signal ends it without a word
     errors = ended(process)[1]
 
     lines = [line for line in errors.splitlines() if " does nothing: " in line]
